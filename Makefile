@@ -1,0 +1,68 @@
+# Everything a developer runs. Needs Python 3.11 or later and a package registry; all else goes to .venv.
+
+PYTHON ?= python3
+PORT ?=
+
+# Some shells export HOST as the name of the machine, so only `make run HOST=...` counts.
+ifeq ($(origin HOST),environment)
+HOST :=
+endif
+
+VENV := .venv/bin/python
+PIP := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
+CORE := .venv/core.stamp
+DEV := .venv/dev.stamp
+UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench crash schema format lock explorer clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(CORE) ## Serve the demo from .data/demo (HOST=... and PORT=... choose the address)
+	$(VENV) -m app.cli serve --demo --data .data/demo $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
+
+test: $(DEV) ## Check format, lint and types, then run every test
+	$(VENV) -m ruff format --check --quiet .
+	$(VENV) -m ruff check --quiet .
+	$(VENV) -m mypy
+	$(VENV) -m pytest --quiet
+
+bench: $(DEV) ## Measure the promises that have a figure
+	$(VENV) -m tests.benchmarks
+
+crash: $(DEV) ## Kill a server under load 200 times and count what it lost or doubled (takes long)
+	$(VENV) -m tests.app.crash --runs 200
+
+schema: $(CORE) ## Write the GraphQL schema to schema.graphql
+	$(VENV) -m app.cli schema > .venv/schema.graphql
+	mv .venv/schema.graphql schema.graphql
+
+format: $(DEV) ## Format the code and mend what lint can mend
+	$(VENV) -m ruff check --quiet --fix-only .
+	$(VENV) -m ruff format --quiet .
+
+lock: $(DEV) ## Resolve the dependencies in pyproject.toml anew, with hashes
+	$(UV_LOCK) --upgrade pyproject.toml --output-file requirements.txt
+	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --group dev --output-file requirements-dev.txt
+
+explorer: ## Build the GraphiQL page into app/static (needs Node)
+	cd app/explorer && npm ci && npm run build
+
+clean: ## Remove the virtual environment, the demo data and every cache
+	rm -rf .venv .data/demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis app/explorer/node_modules
+	find app domain projections tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment starts empty whenever the lock changes, so nothing a lock no longer names stays in it.
+$(CORE): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Tallybook needs Python 3.11 or later as $(PYTHON); try: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) -r requirements.txt
+	@touch $@
+
+# After the core and never beside it, so that `make -j` runs one pip at a time.
+$(DEV): requirements-dev.txt $(CORE)
+	$(PIP) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,145 @@
+"""The command line: parse, call, print."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+import uvicorn
+
+from app import demo, replay, schema
+from app.ledger import Ledger, WrongClock
+from app.lock import LedgerInUse
+from app.server import create_app
+from app.settings import Settings, from_environment
+from domain.decider import Rejected
+from domain.periods import parse_instant
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parsed = _parser().parse_args(arguments)
+    if parsed.command == "schema":
+        print(schema.sdl(), end="")
+        return 0
+    try:
+        settings = _settings(parsed)
+        return _COMMANDS[parsed.command](settings, parsed)
+    except (LedgerInUse, WrongClock, ValueError) as error:
+        print(f"tallybook: {error}", file=sys.stderr)
+    except Rejected as refusal:
+        print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tallybook", description="Usage billing you can replay.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="serve a ledger over HTTP")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (default 8000)")
+    serve.add_argument("--name", help="what a new ledger is called (default main)")
+    serve.add_argument("--test-clock", help="instant at which a new ledger's test clock stands")
+    serve.add_argument("--demo", action="store_true", help="load the demo data first")
+    others = [
+        serve,
+        commands.add_parser("demo", help="load the demo data into a ledger"),
+        commands.add_parser("replay", help="rebuild the views from the log"),
+        commands.add_parser("verify", help="check the log and the views"),
+    ]
+    for command in others:
+        command.add_argument("--data", type=Path, help="directory of the ledger")
+    commands.add_parser("schema", help="print the GraphQL schema")
+    return parser
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    given = {
+        name: value for name, value in vars(parsed).items() if name in Settings.__struct_fields__
+    }
+    return from_environment(**given)
+
+
+def _open(settings: Settings) -> Ledger:
+    text = settings.test_clock
+    return Ledger(
+        settings.data,
+        name=settings.name,
+        test_clock_at=parse_instant(text, ("test-clock",)) if text else None,
+        queue_limit=settings.queue_limit,
+    )
+
+
+def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
+    """Serve until told to stop; everything accepted is answered first."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    with _open(settings) as ledger:
+        if parsed.demo:
+            demo.load(ledger)
+        address = f"http://{settings.host}:{settings.port}"
+        print(_WELCOME.format(address=address, data=settings.data), flush=True)
+        uvicorn.run(
+            create_app(ledger, settings),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+        )
+    return 0
+
+
+def _demo(settings: Settings, parsed: argparse.Namespace) -> int:
+    with _open(settings) as ledger:
+        loaded = demo.load(ledger)
+        position = ledger.store.head()[0]
+    what = f"loaded {loaded} usage records" if loaded else "the demo was loaded before"
+    print(f"{settings.data}: {what}; the ledger is at position {position}")
+    return 0
+
+
+def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    started = perf_counter()
+    events = replay.replay(settings.data, _progress)
+    print(f"\rreplayed {events} events in {perf_counter() - started:.2f} s")
+    return 0
+
+
+def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    found = replay.verify(settings.data, _progress)
+    print(f"\r{found.events} events, head {found.head_hash}")
+    for finding in found.findings:
+        where = "" if finding.position is None else f" at position {finding.position}"
+        print(f"{finding.code}{where}: {finding.message}")
+    print("ok: the chain holds and the views equal a rebuild" if found.ok else "NOT ok")
+    return 0 if found.ok else 1
+
+
+def _existing(settings: Settings) -> None:
+    """Reading a log again needs one; do not make an empty one by mistake."""
+    if not (settings.data / "ledger.db").exists():
+        raise ValueError(f"there is no ledger in {settings.data}")
+
+
+def _progress(position: int) -> None:
+    if position % 1_000 == 0 and sys.stdout.isatty():
+        print(f"\r{position} events", end="", flush=True)
+
+
+_COMMANDS = {"serve": _serve, "demo": _demo, "replay": _replay, "verify": _verify}
+
+_WELCOME = """Tallybook serves the ledger in {data}
+
+  explorer   {address}/graphiql   every step of the story is a tab: press play from left to right
+  GraphQL    {address}/graphql
+  bulk usage {address}/v1/usage
+
+There are no access keys yet: whoever reaches this address may do anything. Ctrl+C stops it."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""The one door to time and chance: what time it is for a ledger, and new ids."""
+
+import secrets
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_RANDOM_BITS = 80
+
+
+class Clock(Protocol):
+    """What time it is for one ledger."""
+
+    @property
+    def is_test(self) -> bool:
+        """Whether somebody moves this clock by hand."""
+        ...
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    is_test = False
+
+    def now(self) -> datetime:
+        """The machine's present instant, in UTC."""
+        return datetime.now(UTC)
+
+
+class TestClock:
+    """A clock that stands still until it is set."""
+
+    is_test = True
+    __test__ = False  # its name is the domain's; it is no test case for a collector
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        """The instant that the clock was last set to."""
+        return self._at
+
+
+class _Ids:
+    """128-bit ids, time first, each greater than the one before it in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        """The next id: milliseconds and 80 random bits, or one more than the last."""
+        with self._lock:
+            drawn = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+            self._last = drawn if drawn > self._last else self._last + 1
+            return self._last
+
+
+_ids = _Ids()
+
+
+def new_id(prefix: str) -> str:
+    """A new sortable id that says what it names, such as `cus_06evt3q9…`."""
+    number = _ids.next()
+    digits = [_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)]
+    return f"{prefix}_{''.join(digits)}"
+
+
+def new_record_id() -> str:
+    """A new UUIDv7 for a usage record: time first, so that identities stay local on disk."""
+    number = _ids.next()
+    millis, tail = number >> _RANDOM_BITS, number & ((1 << 74) - 1)
+    bits = millis << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | (tail & ((1 << 62) - 1))
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

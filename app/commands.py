@@ -1,0 +1,150 @@
+"""From a command to facts in the ledger: gather what deciding needs, decide, append, answer.
+
+Every command takes the same way, in the writer's thread: the idempotency key first, then the facts
+from the views as of its turn, then the domain's decision, then the events.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from app.clock import new_id
+from app.store import KeyRow
+from app.writer import CommandJob, Group
+from domain import customers, meters, prices, products, subscriptions
+from domain.customers import Customer
+from domain.decider import Code, Event, Rejected
+from domain.meters import Meter
+from domain.periods import from_us
+from domain.prices import Price
+from domain.products import Product
+from domain.text import check_text
+from projections import current
+from projections.tables import Views
+
+Command = (
+    meters.CreateMeter
+    | products.CreateProduct
+    | prices.CreatePrice
+    | customers.CreateCustomer
+    | subscriptions.CreateSubscription
+)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What a command came to: the object it is about, and the position of its last event."""
+
+    subject: str
+    position: int
+
+
+class Handler(msgspec.Struct, frozen=True):
+    """How one command is handled: the prefix of new ids, its facts and its decision."""
+
+    prefix: str
+    facts: Callable[[Views, Any, str, datetime], Any]
+    decide: Callable[[Any, Any, Any], list[Event]]
+
+
+def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
+    """The command as a job for the writer. Its answer is `Done`, or it fails with `Rejected`."""
+    digest = hashlib.blake2b(_content(command), digest_size=16).digest()
+    return CommandJob(lambda group: _handle(group, command, key, digest, actor), actor)
+
+
+def _handle(
+    group: Group, command: Command, key: str | None, digest: bytes, actor: str | None
+) -> Done:
+    """Answer a repeat with the first result; otherwise decide and append."""
+    if key is not None:
+        check_text(key, ("input", "idempotencyKey"))
+        used = group.key(key)
+        if used is not None:
+            return _repeated(used, digest)
+    handler = HANDLERS[type(command)]
+    id = new_id(handler.prefix)
+    facts = handler.facts(group.views, command, id, from_us(group.now_us))
+    events = handler.decide(None, command, facts)
+    position = group.next_position - 1
+    for version, event in enumerate(events, start=1):
+        position = group.append(id, version, event, actor, key)
+    if key is not None:
+        group.keys[key] = KeyRow(key, digest, id, position)
+    return Done(id, position)
+
+
+def _repeated(used: KeyRow, digest: bytes) -> Done:
+    if used.digest != digest:
+        message = "this idempotency key was used with another input"
+        raise Rejected(Code.IDEMPOTENCY_KEY_REUSED, ("input", "idempotencyKey"), message)
+    return Done(used.subject, used.position)
+
+
+def _content(command: Command) -> bytes:
+    """What makes two inputs the same: the command's name and all its values."""
+    try:
+        return msgspec.msgpack.encode((type(command).__name__, command), order="sorted")
+    except UnicodeEncodeError:
+        return b""  # half of a surrogate pair: the decision refuses the text by name
+
+
+# --------------------------------------------------------------------------------------- facts
+
+
+def _meter(views: Views, command: meters.CreateMeter, id: str, at: datetime) -> meters.Facts:
+    return meters.Facts(id=id, at=at)
+
+
+def _product(
+    views: Views, command: products.CreateProduct, id: str, at: datetime
+) -> products.Facts:
+    return products.Facts(id=id, at=at)
+
+
+def _price(views: Views, command: prices.CreatePrice, id: str, at: datetime) -> prices.Facts:
+    meter = current.get(views, Meter, command.meter_id) if command.meter_id else None
+    return prices.Facts(
+        id=id,
+        at=at,
+        product_exists=current.get(views, Product, command.product_id) is not None,
+        meter_dimensions=meter.dimensions if meter else None,
+        lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
+    )
+
+
+def _customer(
+    views: Views, command: customers.CreateCustomer, id: str, at: datetime
+) -> customers.Facts:
+    owner = current.owner(views, Customer, "externalId", command.external_id)
+    return customers.Facts(id=id, at=at, external_id_owner=owner)
+
+
+def _subscription(
+    views: Views, command: subscriptions.CreateSubscription, id: str, at: datetime
+) -> subscriptions.Facts:
+    customer = current.get(views, Customer, command.customer_id)
+    found = {item.price_id: current.get(views, Price, item.price_id) for item in command.items}
+    return subscriptions.Facts(
+        id=id,
+        item_ids=tuple(new_id("item") for _ in command.items),
+        at=at,
+        customer_zone=customer.time_zone if customer else None,
+        prices={
+            price_id: subscriptions.PriceTerms(currency=price.currency, metered=price.metered)
+            for price_id, price in found.items()
+            if price is not None
+        },
+    )
+
+
+HANDLERS: Mapping[type[Command], Handler] = {
+    meters.CreateMeter: Handler("met", _meter, meters.decide),
+    products.CreateProduct: Handler("prod", _product, products.decide),
+    prices.CreatePrice: Handler("price", _price, prices.decide),
+    customers.CreateCustomer: Handler("cus", _customer, customers.decide),
+    subscriptions.CreateSubscription: Handler("sub", _subscription, subscriptions.decide),
+}
+"""Every command with how it is handled."""

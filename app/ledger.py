@@ -1,0 +1,120 @@
+"""One ledger wired together: the store, the views folded from it, its clock and its writer."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from app import commands
+from app.clock import Clock, SystemClock, TestClock, new_id
+from app.commands import Command, Done
+from app.store import Pending, Store
+from app.writer import Receipt, UsageJob, Writer
+from domain import ledgers
+from domain.decider import Envelope
+from domain.ledgers import LedgerState
+from domain.periods import to_us
+from domain.usage import RecordInput
+from projections import current
+from projections.engine import Engine
+from projections.tables import Views
+
+VIEWS = "views.db"
+
+
+class WrongClock(Exception):
+    """A test clock was asked of a ledger that keeps the system's."""
+
+
+class Ledger:
+    """One business's ledger, held by this process: everything takes the ledger it works on.
+
+    Opening it folds into the views whatever a crash left unfolded. Raises `LedgerInUse` when
+    another process holds it, `WrongClock` when it was begun with another kind of clock.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        name: str = "main",
+        test_clock_at: datetime | None = None,
+        queue_limit: int = 1_000,
+    ) -> None:
+        self.directory = directory
+        self.store = Store(directory)
+        try:
+            self.engine = Engine(directory / VIEWS)
+            self.state = self._open(name, test_clock_at)
+        except BaseException:
+            self.store.close()
+            raise
+        kept = self.state.test_clock_at
+        self.clock: Clock = TestClock(kept) if kept else SystemClock()
+        self.writer = Writer(self.store, self.engine, self.clock, queue_limit)
+
+    def close(self) -> None:
+        """Answer what waits, then let go of everything."""
+        self.writer.close()
+        self.engine.seal(self._hash_at)
+        self.engine.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def snapshot(self) -> AbstractContextManager[Views]:
+        """The views as they are now, for a whole query."""
+        return self.engine.database.snapshot()
+
+    # ------------------------------------------------------------------------------- commands
+
+    async def execute(self, command: Command, *, key: str | None, actor: str | None) -> Done:
+        """Carry out a command. Raises `Rejected`, or `Busy` when too much waits already."""
+        return await self.writer.ask(commands.job(command, key=key, actor=actor))
+
+    async def record(self, records: Sequence[RecordInput], actor: str | None) -> list[Receipt]:
+        """Record usage; one receipt for each record in the order sent. Raises `Busy`."""
+        return await self.writer.ask(UsageJob(records, actor)) if records else []
+
+    def execute_now(self, command: Command, key: str | None = None) -> Done:
+        """Carry out a command and wait, for callers without an event loop."""
+        return self.writer.submit(commands.job(command, key=key, actor=None)).result()
+
+    def record_now(self, records: Sequence[RecordInput]) -> list[Receipt]:
+        """Record usage and wait, for callers without an event loop."""
+        return self.writer.submit(UsageJob(records, None)).result() if records else []
+
+    # -------------------------------------------------------------------------------- opening
+
+    def _open(self, name: str, test_clock_at: datetime | None) -> LedgerState:
+        if self.store.head()[0] == 0:
+            self._begin(name, test_clock_at)
+        if not self.engine.follows(self.store.head()[0], self._hash_at):
+            self.engine.start_over()
+        self.engine.catch_up(self.store.read)
+        self.engine.seal(self._hash_at)
+        views = self.engine.database.writing
+        state: LedgerState = current.select(views, LedgerState, {}, limit=1)[0].state
+        if test_clock_at is not None and state.test_clock_at is None:
+            message = (
+                f"{self.directory} was begun with the system's clock; it cannot keep a test clock"
+            )
+            raise WrongClock(message)
+        return state
+
+    def _begin(self, name: str, test_clock_at: datetime | None) -> None:
+        """Write the first event of the log."""
+        at = test_clock_at or SystemClock().now()
+        command = ledgers.OpenLedger(name=name, test_clock_at=test_clock_at)
+        id = new_id("led")
+        events = ledgers.decide(None, command, ledgers.Facts(id=id, at=at))
+        envelope = Envelope(to_us(at))
+        self.store.append([Pending(id, 1, envelope, event) for event in events])
+
+    def _hash_at(self, position: int) -> bytes | None:
+        return self.store.hashes([position]).get(position)

@@ -1,0 +1,107 @@
+"""Everything that reads the log again: rebuild the views, verify that nothing was touched."""
+
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import msgspec
+
+from app.ledger import VIEWS
+from app.store import GENESIS, Store, chain_hash
+from projections import engine
+from projections.engine import Engine
+
+Progress = Callable[[int], None]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that is not as it was written, and where in the ledger."""
+
+    position: int | None
+    code: str
+    message: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """What re-reading the whole ledger showed."""
+
+    events: int
+    head_hash: str
+    projections_equal: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was written."""
+        return not self.findings
+
+
+def replay(directory: Path, progress: Progress | None = None) -> int:
+    """Fold the whole ledger into new views and swap them in; return the events read.
+
+    Raises `LedgerInUse` when a server holds the ledger.
+    """
+    store = Store(directory)
+    try:
+        views = directory / VIEWS
+        engine.swap(engine.rebuild(views, store.read, progress), views)
+        return store.head()[0]
+    finally:
+        store.close()
+
+
+def verify(directory: Path, progress: Progress | None = None) -> Verification:
+    """Check the hash chain from end to end, and the views against a rebuild of them.
+
+    Raises `LedgerInUse` when a server holds the ledger.
+    """
+    store = Store(directory)
+    try:
+        findings = list(_broken_links(store, progress))
+        equal = False
+        if not findings:
+            difference = _first_difference(directory / VIEWS, store)
+            equal = difference is None
+            if difference is not None:
+                findings.append(Finding(None, "VIEWS_DIFFER", difference))
+        position, head = store.head()
+        return Verification(position, head.hex(), equal, tuple(findings))
+    finally:
+        store.close()
+
+
+def _broken_links(store: Store, progress: Progress | None) -> Iterator[Finding]:
+    """The first position whose stored bytes, order or hash is not what the chain says."""
+    head, expected = GENESIS, 1
+    for position, stored, kept in store.stored():
+        if position != expected:
+            message = f"position {expected} is missing; {position} follows"
+            yield Finding(expected, "POSITION_MISSING", message)
+            return
+        head = chain_hash(head, stored)
+        if head != kept:
+            message = "the stored event does not hash to what was written beside it"
+            yield Finding(position, "HASH_MISMATCH", message)
+            return
+        expected += 1
+        if progress is not None:
+            progress(position)
+    if store.head()[0] != expected - 1:
+        yield Finding(expected, "POSITION_MISSING", "the chain is longer than the log")
+
+
+def _first_difference(path: Path, store: Store) -> str | None:
+    """The first line in which the views differ from a rebuild of them, None when there is none."""
+    live = Engine(path)
+    aside = engine.rebuild(path, store.read)
+    anew = Engine(aside)
+    try:
+        live.catch_up(store.read)
+        for kept, made in zip_longest(live.database.dump(), anew.database.dump()):
+            if kept != made:
+                return f"the views say {kept!r}, the ledger {made!r}"
+        return None
+    finally:
+        live.close()
+        anew.close()
+        engine.remove(aside)

@@ -1,0 +1,100 @@
+"""The GraphQL schema: what clients can ask and do. Resolvers only translate."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import strawberry
+from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+
+from app.schema.connections import Node
+from app.schema.context import Context, Info
+from app.schema.customers import Customer, CustomerMutations, CustomerQueries
+from app.schema.errors import Schema
+from app.schema.fields import resolver
+from app.schema.invoices import InvoiceQueries
+from app.schema.ledgers import Ledger, LedgerQueries
+from app.schema.meters import Meter, MeterMutations, MeterQueries
+from app.schema.prices import Price, PriceMutations, PriceQueries
+from app.schema.products import Product, ProductMutations, ProductQueries
+from app.schema.scalars import SCALARS
+from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
+from app.schema.summaries import SummaryQueries
+from app.schema.usage import UsageMutations
+from app.schema.usage_records import UsageRecordQueries
+from projections.current import KINDS
+
+__all__ = ["Context", "schema", "sdl"]
+
+TOKENS_LIMIT = 5_000
+"""The longest document that is parsed."""
+
+_SHOWN: Mapping[str, Callable[[Any], Node]] = {
+    "led": Ledger.of,
+    "met": Meter.of,
+    "prod": Product.of,
+    "price": Price.of,
+    "cus": Customer.of,
+    "sub": Subscription.of,
+}
+"""How each kind of object is shown, by the prefix of its ids."""
+
+
+@strawberry.type(description="What can be asked.")
+class Query(
+    LedgerQueries,
+    InvoiceQueries,
+    SubscriptionQueries,
+    CustomerQueries,
+    PriceQueries,
+    ProductQueries,
+    SummaryQueries,
+    UsageRecordQueries,
+    MeterQueries,
+):
+    """What can be asked."""
+
+    @resolver(description="The object with this id, of any kind; null when there is none.")
+    async def node(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The id of any object.")],
+    ) -> Node | None:
+        prefix = id.partition("_")[0]
+        if prefix not in _SHOWN:
+            return None
+        state = await info.context.find(KINDS[prefix].state, id)
+        return _SHOWN[prefix](state) if state else None
+
+
+@strawberry.type(description="What can be done.")
+class Mutation(
+    SubscriptionMutations,
+    CustomerMutations,
+    PriceMutations,
+    ProductMutations,
+    UsageMutations,
+    MeterMutations,
+):
+    """What can be done."""
+
+
+schema = Schema(
+    query=Query,
+    mutation=Mutation,
+    config=StrawberryConfig(scalar_map=SCALARS),
+    extensions=[
+        lambda: MaxTokensLimiter(max_token_count=TOKENS_LIMIT),
+        ParserCache,
+        ValidationCache,
+    ],
+)
+
+
+def sdl() -> str:
+    """The schema as text, always with its root types.
+
+    A type here is named Subscription, which every tool would take for a root type if the text did
+    not say which types are.
+    """
+    return f"schema {{\n  query: Query\n  mutation: Mutation\n}}\n\n{schema.as_str().strip()}\n"

@@ -1,0 +1,151 @@
+"""Who is billed: customers, and how to take them on."""
+
+from typing import Annotated
+
+import strawberry
+
+from app.schema.connections import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    Node,
+    Page,
+    objects,
+)
+from app.schema.context import Info
+from app.schema.errors import Payload
+from app.schema.fields import mutation, resolver
+from app.schema.scalars import InstantText, instant_text
+from domain import customers
+
+
+@strawberry.type(description="Who is billed.")
+class Customer(Node):
+    """A customer as it is shown."""
+
+    name: str = strawberry.field(description="Who the customer is, as invoices say it.")
+    email: str | None = strawberry.field(description="Where invoices are sent.")
+    description: str | None = strawberry.field(description="A note of your own.")
+    external_id: str | None = strawberry.field(
+        description="The customer's id in your own system; usage may name it instead of ours."
+    )
+    time_zone: str = strawberry.field(
+        description="The IANA time zone whose midnights the billing periods follow."
+    )
+    created_at: InstantText = strawberry.field(description="When the customer was created.")
+
+    @classmethod
+    def of(cls, state: customers.Customer) -> "Customer":
+        """The customer as it is shown."""
+        return cls(
+            id=strawberry.ID(state.id),
+            name=state.name,
+            email=state.email,
+            description=state.description,
+            external_id=state.external_id,
+            time_zone=state.time_zone,
+            created_at=instant_text(state.created_at),
+        )
+
+
+@strawberry.input(description="Who is to be billed.")
+class CreateCustomerInput:
+    """Who is to be billed."""
+
+    name: str = strawberry.field(description="Who the customer is, as invoices say it.")
+    email: str | None = strawberry.field(default=None, description="Where invoices are sent.")
+    description: str | None = strawberry.field(default=None, description="A note of your own.")
+    external_id: str | None = strawberry.field(
+        default=None,
+        description="The customer's id in your own system; usage already sent for it counts.",
+    )
+    time_zone: str | None = strawberry.field(
+        default=None, description="An IANA time zone such as Europe/Paris; UTC when left out."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> customers.CreateCustomer:
+        """The command that is meant."""
+        return customers.CreateCustomer(
+            name=self.name,
+            email=self.email,
+            description=self.description,
+            external_id=self.external_id,
+            time_zone=self.time_zone,
+        )
+
+
+@strawberry.type(description="The new customer, or why there is none.")
+class CreateCustomerPayload(Payload):
+    """The new customer, or why there is none."""
+
+    customer: Customer | None = strawberry.field(
+        description="The customer; null when it was refused."
+    )
+
+
+@strawberry.type
+class CustomerQueries:
+    """Asking for customers."""
+
+    @resolver(description="The customer with this id; null when there is none.")
+    async def customer(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="Our id of a customer.")],
+    ) -> Customer | None:
+        state = await info.context.find(customers.Customer, id)
+        return Customer.of(state) if state else None
+
+    @resolver(description="Customers in the order of their creation.")
+    async def customers(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        name: Annotated[
+            str | None, strawberry.argument(description="Only those called exactly this.")
+        ] = None,
+        email: Annotated[
+            str | None, strawberry.argument(description="Only those with exactly this address.")
+        ] = None,
+        external_id: Annotated[
+            str | None, strawberry.argument(description="Only the one with this id of yours.")
+        ] = None,
+    ) -> Connection[Customer]:
+        page = Page.of(first, after, last, before)
+        return await objects(
+            info,
+            customers.Customer,
+            Customer.of,
+            page,
+            name=name,
+            email=email,
+            externalId=external_id,
+        )
+
+
+@strawberry.type
+class CustomerMutations:
+    """Changing customers."""
+
+    @mutation(description="Take on a customer.")
+    async def create_customer(
+        self,
+        info: Info,
+        input: Annotated[
+            CreateCustomerInput, strawberry.argument(description="Who is to be billed.")
+        ],
+    ) -> CreateCustomerPayload:
+        done = await info.context.execute(customers.Customer, input.command, input.idempotency_key)
+        return CreateCustomerPayload(
+            customer=Customer.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )

@@ -1,0 +1,161 @@
+"""How a request is refused: a typed user error, or a top-level error that never tells our secrets.
+
+What was understood and refused by a mutation stands in its `userErrors`. Everything else is a
+top-level error with a code in its extensions: bad input of a query, a document that is not valid,
+too much work, or a bug, which is logged under an id and shown only by that id.
+"""
+
+import logging
+import re
+from typing import Any
+
+import strawberry
+from graphql import (
+    ArgumentNode,
+    DocumentNode,
+    GraphQLError,
+    GraphQLSyntaxError,
+    ListValueNode,
+    Node,
+    ObjectFieldNode,
+    ValueNode,
+    VariableNode,
+)
+from strawberry.types.execution import ExecutionContext
+
+from app.clock import new_id
+from app.schema.scalars import BigIntText, described
+from app.writer import Busy, Closed
+from domain.decider import Code, Path, Rejected
+
+ERRORS_LIMIT = 20
+"""The most top-level errors one answer names."""
+
+_VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid (?:default )?value(?: at)? ?'?([^:']*)'?:")
+_STEP = re.compile(r"\w+")
+_log = logging.getLogger(__name__)
+
+described(
+    Code,
+    "Why a request was refused.",
+    name="UserErrorCode",
+    INVALID_VALUE="The value cannot be used; the message says why.",
+    REQUIRED="Something that is needed was left out or empty.",
+    NOT_FOUND="There is no object with this id.",
+    ALREADY_EXISTS="Another object has this key already.",
+    CONFLICT="The same identity was recorded before with other content.",
+    IDEMPOTENCY_KEY_REUSED="The idempotency key was used before with another input.",
+    WRONG_STATE="The object is in a state that does not allow this.",
+    WRONG_CURRENCY="The currency differs from the one that is needed here.",
+    LIMIT_EXCEEDED="There is more of it than the limit allows.",
+    FORBIDDEN="The caller may not do this.",
+)
+
+
+@strawberry.type(description="Why an input was refused, and where in the input the reason stands.")
+class UserError:
+    """A refusal as a client sees it."""
+
+    code: Code = strawberry.field(description="The stable reason, for programs.")
+    message: str = strawberry.field(description="The reason in a sentence, for people.")
+    path: list[str] = strawberry.field(
+        description='The way into the input, such as ["input", "pricing", "tiers", "1", "upTo"].'
+    )
+
+    @classmethod
+    def of(cls, refusal: Rejected, prefix: Path = ()) -> "UserError":
+        """The refusal, its path continued from `prefix`."""
+        return cls(code=refusal.code, message=refusal.message, path=[*prefix, *refusal.path])
+
+
+@strawberry.type(description="What every mutation answers.")
+class Payload:
+    """What every mutation answers beside its result."""
+
+    user_errors: list[UserError] = strawberry.field(
+        description="Why nothing was done; empty when it was done."
+    )
+    position: BigIntText = strawberry.field(
+        description="The ledger position of the answer: every later query has seen it."
+    )
+
+
+class Schema(strawberry.Schema):
+    """The schema, whose top-level errors all carry a code and none an exception's text."""
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Replace the errors, in place, by what a client may see of them."""
+        document = execution_context.graphql_document if execution_context else None
+        errors[:] = [shown(error, document) for error in errors[:ERRORS_LIMIT]]
+
+
+def shown(error: GraphQLError, document: DocumentNode | None) -> GraphQLError:
+    """What a client sees of a top-level error.
+
+    An error that has its code is left alone: validation errors are cached and come here again.
+    """
+    if error.extensions and "code" in error.extensions:
+        return error
+    message, extensions = _explained(error, document)
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=extensions,
+    )
+
+
+def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str, dict[str, Any]]:
+    """The message and the extensions of an error."""
+    match error.original_error:
+        case Rejected() as refusal:
+            path = list(refusal.path)
+            return refusal.message, {"code": "BAD_USER_INPUT", "reason": refusal.code, "path": path}
+        case Busy():
+            return "too many requests wait already; try again", {"code": "TOO_BUSY"}
+        case Closed():
+            return "the server is shutting down", {"code": "SHUTTING_DOWN"}
+        case None | GraphQLError():
+            return error.message, _of_the_document(error, document)
+        case unexpected:
+            id = new_id("err")
+            _log.error("internal error %s", id, exc_info=unexpected)
+            return "internal error", {"code": "INTERNAL", "id": id}
+
+
+def _of_the_document(error: GraphQLError, document: DocumentNode | None) -> dict[str, Any]:
+    """The extensions of an error that the GraphQL library found in a document or its variables."""
+    if isinstance(error, GraphQLSyntaxError):
+        return {"code": "GRAPHQL_PARSE_FAILED"}
+    if variable := _VARIABLE.match(error.message):
+        path = [variable[1], *_STEP.findall(variable[2])]
+        return {"code": "BAD_USER_INPUT", "path": path}
+    node = error.nodes[0] if error.nodes else None
+    if isinstance(node, ValueNode | ObjectFieldNode) and not isinstance(node, VariableNode):
+        return {"code": "BAD_USER_INPUT", "path": literal_path(document, node)}
+    if error.path is not None:
+        return {"code": "BAD_USER_INPUT"}
+    return {"code": "GRAPHQL_VALIDATION_FAILED"}
+
+
+def literal_path(node: Node | None, wanted: Node, path: Path = ()) -> list[str] | None:
+    """The way from an argument to a literal in the document; None when it is not in there."""
+    if isinstance(node, ArgumentNode):
+        path = (node.name.value,)
+    elif isinstance(node, ObjectFieldNode):
+        path = (*path, node.name.value)
+    if node is wanted:
+        return list(path)
+    for key in node.keys if node else ():
+        value = getattr(node, key)
+        for index, child in enumerate(value if isinstance(value, list | tuple) else [value]):
+            if isinstance(child, Node):
+                step = (str(index),) if isinstance(node, ListValueNode) else ()
+                found = literal_path(child, wanted, (*path, *step))
+                if found is not None:
+                    return found
+    return None

@@ -1,0 +1,151 @@
+"""What is measured: meters, and how to create them."""
+
+from typing import Annotated
+
+import strawberry
+
+from app.schema.connections import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    Node,
+    Page,
+    objects,
+)
+from app.schema.context import Info
+from app.schema.errors import Payload
+from app.schema.fields import mutation, resolver
+from app.schema.scalars import InstantText, described, instant_text
+from domain import meters
+from domain.aggregation import Aggregation
+
+described(
+    Aggregation,
+    "How a meter turns the usage records of a period into one quantity.",
+    SUM="The total of the values; 0 without records.",
+    COUNT="The number of records, with or without a value.",
+    LAST="The value with the latest timestamp; 0 without records.",
+    MAX="The largest value; none without records.",
+    MIN="The smallest value; none without records.",
+    AVERAGE="The total over the number of records; none without records.",
+)
+
+
+@strawberry.type(description="What is measured: how usage records of one name become a quantity.")
+class Meter(Node):
+    """A meter as it is shown."""
+
+    name: str = strawberry.field(description="What the meter is called.")
+    event_name: str = strawberry.field(description="The name of the usage records it reads.")
+    aggregation: Aggregation = strawberry.field(description="How the records become a quantity.")
+    value_property: str = strawberry.field(description="The property that holds the number.")
+    dimensions: list[str] = strawberry.field(
+        description="The properties that usage can be filtered and grouped by."
+    )
+    active: bool = strawberry.field(description="Whether the meter reads new records.")
+    created_at: InstantText = strawberry.field(description="When the meter was created.")
+
+    @classmethod
+    def of(cls, state: meters.Meter) -> "Meter":
+        """The meter as it is shown."""
+        return cls(
+            id=strawberry.ID(state.id),
+            name=state.name,
+            event_name=state.event_name,
+            aggregation=state.aggregation,
+            value_property=state.value_property,
+            dimensions=list(state.dimensions),
+            active=state.active,
+            created_at=instant_text(state.created_at),
+        )
+
+
+@strawberry.input(description="What to measure.")
+class CreateMeterInput:
+    """What to measure."""
+
+    name: str = strawberry.field(description="What the meter is called.")
+    event_name: str = strawberry.field(
+        description="The name of the usage records to read; records sent before count too."
+    )
+    aggregation: Aggregation = strawberry.field(description="How the records become a quantity.")
+    value_property: str | None = strawberry.field(
+        default="value", description="The property that holds the number."
+    )
+    dimensions: list[str] | None = strawberry.field(
+        default_factory=list,
+        description="Up to 20 properties by which usage can be filtered and grouped.",
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> meters.CreateMeter:
+        """The command that is meant."""
+        return meters.CreateMeter(
+            name=self.name,
+            event_name=self.event_name,
+            aggregation=self.aggregation,
+            value_property="value" if self.value_property is None else self.value_property,
+            dimensions=tuple(self.dimensions or ()),
+        )
+
+
+@strawberry.type(description="The new meter, or why there is none.")
+class CreateMeterPayload(Payload):
+    """The new meter, or why there is none."""
+
+    meter: Meter | None = strawberry.field(description="The meter; null when it was refused.")
+
+
+@strawberry.type
+class MeterQueries:
+    """Asking for meters."""
+
+    @resolver(description="The meter with this id; null when there is none.")
+    async def meter(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The id of a meter.")],
+    ) -> Meter | None:
+        state = await info.context.find(meters.Meter, id)
+        return Meter.of(state) if state else None
+
+    @resolver(description="Meters in the order of their creation.")
+    async def meters(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        name: Annotated[
+            str | None, strawberry.argument(description="Only those called exactly this.")
+        ] = None,
+        event_name: Annotated[
+            str | None,
+            strawberry.argument(description="Only those that read usage records of this name."),
+        ] = None,
+    ) -> Connection[Meter]:
+        page = Page.of(first, after, last, before)
+        return await objects(info, meters.Meter, Meter.of, page, name=name, eventName=event_name)
+
+
+@strawberry.type
+class MeterMutations:
+    """Changing meters."""
+
+    @mutation(description="Define what is measured.")
+    async def create_meter(
+        self,
+        info: Info,
+        input: Annotated[CreateMeterInput, strawberry.argument(description="What to measure.")],
+    ) -> CreateMeterPayload:
+        done = await info.context.execute(meters.Meter, input.command, input.idempotency_key)
+        return CreateMeterPayload(
+            meter=Meter.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )

@@ -1,0 +1,286 @@
+"""Who pays what from when: subscriptions, and how to create them."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from app.schema.connections import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    Node,
+    Page,
+    objects,
+)
+from app.schema.context import Info
+from app.schema.customers import Customer
+from app.schema.errors import Payload
+from app.schema.fields import mutation, resolver
+from app.schema.prices import Price
+from app.schema.scalars import (
+    Currency,
+    DecimalText,
+    InstantText,
+    Period,
+    described,
+    instant_text,
+    optional_decimal,
+    optional_instant,
+)
+from domain import customers, prices, rating, subscriptions
+from domain.money import parse_decimal
+from domain.subscriptions import CollectionMethod
+
+if TYPE_CHECKING:
+    from app.schema.invoices import Invoice
+
+
+class Status(StrEnum):
+    """Where a subscription stands at the present instant."""
+
+    SCHEDULED = "SCHEDULED"
+    ACTIVE = "ACTIVE"
+
+
+described(
+    Status,
+    "Where a subscription stands.",
+    name="SubscriptionStatus",
+    SCHEDULED="It has not started yet.",
+    ACTIVE="It has started and is billed.",
+)
+described(
+    CollectionMethod,
+    "How an invoice is paid.",
+    CHARGE_AUTOMATICALLY="It is charged by itself when it is issued.",
+    SEND_INVOICE="It is sent with a due date.",
+)
+
+
+@strawberry.type(description="One price on a subscription.")
+class SubscriptionItem:
+    """One price on a subscription as it is shown."""
+
+    id: strawberry.ID = strawberry.field(description="The item's own id.")
+    quantity: DecimalText | None = strawberry.field(
+        description="The licensed units; null when a meter counts."
+    )
+    state: strawberry.Private[subscriptions.Item]
+    subscription: strawberry.Private[subscriptions.Subscription]
+
+    @resolver(description="What it costs.")
+    async def price(self, info: Info) -> Price:
+        return Price.of(await info.context.get(prices.Price, self.state.price_id))
+
+    @resolver(description="The billing period that runs now; before the start, the first.")
+    async def current_period(self, info: Info) -> Period:
+        price = await info.context.get(prices.Price, self.state.price_id)
+        now = info.context.ledger.clock.now()
+        return Period.of(rating.current_period(self.subscription, price, now))
+
+
+@strawberry.type(description="A customer's agreement to pay some prices, from a start on.")
+class Subscription(Node):
+    """A subscription as it is shown."""
+
+    currency: Currency = strawberry.field(description="The one currency it is billed in.")
+    items: list[SubscriptionItem] = strawberry.field(description="The prices it consists of.")
+    start_at: InstantText = strawberry.field(description="When it begins to be billed.")
+    billing_anchor: InstantText = strawberry.field(
+        description="The instant from which all its billing periods are counted."
+    )
+    time_zone: str = strawberry.field(
+        description="The IANA time zone whose midnights the billing periods follow."
+    )
+    collection_method: CollectionMethod = strawberry.field(description="How its invoices are paid.")
+    days_until_due: int | None = strawberry.field(
+        description="The days to pay an invoice that is sent; null when it is charged."
+    )
+    created_at: InstantText = strawberry.field(description="When it was agreed.")
+    state: strawberry.Private[subscriptions.Subscription]
+
+    @classmethod
+    def of(cls, state: subscriptions.Subscription) -> "Subscription":
+        """The subscription as it is shown."""
+        return cls(
+            id=strawberry.ID(state.id),
+            currency=Currency(state.currency),
+            items=[
+                SubscriptionItem(
+                    id=strawberry.ID(item.id),
+                    quantity=optional_decimal(item.quantity),
+                    state=item,
+                    subscription=state,
+                )
+                for item in state.items
+            ],
+            start_at=instant_text(state.start_at),
+            billing_anchor=instant_text(state.billing_anchor),
+            time_zone=state.time_zone,
+            collection_method=state.collection_method,
+            days_until_due=state.days_until_due,
+            created_at=instant_text(state.created_at),
+            state=state,
+        )
+
+    @resolver(description="Who pays.")
+    async def customer(self, info: Info) -> Customer:
+        return Customer.of(await info.context.get(customers.Customer, self.state.customer_id))
+
+    @resolver(description="Where it stands now.")
+    def status(self, info: Info) -> Status:
+        started = info.context.ledger.clock.now() >= self.state.start_at
+        return Status.ACTIVE if started else Status.SCHEDULED
+
+    @resolver(
+        description="The billing period that ends next, among its items; null before the start."
+    )
+    async def current_period(self, info: Info) -> Period | None:
+        now = info.context.ledger.clock.now()
+        if now < self.state.start_at:
+            return None
+        running = [
+            rating.current_period(
+                self.state, await info.context.get(prices.Price, item.price_id), now
+            )
+            for item in self.state.items
+        ]
+        return Period.of(min(running, key=lambda period: period.end))
+
+
+@strawberry.input(description="A price to subscribe to.")
+class SubscriptionItemInput:
+    """A price to subscribe to."""
+
+    price_id: strawberry.ID = strawberry.field(description="The price.")
+    quantity: DecimalText | None = strawberry.field(
+        default=None, description="The licensed units, 1 when left out; never for a metered price."
+    )
+
+    def read(self, index: int) -> subscriptions.NewItem:
+        """The item that is meant. Raises `Rejected` for a number that is none."""
+        path = ("input", "items", str(index), "quantity")
+        quantity = None if self.quantity is None else parse_decimal(self.quantity, path)
+        return subscriptions.NewItem(price_id=self.price_id, quantity=quantity)
+
+
+@strawberry.input(description="Who subscribes to what.")
+class CreateSubscriptionInput:
+    """Who subscribes to what."""
+
+    customer_id: strawberry.ID = strawberry.field(description="Who pays.")
+    items: list[SubscriptionItemInput] = strawberry.field(
+        description="The prices, all in one currency."
+    )
+    start_at: InstantText | None = strawberry.field(
+        default=None,
+        description="When it begins, now when left out; earlier bills the periods elapsed.",
+    )
+    billing_anchor: InstantText | None = strawberry.field(
+        default=None,
+        description="From when billing periods are counted; the start when left out.",
+    )
+    collection_method: CollectionMethod | None = strawberry.field(
+        default=CollectionMethod.CHARGE_AUTOMATICALLY, description="How its invoices are paid."
+    )
+    days_until_due: int | None = strawberry.field(
+        default=None, description="The days to pay an invoice that is sent; 30 when left out."
+    )
+    time_zone: str | None = strawberry.field(
+        default=None, description="An IANA time zone; the customer's when left out."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> subscriptions.CreateSubscription:
+        """The command that is meant. Raises `Rejected` for a number or time that is none."""
+        return subscriptions.CreateSubscription(
+            customer_id=self.customer_id,
+            items=tuple(item.read(index) for index, item in enumerate(self.items)),
+            start_at=optional_instant(self.start_at, ("input", "startAt")),
+            billing_anchor=optional_instant(self.billing_anchor, ("input", "billingAnchor")),
+            collection_method=self.collection_method or CollectionMethod.CHARGE_AUTOMATICALLY,
+            days_until_due=self.days_until_due,
+            time_zone=self.time_zone,
+        )
+
+
+@strawberry.type(description="The new subscription, or why there is none.")
+class CreateSubscriptionPayload(Payload):
+    """The new subscription, or why there is none."""
+
+    subscription: Subscription | None = strawberry.field(
+        description="The subscription; null when it was refused."
+    )
+
+    @resolver(
+        description="A preview of the invoice at its start: licences in advance, no usage yet."
+    )
+    async def first_invoice(
+        self, info: Info
+    ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
+        # Invoices show their subscription and a new subscription its invoice: one of the two has
+        # to import the other late.
+        from app.schema.invoices import previewed
+
+        if self.subscription is None:
+            return None
+        state = self.subscription.state
+        return await previewed(info, state.id, at=state.start_at)
+
+
+@strawberry.type
+class SubscriptionQueries:
+    """Asking for subscriptions."""
+
+    @resolver(description="The subscription with this id; null when there is none.")
+    async def subscription(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The id of a subscription.")],
+    ) -> Subscription | None:
+        state = await info.context.find(subscriptions.Subscription, id)
+        return Subscription.of(state) if state else None
+
+    @resolver(description="Subscriptions in the order of their creation.")
+    async def subscriptions(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        customer_id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Only those of this customer.")
+        ] = None,
+    ) -> Connection[Subscription]:
+        page = Page.of(first, after, last, before)
+        return await objects(
+            info, subscriptions.Subscription, Subscription.of, page, customerId=customer_id
+        )
+
+
+@strawberry.type
+class SubscriptionMutations:
+    """Changing subscriptions."""
+
+    @mutation(description="Subscribe a customer to some prices.")
+    async def create_subscription(
+        self,
+        info: Info,
+        input: Annotated[
+            CreateSubscriptionInput, strawberry.argument(description="Who subscribes to what.")
+        ],
+    ) -> CreateSubscriptionPayload:
+        done = await info.context.execute(
+            subscriptions.Subscription, input.command, input.idempotency_key
+        )
+        return CreateSubscriptionPayload(
+            subscription=Subscription.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )

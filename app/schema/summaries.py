@@ -1,0 +1,240 @@
+"""How much was used: summaries of any window, and a trial of an aggregation before it is chosen."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Annotated
+
+import strawberry
+
+from app.schema.context import Info, existing
+from app.schema.fields import resolver
+from app.schema.prices import DimensionFilter
+from app.schema.scalars import (
+    BigIntText,
+    DecimalText,
+    InstantText,
+    Period,
+    PeriodInput,
+    big_int,
+    described,
+    optional_decimal,
+)
+from domain import customers, meters, periods
+from domain.aggregation import Aggregation, Sample, aggregate, empty
+from domain.decider import Code, Path, Rejected
+from domain.money import parse_decimal
+from domain.periods import UsageWindow, check_zone, parse_instant, to_us, windows
+from projections import meter_summaries
+from projections.meter_summaries import Question, Summary
+from projections.tables import Views
+from projections.usage_records import MeterRef, meters_over
+
+WINDOWS_LIMIT = 10_000
+SAMPLES_LIMIT = 1_000
+
+described(
+    UsageWindow,
+    "The grain of a usage summary, on the local clock.",
+    MINUTE="Full minutes.",
+    HOUR="Full hours.",
+    DAY="Days from local midnight.",
+    WEEK="Weeks from Monday, local midnight.",
+    MONTH="Calendar months from local midnight.",
+)
+
+
+@strawberry.type(description="The value of one dimension.")
+class DimensionValue:
+    """The value of one dimension."""
+
+    name: str = strawberry.field(description="The dimension.")
+    value: str | None = strawberry.field(description="Its value; null for records without one.")
+
+
+@strawberry.type(description="How much a customer used in one window.")
+class UsageSummary:
+    """How much a customer used in one window."""
+
+    period: Period = strawberry.field(description="The window.")
+    value: DecimalText | None = strawberry.field(
+        description="The quantity; null where a minimum, maximum or average has no records."
+    )
+    record_count: BigIntText = strawberry.field(description="How many records it is made of.")
+    group: list[DimensionValue] = strawberry.field(
+        description="The dimension values it is for; empty when it is for all."
+    )
+
+    @classmethod
+    def of(cls, summary: Summary, group_by: Sequence[str]) -> "UsageSummary":
+        """The summary as it is shown."""
+        return cls(
+            period=Period.of(summary.period),
+            value=optional_decimal(summary.state.value()),
+            record_count=big_int(summary.state.count),
+            group=[
+                DimensionValue(name=name, value=value)
+                for name, value in zip(group_by, summary.group, strict=True)
+            ],
+        )
+
+
+@strawberry.input(description="A usage record made up to try an aggregation.")
+class SampleRecordInput:
+    """A usage record made up to try an aggregation."""
+
+    timestamp: InstantText = strawberry.field(description="When it would have happened.")
+    value: DecimalText | None = strawberry.field(default=None, description="Its value.")
+
+
+@strawberry.type(description="What made-up usage records add up to.")
+class AggregationPreview:
+    """What made-up usage records add up to."""
+
+    value: DecimalText | None = strawberry.field(
+        description="The quantity; null where a minimum, maximum or average has no records."
+    )
+    record_count: int = strawberry.field(description="How many of the records it is made of.")
+
+
+@strawberry.type
+class SummaryQueries:
+    """Asking how much was used."""
+
+    @resolver(
+        description=(
+            "How much a customer used on a meter: one summary of the whole period, or one for each"
+            " window and group that has records."
+        )
+    )
+    async def usage_summary(
+        self,
+        info: Info,
+        meter_id: Annotated[strawberry.ID, strawberry.argument(description="The meter.")],
+        customer_id: Annotated[strawberry.ID, strawberry.argument(description="The customer.")],
+        period: Annotated[
+            PeriodInput, strawberry.argument(description="The time asked for; any bounds.")
+        ],
+        window: Annotated[
+            UsageWindow | None,
+            strawberry.argument(description="The grain; left out, the period is one window."),
+        ] = None,
+        time_zone: Annotated[
+            str | None, strawberry.argument(description="Whose clock the windows follow.")
+        ] = "UTC",
+        group_by: Annotated[
+            list[str] | None, strawberry.argument(description="Dimensions to tell apart.")
+        ] = [],  # noqa: B006  # the schema prints it, nobody changes it
+        filter: Annotated[
+            list[DimensionFilter] | None,
+            strawberry.argument(description="Only usage with these dimension values."),
+        ] = [],  # noqa: B006  # the schema prints it, nobody changes it
+        include_empty: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="Answer windows without records too; not together with groupBy."
+            ),
+        ] = False,
+    ) -> list[UsageSummary]:
+        asked = period.read(("period",))
+        groups = tuple(group_by or ())
+        if include_empty and groups:
+            message = "includeEmpty cannot go with groupBy: an empty window has no groups"
+            raise Rejected(Code.INVALID_VALUE, ("includeEmpty",), message)
+        zone = check_zone("UTC" if time_zone is None else time_zone, ("timeZone",))
+        boundaries = _boundaries(asked, window, zone)
+        fill = include_empty or (window is None and not groups)
+
+        def look_up(views: Views) -> list[Summary]:
+            question = _question(views, meter_id, customer_id, filter or [], groups)
+            found = meter_summaries.summaries(views, question, boundaries)
+            return _filled(found, question, boundaries) if fill else found
+
+        return [UsageSummary.of(one, groups) for one in await info.context.read(look_up)]
+
+    @resolver(description="What an aggregation makes of some records, before a meter has it.")
+    def aggregation_preview(
+        self,
+        aggregation: Annotated[Aggregation, strawberry.argument(description="What to try.")],
+        records: Annotated[
+            list[SampleRecordInput],
+            strawberry.argument(description="Up to 1,000 records, in the order recorded."),
+        ],
+        period: Annotated[
+            PeriodInput | None, strawberry.argument(description="Only records of this period.")
+        ] = None,
+    ) -> AggregationPreview:
+        if len(records) > SAMPLES_LIMIT:
+            message = f"at most {SAMPLES_LIMIT} records"
+            raise Rejected(Code.LIMIT_EXCEEDED, ("records",), message)
+        asked = None if period is None else period.read(("period",))
+        samples = [_sample(record, index) for index, record in enumerate(records)]
+        state = aggregate(
+            aggregation, (one for at, one in samples if asked is None or asked.contains(at))
+        )
+        return AggregationPreview(value=optional_decimal(state.value()), record_count=state.count)
+
+
+def _boundaries(period: periods.Period, window: UsageWindow | None, zone: str) -> list[datetime]:
+    """Where the windows begin and end. Raises `Rejected` LIMIT_EXCEEDED."""
+    if window is None:
+        return [period.start, period.end]
+    return windows(period, window, zone, limit=WINDOWS_LIMIT)
+
+
+def _question(
+    views: Views,
+    meter_id: str,
+    customer_id: str,
+    filter: Sequence[DimensionFilter],
+    group_by: Sequence[str],
+) -> Question:
+    """Which usage is meant. Raises `Rejected` naming the argument that is wrong."""
+    found = existing(views, meters.Meter, meter_id, "meterId")
+    meter = MeterRef(found.position, found.state)
+    for index, name in enumerate(group_by):
+        _check_dimension(meter.meter, name, ("groupBy", str(index)))
+    wanted: dict[str, Sequence[str]] = {}
+    for index, one in enumerate(filter):
+        path = ("filter", str(index))
+        _check_dimension(meter.meter, one.name, (*path, "name"))
+        if not one.values:
+            raise Rejected(Code.REQUIRED, (*path, "values"), "name at least one value")
+        if one.name in wanted:
+            message = f"dimension {one.name} is filtered twice; list its values together"
+            raise Rejected(Code.INVALID_VALUE, (*path, "name"), message)
+        wanted[one.name] = one.values
+    return Question(
+        meter=meter,
+        meters=meters_over(views, meter.meter.event_name),
+        customer_ref=existing(views, customers.Customer, customer_id, "customerId").position,
+        filter=wanted,
+        group_by=group_by,
+    )
+
+
+def _check_dimension(meter: meters.Meter, name: str, path: Path) -> None:
+    if name not in meter.dimensions:
+        message = f"the meter declares no dimension {name}"
+        raise Rejected(Code.INVALID_VALUE, path, message)
+
+
+def _filled(
+    found: Sequence[Summary], question: Question, boundaries: Sequence[datetime]
+) -> list[Summary]:
+    """One summary for every window, empty ones too."""
+    by_start: Mapping[datetime, Summary] = {one.period.start: one for one in found}
+    nothing = empty(question.meter.meter.aggregation)
+    return [
+        by_start.get(start) or Summary(periods.Period(start, end), (), nothing)
+        for start, end in pairwise(boundaries)
+    ]
+
+
+def _sample(record: SampleRecordInput, index: int) -> tuple[datetime, Sample]:
+    """A made-up record, and when it happened. Raises `Rejected`."""
+    path = ("records", str(index))
+    at = parse_instant(record.timestamp, (*path, "timestamp"))
+    text = record.value
+    value = None if text is None else parse_decimal(text, (*path, "value"))
+    return at, Sample(to_us(at), 0, index, value)

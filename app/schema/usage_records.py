@@ -1,0 +1,227 @@
+"""What was used, record by record: usage records, and how to list them."""
+
+import re
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from itertools import islice
+from typing import Annotated
+
+import strawberry
+
+from app.schema.connections import (
+    After,
+    Connection,
+    First,
+    bad_cursor,
+    connection,
+    limit_of,
+)
+from app.schema.context import Context, Info, existing
+from app.schema.customers import Customer
+from app.schema.fields import resolver
+from app.schema.scalars import (
+    BigIntText,
+    DecimalText,
+    InstantText,
+    Json,
+    PeriodInput,
+    big_int,
+    described,
+    instant_text,
+)
+from domain import customers, meters
+from domain.periods import from_us, to_us
+from domain.usage import RecordInput, UsageRecorded, identifiable
+from projections import current, usage_records
+from projections.tables import Views
+from projections.usage_records import BEGINNING, Listed, Place, Wanted
+
+_PLACE = re.compile(r"u([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,9})")
+
+
+class State(StrEnum):
+    """What has become of a usage record since it was recorded."""
+
+    COUNTED = "COUNTED"
+    UNMATCHED = "UNMATCHED"
+
+
+described(
+    State,
+    "What has become of a usage record since it was recorded.",
+    name="UsageRecordState",
+    COUNTED="It has a meter and a customer, and is billed.",
+    UNMATCHED="It waits for a meter that reads it or for its customer.",
+)
+
+
+@strawberry.type(description="A record of something used; it is counted exactly once.")
+class UsageRecord:
+    """A usage record as it is shown."""
+
+    id: str = strawberry.field(description="Its identity within its source.")
+    source: str = strawberry.field(description="Who sent it.")
+    event_name: str = strawberry.field(description="What was used, as meters know it.")
+    customer: Customer | None = strawberry.field(
+        description="Who used it; null while nobody has the id it names."
+    )
+    timestamp: InstantText = strawberry.field(description="When it was used.")
+    value: DecimalText | None = strawberry.field(description="How much was used.")
+    properties: Json = strawberry.field(description="Its other properties, by name.")
+    state: State = strawberry.field(description="Whether it is counted.")
+    position: BigIntText = strawberry.field(description="The ledger position that holds it.")
+
+    @resolver(description="When the ledger recorded it.")
+    async def recorded_at(self, info: Info) -> InstantText:
+        recorded = await info.context.fact(int(self.position))
+        return instant_text(from_us(recorded.envelope.recorded_at_us))
+
+    @classmethod
+    def of(cls, record: Listed) -> "UsageRecord":
+        """The record as it is shown."""
+        return cls(
+            id=record.id,
+            source=record.source,
+            event_name=record.event_name,
+            customer=Customer.of(record.customer) if record.customer else None,
+            timestamp=instant_text(from_us(record.timestamp_us)),
+            value=None if record.value is None else DecimalText(record.value),
+            properties=Json(record.properties),
+            state=State.UNMATCHED if record.waiting else State.COUNTED,
+            position=big_int(record.position),
+        )
+
+
+def record_page(
+    records: Callable[[Place], Iterator[Listed]],
+    first: int | None,
+    after: str | None,
+    count: Callable[[Views], int],
+) -> Connection[UsageRecord]:
+    """A page of usage records; `records` reads them in the order of time after a place.
+
+    Raises `Rejected` naming the argument that is wrong.
+    """
+    limit = limit_of(first, "first")
+    place = _place(after)
+    found = list(islice(records(place), limit + 1))
+    earliest = next(records(BEGINNING), None) if after is not None else None
+    return connection(
+        [(_cursor(record), UsageRecord.of(record)) for record in found[:limit]],
+        has_next=len(found) > limit,
+        has_previous=earliest is not None and earliest.place <= place,
+        count=count,
+    )
+
+
+def _cursor(record: Listed) -> str:
+    return "u" + ".".join(str(part) for part in record.place)
+
+
+def _place(cursor: str | None) -> Place:
+    if cursor is None:
+        return BEGINNING
+    match = _PLACE.fullmatch(cursor)
+    if match is None:
+        raise bad_cursor("after")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+@strawberry.type
+class UsageRecordQueries:
+    """Asking for usage records."""
+
+    @resolver(description="Usage records in the order in which they happened.")
+    async def usage_records(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        meter_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="Only those of the name that this meter reads."),
+        ] = None,
+        customer_id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Only those of this customer.")
+        ] = None,
+        period: Annotated[
+            PeriodInput | None, strawberry.argument(description="Only those of this period.")
+        ] = None,
+        state: Annotated[
+            State | None, strawberry.argument(description="Only those in this state.")
+        ] = None,
+    ) -> Connection[UsageRecord]:
+        def look_up(views: Views) -> Connection[UsageRecord]:
+            wanted = _wanted(views, meter_id, customer_id, period, state)
+            return record_page(
+                lambda place: usage_records.listed(views, wanted, place),
+                first,
+                after,
+                lambda later: usage_records.count(later, wanted),
+            )
+
+        return await info.context.read(look_up)
+
+    @resolver(description="The usage record with this identity; null when there is none.")
+    async def usage_record(
+        self,
+        info: Info,
+        id: Annotated[str, strawberry.argument(description="The id that its sender gave it.")],
+        source: Annotated[str | None, strawberry.argument(description="Who sent it.")] = "default",
+    ) -> UsageRecord | None:
+        return await info.context.read(
+            lambda views: _recorded(views, info.context, source or "default", id)
+        )
+
+
+def _wanted(
+    views: Views,
+    meter_id: str | None,
+    customer_id: str | None,
+    period: PeriodInput | None,
+    state: State | None,
+) -> Wanted:
+    """The records that the arguments mean. Raises `Rejected` for ids that name nothing."""
+    meter = None if meter_id is None else existing(views, meters.Meter, meter_id, "meterId")
+    customer = (
+        None
+        if customer_id is None
+        else existing(views, customers.Customer, customer_id, "customerId")
+    )
+    asked = None if period is None else period.read(("period",))
+    return Wanted(
+        meter=usage_records.meters_over(views, meter.state.event_name)[0] if meter else None,
+        customer=customer,
+        start_us=to_us(asked.start) if asked else 0,
+        end_us=to_us(asked.end) if asked else 2**62,
+        matched=state is not State.UNMATCHED,
+        waiting=state is not State.COUNTED,
+    )
+
+
+def _recorded(views: Views, context: Context, source: str, id: str) -> UsageRecord | None:
+    """The record with this identity, if the views have seen it."""
+    offered = RecordInput(id=id, source=source, event_name="", customer="")
+    place = context.ledger.store.identity(source, id) if identifiable(offered) else None
+    recorded = context.ledger.store.at(place[0]) if place else None
+    if place is None or recorded is None or recorded.position > views.checkpoint():
+        return None
+    assert isinstance(recorded.event, UsageRecorded)
+    position, row = place
+    record = recorded.event.records[row]
+    ref = usage_records.customer_ref(views, record.customer)
+    return UsageRecord.of(
+        Listed(
+            -1 if ref is None else ref,
+            record.timestamp_us,
+            position,
+            row,
+            record.value,
+            record.properties,
+            id=record.id,
+            source=record.source,
+            event_name=record.event_name,
+            customer=None if ref is None else current.at(views, customers.Customer, ref),
+            waiting=usage_records.is_waiting(views, position, row),
+        )
+    )

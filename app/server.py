@@ -1,0 +1,172 @@
+"""The server put together: routes, middleware and what happens at start and stop."""
+
+import json
+from typing import Any
+
+import msgspec
+from cross_web import HTTPException
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+
+from app import graphiql
+from app.graphiql import CONTENT_SECURITY_POLICY
+from app.ingest import post_usage, refusal
+from app.ledger import Ledger
+from app.schema import schema
+from app.schema.context import Context
+from app.settings import Settings
+
+_PAGE_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def create_app(ledger: Ledger, settings: Settings) -> Starlette:
+    """The web application over one open ledger, which the caller closes."""
+    app = Starlette(
+        routes=[
+            Route("/", _home),
+            Route("/graphql", GraphQLEndpoint(ledger)),
+            Route("/graphiql", _explorer),
+            Route("/graphiql/tabs.json", _tabs),
+            Route("/graphiql/", _home),
+            Mount("/graphiql", _Assets(directory=graphiql.ASSETS)),
+            Route("/v1/usage", post_usage, methods=["POST"]),
+            Route("/livez", _alive),
+            Route("/readyz", _ready),
+        ],
+        middleware=[Middleware(BodyLimit, settings=settings)],
+    )
+    app.state.ledger = ledger
+    return app
+
+
+class GraphQLEndpoint(GraphQL[Context, None]):
+    """The schema over HTTP; what cannot be executed at all still gets a typed JSON answer."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(schema, graphql_ide=None)
+        self._ledger = ledger
+
+    async def get_context(
+        self, request: Request | WebSocket, response: Response | WebSocket
+    ) -> Context:
+        """What resolvers work on: the ledger, and who asks."""
+        return Context(ledger=self._ledger, actor="graphql")
+
+    async def run(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Serve one request."""
+        try:
+            return await super().run(request, *args, **kwargs)
+        except HTTPException as error:
+            problem = {"message": error.reason, "extensions": {"code": "BAD_REQUEST"}}
+            content = msgspec.json.encode({"errors": [problem]})
+            return Response(content, error.status_code, media_type="application/json")
+
+    def decode_json(self, data: str | bytes) -> object:
+        """The body as JSON; whatever is wrong with it is one kind of error."""
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+class BodyLimit:
+    """Read a request's body before anything else, and refuse it as soon as it is too large."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its whole body, or answer 413."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        limit = self._settings.body_limit_bytes
+        if scope["path"].startswith("/v1/"):
+            limit = self._settings.ingest_limit_bytes
+        body = await _read(receive, limit)
+        if body is None:
+            answer = refusal(413, "BODY_TOO_LARGE", f"the body is larger than {limit} bytes")
+            await answer(scope, receive, send)
+            return
+        whole: Message = {"type": "http.request", "body": body, "more_body": False}
+        given = False
+
+        async def receive_whole() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return whole
+
+        await self._app(scope, receive_whole, send)
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """The whole body; None as soon as it exceeds the limit."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(parts)
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+class _Assets(StaticFiles):
+    """The explorer's own files, under the same policy as its page."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response: Response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers.update(_PAGE_HEADERS)
+        # Built files carry the hash of their content in their names, so they never change.
+        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+async def _home(request: Request) -> Response:
+    return RedirectResponse("/graphiql")
+
+
+async def _explorer(request: Request) -> Response:
+    return FileResponse(
+        graphiql.ASSETS / "index.html", headers={**_PAGE_HEADERS, "cache-control": "no-cache"}
+    )
+
+
+def _tabs(request: Request) -> Response:
+    """The prepared tabs, filled in with the ids of this ledger."""
+    ledger: Ledger = request.app.state.ledger
+    with ledger.snapshot() as views:
+        values = graphiql.values(views, ledger.clock.now())
+    content = msgspec.json.encode(graphiql.prepared_tabs(ledger.state.id, values))
+    headers = {"cache-control": "no-store"}
+    return Response(content, media_type="application/json", headers=headers)
+
+
+async def _alive(request: Request) -> Response:
+    return Response("alive\n", media_type="text/plain")
+
+
+def _ready(request: Request) -> Response:
+    """Ready once the ledger answers."""
+    ledger: Ledger = request.app.state.ledger
+    with ledger.snapshot() as views:
+        return Response(f"ready at {views.checkpoint()}\n", media_type="text/plain")

@@ -1,0 +1,60 @@
+"""Every setting of a server, its default and what it means; the one reader of the environment."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+PREFIX = "TALLYBOOK_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server runs. Each field is also an environment variable, `TALLYBOOK_` and its name."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. There are no access keys yet: keep it on loopback or behind a proxy."""
+    port: int = 8000
+    """Port to listen on."""
+    data: Path = Path("tallybook-data")
+    """Directory of the ledger's two files."""
+    name: str = "main"
+    """What a new ledger is called."""
+    test_clock: str | None = None
+    """Instant at which a new ledger's test clock stands; without it the system's clock is kept."""
+    body_limit_bytes: int = 1_048_576
+    """Largest GraphQL request body."""
+    ingest_limit_bytes: int = 5_242_880
+    """Largest body of a bulk usage request."""
+    queue_limit: int = 1_000
+    """Requests that may wait for the writer; more are answered 429."""
+
+
+def from_environment(**given: object) -> Settings:
+    """The settings: what was given, else the environment, else the default.
+
+    Raises `ValueError` naming the variable whose text does not fit.
+    """
+    return settings_from(os.environ, **given)
+
+
+def settings_from(environment: Mapping[str, str], **given: object) -> Settings:
+    """The settings from an environment that the caller brings."""
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(Settings):
+        text = environment.get(PREFIX + field.name.upper())
+        if given.get(field.name) is not None:
+            values[field.name] = given[field.name]
+        elif text:
+            values[field.name] = _parse(field, text)
+    return Settings(**values)  # type: ignore[arg-type]  # each value was made by its field's type
+
+
+def _parse(field: msgspec.structs.FieldInfo, text: str) -> object:
+    """The text as the field's type."""
+    if field.type is Path:
+        return Path(text)
+    try:
+        return msgspec.convert(text, field.type, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{PREFIX}{field.name.upper()}: {error}") from error

@@ -1,0 +1,335 @@
+"""The one writer of a ledger: whatever waits is decided, written in one transaction, then answered.
+
+There is no timer. While one group is on its way to the disk the next requests gather, so that fifty
+clients share one commit. A group that fails is tried again member by member, so that one bad
+request is nobody else's failure.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from app.clock import Clock, new_id
+from app.store import IdentityRow, KeyRow, Pending, Store, TakenError
+from domain import usage
+from domain.decider import Envelope, Event, Recorded, Rejected
+from domain.periods import to_us
+from domain.usage import Identity, Prior, RecordInput, Status, Verdict
+from projections.engine import Engine
+from projections.tables import Views
+
+T = TypeVar("T")
+
+GROUP_RECORDS = 20_000
+"""Usage records that one commit takes at most; the rest wait for the next."""
+
+
+class Busy(Exception):
+    """Too many requests wait already; nothing of this one was written."""
+
+
+class Closed(Exception):
+    """The ledger is being closed; nothing of this request was written."""
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What became of one usage record, and the ledger position that holds it."""
+
+    id: str
+    source: str
+    status: Status
+    position: int | None
+    error: Rejected | None
+
+
+class Job(Generic[T]):
+    """One request that waits for the writer, and for its answer."""
+
+    def __init__(self, actor: str | None) -> None:
+        self.actor = actor
+        self.future: Future[T] = Future()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.fail(Closed("the writer stopped before it came to this request"))
+
+    def answer(self, result: T) -> None:
+        """Hold the answer ready; it is given once the transaction is on disk."""
+        self._give: Callable[[], object] = lambda: self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Hold a refusal or a failure ready as the answer."""
+        self._give = lambda: self.future.set_exception(error)
+
+    def deliver(self) -> None:
+        """Give the answer that is held ready, unless the asker has given up waiting."""
+        if self.future.set_running_or_notify_cancel():
+            self._give()
+
+    @property
+    def weight(self) -> int:
+        """How many records it brings."""
+        return 1
+
+
+class UsageJob(Job[list[Receipt]]):
+    """Usage records to be accepted, each judged by itself."""
+
+    def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
+        super().__init__(actor)
+        self.records = records
+
+    @property
+    def weight(self) -> int:
+        """How many records it brings."""
+        return len(self.records)
+
+
+class CommandJob(Job[T]):
+    """A command: `run` decides it against the state as of its turn in the group."""
+
+    def __init__(self, run: "Callable[[Group], T]", actor: str | None) -> None:
+        super().__init__(actor)
+        self.run = run
+
+
+class Group:
+    """One transaction in the making: its events, folded into the views as they are decided."""
+
+    def __init__(self, engine: Engine, store: Store, head: int, now_us: int) -> None:
+        self.now_us = now_us
+        self.pending: list[Pending] = []
+        self.identities: list[IdentityRow] = []
+        self.keys: dict[str, KeyRow] = {}
+        self._engine = engine
+        self._store = store
+        self._head = head
+
+    @property
+    def views(self) -> Views:
+        """The views with everything decided so far in this group."""
+        return self._engine.database.writing
+
+    @property
+    def next_position(self) -> int:
+        """Where the next event will stand."""
+        return self._head + len(self.pending) + 1
+
+    def append(
+        self, stream_id: str, version: int, event: Event, actor: str | None, key: str | None = None
+    ) -> int:
+        """Add an event to the transaction and to the views; return its position."""
+        position = self.next_position
+        envelope = Envelope(self.now_us, actor, key)
+        self.pending.append(Pending(stream_id, version, envelope, event))
+        self._engine.apply([Recorded(position, stream_id, version, envelope, event)])
+        return position
+
+    def key(self, key: str) -> KeyRow | None:
+        """What an idempotency key was used for, in this group or ever."""
+        return self.keys.get(key) or self._store.key(key)
+
+    def record(
+        self, records: Sequence[RecordInput], actor: str | None, taken: Mapping[Identity, Prior]
+    ) -> list[Receipt]:
+        """Decide usage records and add what was accepted."""
+        first = self.next_position
+        facts = usage.Facts(
+            at_us=self.now_us,
+            value_properties=self._engine.value_properties({r.event_name for r in records}),
+            customers=self._engine.known_customers({r.customer for r in records}),
+            recorded=taken,
+        )
+        decided = usage.decide(usage.RecordUsage(records=records), facts)
+        for event in decided.events:
+            self.append(new_id("ub"), 1, event, actor)
+        self.identities += [
+            IdentityRow(one.source, one.id, first + one.event, one.row, one.digest)
+            for one in decided.verdicts
+            if one.row >= 0
+        ]
+        return [_receipt(one, first) for one in decided.verdicts]
+
+
+def _receipt(verdict: Verdict, first: int) -> Receipt:
+    position = first + verdict.event if verdict.event >= 0 else verdict.position
+    return Receipt(verdict.id, verdict.source, verdict.status, position, verdict.error)
+
+
+class Writer:
+    """The thread that alone writes one ledger."""
+
+    def __init__(self, store: Store, engine: Engine, clock: Clock, queue_limit: int) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._queue_limit = queue_limit
+        self._queue: deque[Job[Any]] = deque()
+        self._ready = threading.Condition()
+        self._closing = False
+        self._head = store.head()[0]
+        newest = store.at(self._head)
+        self._last_us = newest.envelope.recorded_at_us if newest else 0
+        self._thread = threading.Thread(target=self._run, name="tallybook-writer", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answer everything that waits, then stop."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        self._thread.join()
+
+    def submit(self, job: Job[T]) -> "Future[T]":
+        """Queue a request. Raises `Busy` when too many wait, `Closed` when the ledger closes."""
+        with self._ready:
+            if self._closing:
+                raise Closed("the ledger is closing")
+            if len(self._queue) >= self._queue_limit:
+                raise Busy(f"{self._queue_limit} requests wait already")
+            self._queue.append(job)
+            self._ready.notify()
+        return job.future
+
+    async def ask(self, job: Job[T]) -> T:
+        """Queue a request and wait for its answer without holding the event loop."""
+        job.loop = asyncio.get_running_loop()
+        answered: asyncio.Future[T] = job.loop.create_future()
+        job.future.add_done_callback(lambda done: _pass_on(done, answered))
+        self.submit(job)
+        return await answered
+
+    def _run(self) -> None:
+        while jobs := self._take():
+            self._commit(jobs)
+            _deliver(jobs)
+
+    def _take(self) -> list[Job[Any]]:
+        """Whatever waits, up to what one commit holds; nothing once closing and done."""
+        with self._ready:
+            while not self._queue and not self._closing:
+                self._ready.wait()
+            jobs: list[Job[Any]] = []
+            weight = 0
+            while self._queue and (not jobs or weight + self._queue[0].weight <= GROUP_RECORDS):
+                weight += self._queue[0].weight
+                jobs.append(self._queue.popleft())
+            return jobs
+
+    def _commit(self, jobs: Sequence[Job[Any]]) -> None:
+        """Decide and write these jobs; afterwards each holds its answer, whatever failed."""
+        try:
+            try:
+                self._write(jobs, {})
+            except TakenError:
+                # Some record was sent before: decide again, knowing which ones are taken.
+                self._write(jobs, self._store.recorded(_identities(jobs)))
+        except Exception as error:  # noqa: BLE001  # whatever it was, the askers are told
+            if len(jobs) == 1:
+                jobs[0].fail(error)
+            else:
+                for job in jobs:
+                    self._commit([job])
+
+    def _write(self, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:
+        """One transaction: decide, fold, write the ledger, keep the views."""
+        database = self._engine.database
+        if database.writing.checkpoint() < self._head:  # they could not be kept the last time
+            self._engine.forget()
+            self._engine.catch_up(self._store.read)
+        now_us = max(self._last_us, to_us(self._clock.now()))
+        group = Group(self._engine, self._store, self._head, now_us)
+        database.begin()
+        try:
+            _decide(group, jobs, taken)
+            if group.pending:
+                self._store.append(group.pending, group.identities, list(group.keys.values()))
+        except BaseException:
+            database.rollback()
+            self._engine.forget()
+            raise
+        self._head += len(group.pending)
+        self._last_us = now_us
+        self._keep_views()
+
+    def _keep_views(self) -> None:
+        """The ledger has it; views that cannot keep it now are folded again from the ledger."""
+        try:
+            self._engine.database.commit()
+        except Exception:  # noqa: BLE001  # whatever it was, the ledger makes the views again
+            self._engine.database.rollback()
+            self._engine.forget()
+            with suppress(Exception):  # what is in the ledger is answered; the next write folds it
+                self._engine.catch_up(self._store.read)
+
+
+def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:
+    """Decide the jobs in order; neighbouring usage of one actor becomes one batch."""
+    for batch in _batches(jobs):
+        if isinstance(batch[0], CommandJob):
+            try:
+                batch[0].answer(batch[0].run(group))
+            except Rejected as refusal:
+                batch[0].fail(refusal)
+            continue
+        records = [record for job in batch for record in job.records]
+        receipts = iter(group.record(records, batch[0].actor, taken))
+        for job in batch:
+            job.answer([next(receipts) for _ in job.records])
+
+
+def _batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:
+    """Commands singly, neighbouring usage of the same actor together."""
+    batch: list[Any] = []
+    for job in jobs:
+        together = isinstance(job, UsageJob) and batch and isinstance(batch[-1], UsageJob)
+        if batch and not (together and batch[-1].actor == job.actor):
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
+
+
+def _identities(jobs: Sequence[Job[Any]]) -> list[Identity]:
+    """Every identity that these jobs bring, of records that could be identified at all."""
+    return [
+        (record.source, record.id)
+        for job in jobs
+        if isinstance(job, UsageJob)
+        for record in job.records
+        if usage.identifiable(record)
+    ]
+
+
+def _deliver(jobs: Sequence[Job[Any]]) -> None:
+    """Give all answers, waking each event loop once."""
+    waiting: dict[asyncio.AbstractEventLoop | None, list[Job[Any]]] = {}
+    for job in jobs:
+        waiting.setdefault(job.loop, []).append(job)
+    for loop, theirs in waiting.items():
+        if loop is None:
+            _give_all(theirs)
+        elif not loop.is_closed():
+            with suppress(RuntimeError):  # closed just now: nobody waits there any more
+                loop.call_soon_threadsafe(_give_all, theirs)
+
+
+def _give_all(jobs: Sequence[Job[Any]]) -> None:
+    for job in jobs:
+        job.deliver()
+
+
+def _pass_on(done: "Future[T]", answered: "asyncio.Future[T]") -> None:
+    """Hand an answer to the coroutine that waits; it may have gone meanwhile."""
+    if answered.done():
+        return
+    error = done.exception()
+    if error is not None:
+        answered.set_exception(error)
+    else:
+        answered.set_result(done.result())

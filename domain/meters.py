@@ -1,0 +1,125 @@
+"""What is measured: a meter says how usage records of one name add up to a quantity.
+
+Life cycle: created (active).
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from domain.aggregation import Aggregation
+from domain.decider import Code, Event, Path, Rejected, registered
+from domain.text import VALUE_BYTES, check_text
+
+DIMENSIONS_LIMIT = 20
+
+
+# -------------------------------------------------------------------------------------- events
+
+
+@registered
+class MeterCreated(Event, frozen=True, kw_only=True):
+    """A meter was defined; it also sees the usage records that were already there."""
+
+    topic: ClassVar[str] = "meter.created/1"
+    id: str
+    name: str
+    event_name: str
+    aggregation: Aggregation
+    value_property: str
+    dimensions: tuple[str, ...]
+    created_at: datetime
+
+
+# --------------------------------------------------------------------------------------- state
+
+
+class Meter(msgspec.Struct, frozen=True, kw_only=True):
+    """A meter as it stands: which records it reads, which property, and how they aggregate."""
+
+    id: str
+    name: str
+    event_name: str
+    aggregation: Aggregation
+    value_property: str
+    dimensions: tuple[str, ...]
+    active: bool
+    created_at: datetime
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether a usage record without a numeric value would be lost on this meter."""
+        return self.aggregation is not Aggregation.COUNT
+
+
+def evolve(state: Meter | None, event: Event) -> Meter | None:
+    """The meter after one more fact."""
+    match event:
+        case MeterCreated():
+            return Meter(
+                id=event.id,
+                name=event.name,
+                event_name=event.event_name,
+                aggregation=event.aggregation,
+                value_property=event.value_property,
+                dimensions=event.dimensions,
+                active=True,
+                created_at=event.created_at,
+            )
+        case _:
+            return state
+
+
+# ------------------------------------------------------------------------------------ commands
+
+
+class CreateMeter(msgspec.Struct, frozen=True, kw_only=True):
+    """Define a meter over the usage records named `event_name`."""
+
+    name: str
+    event_name: str
+    aggregation: Aggregation
+    value_property: str = "value"
+    dimensions: tuple[str, ...] = ()
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What deciding needs from outside: the new id and the time."""
+
+    id: str
+    at: datetime
+
+
+def decide(state: Meter | None, command: CreateMeter, facts: Facts) -> list[Event]:
+    """Define the meter, or say which part of its definition cannot be kept (RULES, Meters)."""
+    if state is not None:
+        return []
+    at: Path = ("input",)
+    return [
+        MeterCreated(
+            id=facts.id,
+            name=check_text(command.name, (*at, "name")),
+            event_name=check_text(command.event_name, (*at, "eventName")),
+            aggregation=command.aggregation,
+            value_property=check_text(command.value_property, (*at, "valueProperty")),
+            dimensions=_check_dimensions(command, (*at, "dimensions")),
+            created_at=facts.at,
+        )
+    ]
+
+
+def _check_dimensions(command: CreateMeter, path: Path) -> tuple[str, ...]:
+    """Declared once each, at most twenty, and never the property that is measured."""
+    if len(command.dimensions) > DIMENSIONS_LIMIT:
+        message = f"a meter has at most {DIMENSIONS_LIMIT} dimensions"
+        raise Rejected(Code.LIMIT_EXCEEDED, path, message)
+    for index, name in enumerate(command.dimensions):
+        here = (*path, str(index))
+        check_text(name, here, VALUE_BYTES)
+        if name in command.dimensions[:index]:
+            raise Rejected(Code.INVALID_VALUE, here, f"dimension {name} is declared twice")
+        if name == command.value_property:
+            message = f"{name} is the value property; it cannot be a dimension too"
+            raise Rejected(Code.INVALID_VALUE, here, message)
+    return command.dimensions

@@ -1,0 +1,208 @@
+"""What it costs: a price asks an amount for a product, per licensed unit or over a meter.
+
+Life cycle: created (active). A price never changes.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from domain import pricing
+from domain.decider import Code, Event, Path, Rejected, registered
+from domain.money import check_currency
+from domain.periods import Interval, check_interval
+from domain.pricing import Pricing
+from domain.text import VALUE_BYTES, check_optional, check_text
+
+FILTER_VALUES_LIMIT = 100
+
+
+class Timing(StrEnum):
+    """Whether a period is billed when it begins or when it has ended."""
+
+    IN_ADVANCE = "IN_ADVANCE"
+    IN_ARREARS = "IN_ARREARS"
+
+
+class DimensionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Only usage whose dimension `name` has one of `values`."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+# -------------------------------------------------------------------------------------- events
+
+
+@registered
+class PriceCreated(Event, frozen=True, kw_only=True):
+    """A price was set for a product."""
+
+    topic: ClassVar[str] = "price.created/1"
+    id: str
+    product_id: str
+    currency: str
+    interval: Interval
+    meter_id: str | None
+    meter_filter: tuple[DimensionFilter, ...]
+    timing: Timing
+    pricing: Pricing
+    nickname: str | None
+    lookup_key: str | None
+    created_at: datetime
+
+
+# --------------------------------------------------------------------------------------- state
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """A price as it stands; with a meter it is metered, without one it is licensed."""
+
+    id: str
+    product_id: str
+    currency: str
+    interval: Interval
+    meter_id: str | None
+    meter_filter: tuple[DimensionFilter, ...]
+    timing: Timing
+    pricing: Pricing
+    nickname: str | None
+    lookup_key: str | None
+    active: bool
+    created_at: datetime
+
+    @property
+    def metered(self) -> bool:
+        """Whether the quantity comes from a meter rather than from the subscription."""
+        return self.meter_id is not None
+
+
+def evolve(state: Price | None, event: Event) -> Price | None:
+    """The price after one more fact."""
+    match event:
+        case PriceCreated():
+            return Price(
+                id=event.id,
+                product_id=event.product_id,
+                currency=event.currency,
+                interval=event.interval,
+                meter_id=event.meter_id,
+                meter_filter=event.meter_filter,
+                timing=event.timing,
+                pricing=event.pricing,
+                nickname=event.nickname,
+                lookup_key=event.lookup_key,
+                active=True,
+                created_at=event.created_at,
+            )
+        case _:
+            return state
+
+
+# ------------------------------------------------------------------------------------ commands
+
+
+class CreatePrice(msgspec.Struct, frozen=True, kw_only=True):
+    """Set a price for a product; naming a meter makes it metered."""
+
+    product_id: str
+    currency: str
+    interval: Interval
+    pricing: Pricing
+    meter_id: str | None = None
+    meter_filter: tuple[DimensionFilter, ...] = ()
+    timing: Timing | None = None
+    nickname: str | None = None
+    lookup_key: str | None = None
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What deciding needs from outside; `meter_dimensions` is None when there is no such meter."""
+
+    id: str
+    at: datetime
+    product_exists: bool
+    meter_dimensions: tuple[str, ...] | None
+    lookup_key_owner: str | None
+
+
+def decide(state: Price | None, command: CreatePrice, facts: Facts) -> list[Event]:
+    """Set the price, or say which part of it could not be billed (RULES, Prices)."""
+    if state is not None:
+        return []
+    if not facts.product_exists:
+        message = f"there is no product {command.product_id}"
+        raise Rejected(Code.NOT_FOUND, ("input", "productId"), message)
+    _check_meter(command, facts)
+    check_currency(command.currency, ("input", "currency"))
+    check_interval(command.interval, ("input", "interval"))
+    pricing.check(command.pricing, ("input", "pricing"))
+    return [
+        PriceCreated(
+            id=facts.id,
+            product_id=command.product_id,
+            currency=command.currency,
+            interval=command.interval,
+            meter_id=command.meter_id,
+            meter_filter=command.meter_filter,
+            timing=_timing(command),
+            pricing=command.pricing,
+            nickname=check_optional(command.nickname, ("input", "nickname")),
+            lookup_key=_check_lookup_key(command.lookup_key, facts),
+            created_at=facts.at,
+        )
+    ]
+
+
+def _timing(command: CreatePrice) -> Timing:
+    """Usage is known only afterwards; a licence is billed in advance unless asked otherwise."""
+    if command.meter_id is None:
+        return command.timing or Timing.IN_ADVANCE
+    if command.timing is Timing.IN_ADVANCE:
+        message = "a metered price is billed in arrears: its usage is known only afterwards"
+        raise Rejected(Code.INVALID_VALUE, ("input", "timing"), message)
+    return Timing.IN_ARREARS
+
+
+def _check_meter(command: CreatePrice, facts: Facts) -> None:
+    """A metered price needs its meter, and filters only by what that meter declares."""
+    if command.meter_id is not None and facts.meter_dimensions is None:
+        message = f"there is no meter {command.meter_id}"
+        raise Rejected(Code.NOT_FOUND, ("input", "meterId"), message)
+    path: Path = ("input", "meterFilter")
+    if command.meter_filter and command.meter_id is None:
+        raise Rejected(Code.INVALID_VALUE, path, "meterFilter needs a meterId")
+    seen: set[str] = set()
+    for index, wanted in enumerate(command.meter_filter):
+        here = (*path, str(index))
+        if wanted.name not in (facts.meter_dimensions or ()):
+            message = f"the meter declares no dimension {wanted.name}"
+            raise Rejected(Code.INVALID_VALUE, (*here, "name"), message)
+        if wanted.name in seen:
+            message = f"dimension {wanted.name} is filtered twice; list its values together"
+            raise Rejected(Code.INVALID_VALUE, (*here, "name"), message)
+        seen.add(wanted.name)
+        _check_values(wanted, (*here, "values"))
+
+
+def _check_values(wanted: DimensionFilter, path: Path) -> None:
+    """A filter that names no value would never bill anything."""
+    if not wanted.values:
+        raise Rejected(Code.REQUIRED, path, "name at least one value")
+    if len(wanted.values) > FILTER_VALUES_LIMIT:
+        message = f"a filter lists at most {FILTER_VALUES_LIMIT} values"
+        raise Rejected(Code.LIMIT_EXCEEDED, path, message)
+    for index, value in enumerate(wanted.values):
+        check_text(value, (*path, str(index)), VALUE_BYTES)
+
+
+def _check_lookup_key(lookup_key: str | None, facts: Facts) -> str | None:
+    """A lookup key finds one price."""
+    path = ("input", "lookupKey")
+    kept = check_optional(lookup_key, path)
+    if kept is not None and facts.lookup_key_owner is not None:
+        message = f"lookupKey is already that of {facts.lookup_key_owner}"
+        raise Rejected(Code.ALREADY_EXISTS, path, message)
+    return kept

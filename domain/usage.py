@@ -1,0 +1,319 @@
+"""What was used: usage records, accepted once for ever, and the facts that hold them.
+
+Life cycle of a record: offered -> accepted (matched or waiting for its meter or customer),
+or answered as duplicate, conflict or rejected, and then nothing is written.
+
+One `usage.recorded` event holds the records of one commit. A record's identity is (source, id): the
+same identity with the same content is a duplicate and gets its first receipt; with other content
+it is a conflict (RULES, Promises).
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, ClassVar, cast
+
+import msgspec
+
+from domain.decider import Code, Event, Rejected, registered
+from domain.money import format_decimal, parse_decimal
+from domain.periods import parse_instant, parse_usual_instants, to_us
+from domain.text import NAME_BYTES, VALUE_BYTES, check_text
+
+BATCH_RECORDS = 1_000
+"""The most records one event holds."""
+BATCH_BYTES = 1_000_000
+"""The most bytes of records one event holds, a little under the 1 MiB that a store takes well."""
+PROPERTIES_LIMIT = 20
+
+_encode = msgspec.msgpack.Encoder(order="sorted").encode
+
+
+# -------------------------------------------------------------------------------------- events
+
+
+class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One accepted record; `value` is its plain decimal text, `customer` the id its sender used."""
+
+    id: str
+    source: str
+    event_name: str
+    customer: str
+    timestamp_us: int
+    value: str | None
+    properties: dict[str, str]
+
+    def property(self, name: str) -> str | None:
+        """The text of one property; `value` is the property of that name."""
+        return (
+            self.value if name == "value" and self.value is not None else self.properties.get(name)
+        )
+
+
+@registered
+class UsageRecorded(Event, frozen=True, kw_only=True):
+    """Usage records were accepted, in this order."""
+
+    topic: ClassVar[str] = "usage.recorded/1"
+    records: tuple[UsageRecord, ...]
+
+
+# --------------------------------------------------------------------------------------- state
+
+Identity = tuple[str, str]
+"""(source, id) of a usage record."""
+
+
+class Prior(msgspec.Struct, frozen=True):
+    """Where an identity was first recorded, and the digest of what was sent then."""
+
+    position: int
+    digest: bytes
+
+
+# ------------------------------------------------------------------------------------ commands
+
+
+class RecordInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """One record as its sender wrote it; nothing in it has been checked yet."""
+
+    id: str
+    event_name: str
+    customer: str
+    source: str = "default"
+    timestamp: str | None = None
+    value: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class RecordUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Record usage; each record is judged by itself."""
+
+    records: Sequence[RecordInput]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What deciding needs from outside: the time, and what the ledger already knows.
+
+    `value_properties` names, for each event name that has a meter, the properties that must be
+    numeric; `customers` are the keys that mean a customer; `recorded` the identities already taken.
+    """
+
+    at_us: int
+    value_properties: Mapping[str, tuple[str, ...]]
+    customers: Container[str]
+    recorded: Mapping[Identity, Prior]
+
+
+class Status(StrEnum):
+    """What became of one offered record."""
+
+    ACCEPTED = "ACCEPTED"
+    UNMATCHED = "UNMATCHED"
+    DUPLICATE = "DUPLICATE"
+    CONFLICT = "CONFLICT"
+    REJECTED = "REJECTED"
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """The answer to one offered record.
+
+    When it was written: `event` is the index of its event among those decided, `row` its place in
+    it, `digest` what its content hashes to. For a duplicate, `position` is that of the first
+    receipt. The path of `error` is relative to the record.
+    """
+
+    id: str
+    source: str
+    status: Status
+    event: int = -1
+    row: int = -1
+    digest: bytes = b""
+    position: int | None = None
+    error: Rejected | None = None
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """The facts to write, and one verdict for each record in the order offered."""
+
+    events: list[UsageRecorded]
+    verdicts: list[Verdict]
+
+
+def decide(command: RecordUsage, facts: Facts) -> Decided:
+    """Accept what is new and sound; answer every record by itself (RULES, Promises)."""
+    batch = _Batch(command.records, facts)
+    verdicts = [batch.judge(index, offered) for index, offered in enumerate(command.records)]
+    batch.close()
+    return Decided(batch.events, verdicts)
+
+
+class _Batch:
+    """Accepted records gathered into events of bounded size while their verdicts are given.
+
+    A batch mostly repeats itself, so what can be looked at for all records at once is: plain ids,
+    times in the usual form, and each name, key and value only the first time it comes.
+    """
+
+    def __init__(self, records: Sequence[RecordInput], facts: Facts) -> None:
+        self.events: list[UsageRecorded] = []
+        self._facts = facts
+        self._rows: list[UsageRecord] = []
+        self._bytes = 0
+        self._seen: dict[Identity, tuple[int, bytes]] = {}
+        self._sound: set[str] = set()
+        self._pairs: set[tuple[str, str]] = set()
+        self._decimals: dict[str, str] = {}
+        self._plain_ids = _all_plain([record.id for record in records])
+        texts = [record.timestamp for record in records]
+        self._times = None if None in texts else parse_usual_instants(cast("list[str]", texts))
+
+    def judge(self, index: int, offered: RecordInput) -> Verdict:
+        """Accept the record into the batch, or say why not."""
+        try:
+            row = self._checked(index, offered)
+        except Rejected as refusal:
+            return Verdict(offered.id, offered.source, Status.REJECTED, error=refusal)
+        # A time that the sender left out is no part of what makes two sendings the same.
+        timestamp_us = None if offered.timestamp is None else row.timestamp_us
+        content = _encode((row.event_name, row.customer, timestamp_us, row.value, row.properties))
+        digest = blake2b(content, digest_size=16).digest()
+        identity = (row.source, row.id)
+        if identity in self._seen or identity in self._facts.recorded:
+            return self._known(identity, digest)
+        size = len(content) + len(row.id) + len(row.source)
+        if len(self._rows) >= BATCH_RECORDS or self._bytes + size > BATCH_BYTES:
+            self.close()
+        self._seen[identity] = (len(self.events), digest)
+        place = len(self._rows)
+        self._rows.append(row)
+        self._bytes += size
+        facts = self._facts
+        matched = row.event_name in facts.value_properties and row.customer in facts.customers
+        status = Status.ACCEPTED if matched else Status.UNMATCHED
+        return Verdict(row.id, row.source, status, len(self.events), place, digest)
+
+    def close(self) -> None:
+        """Make one event of what has been gathered."""
+        if self._rows:
+            self.events.append(UsageRecorded(records=tuple(self._rows)))
+            self._rows, self._bytes = [], 0
+
+    def _known(self, identity: Identity, digest: bytes) -> Verdict:
+        """Duplicate or conflict with what the ledger, or this batch, already holds."""
+        source, id = identity
+        prior = self._facts.recorded.get(identity)
+        if prior is not None:
+            status = Status.DUPLICATE if prior.digest == digest else Status.CONFLICT
+            return Verdict(id, source, status, position=prior.position)
+        event, first = self._seen[identity]
+        status = Status.DUPLICATE if first == digest else Status.CONFLICT
+        return Verdict(id, source, status, event)
+
+    def _checked(self, index: int, offered: RecordInput) -> UsageRecord:
+        """The record as it will be kept. Raises `Rejected` with a path relative to the record."""
+        if not self._plain_ids:
+            check_text(offered.id, ("id",))
+        sound = self._sound
+        if offered.source not in sound:
+            sound.add(check_text(offered.source, ("source",)))
+        if offered.event_name not in sound:
+            sound.add(check_text(offered.event_name, ("eventName",)))
+        if offered.customer not in sound:
+            sound.add(check_text(offered.customer, ("customer",)))
+        properties = self._properties(offered.properties) if offered.properties else {}
+        row = UsageRecord(
+            offered.id,
+            offered.source,
+            offered.event_name,
+            offered.customer,
+            self._timestamp_us(offered.timestamp) if self._times is None else self._times[index],
+            self._value(offered.value, properties),
+            properties,
+        )
+        for name in self._facts.value_properties.get(row.event_name, ()):
+            if name != "value" or row.value is None:
+                _check_numeric(row, name)
+        return row
+
+    def _timestamp_us(self, text: str | None) -> int:
+        """When it happened; now, if its sender did not say."""
+        return self._facts.at_us if text is None else to_us(parse_instant(text, ("timestamp",)))
+
+    def _value(self, value: str | None, properties: dict[str, str]) -> str | None:
+        """The value as plain decimal text, taken out of the properties if it stands there."""
+        if value is None:
+            value = properties.get("value")
+            if value is None or not _is_decimal(value):
+                return None
+            del properties["value"]
+        elif "value" in properties:
+            message = "give either value or properties.value, not both"
+            raise Rejected(Code.INVALID_VALUE, ("value",), message)
+        kept = self._decimals.get(value)
+        if kept is None:
+            kept = self._decimals[value] = format_decimal(parse_decimal(value, ("value",)))
+        return kept
+
+    def _properties(self, properties: Mapping[str, Any]) -> dict[str, str]:
+        """A flat object of texts; a JSON number may have lost digits already, so none is taken."""
+        if len(properties) > PROPERTIES_LIMIT:
+            message = f"a record has at most {PROPERTIES_LIMIT} properties"
+            raise Rejected(Code.LIMIT_EXCEEDED, ("properties",), message)
+        for name, value in properties.items():
+            if not isinstance(value, str) or (name, value) not in self._pairs:
+                self._pairs.add(_check_property(name, value))
+        return dict(properties)
+
+
+def _all_plain(texts: Sequence[str]) -> bool:
+    """Whether all of them are short printable ASCII without spaces: none needs a closer look."""
+    joined = "".join(texts)
+    return (
+        joined.isascii()
+        and joined.isprintable()
+        and " " not in joined
+        and all(texts)
+        and max(map(len, texts), default=0) <= NAME_BYTES
+    )
+
+
+def identifiable(offered: RecordInput) -> bool:
+    """Whether the record's identity could be in the ledger at all."""
+    try:
+        check_text(offered.id, ("id",))
+        check_text(offered.source, ("source",))
+    except Rejected:
+        return False
+    return True
+
+
+def _is_decimal(text: str) -> bool:
+    """Whether the text is a plain decimal within the limits."""
+    try:
+        parse_decimal(text, ("value",))
+    except Rejected:
+        return False
+    return True
+
+
+def _check_property(name: str, value: object) -> tuple[str, str]:
+    """One property that may be kept."""
+    path = ("properties", name)
+    check_text(name, path, VALUE_BYTES)
+    if not isinstance(value, str):
+        message = f"properties.{name} must be a string; write numbers as decimal strings"
+        raise Rejected(Code.INVALID_VALUE, path, message)
+    if value:
+        check_text(value, path, VALUE_BYTES)
+    return name, value
+
+
+def _check_numeric(row: UsageRecord, name: str) -> None:
+    """A meter needs this property as a number; without one the record would be lost on it."""
+    path = ("value",) if name == "value" else ("properties", name)
+    text = row.property(name)
+    if text is None:
+        message = f"{'.'.join(path)} is required: a meter over {row.event_name} reads it"
+        raise Rejected(Code.REQUIRED, path, message)
+    parse_decimal(text, path)

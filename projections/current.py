@@ -1,0 +1,225 @@
+"""What things are now: the latest state of each object by its own `evolve`, and look-up by key."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from domain import customers, ledgers, meters, prices, products, subscriptions
+from domain.customers import Customer
+from domain.decider import Event, Recorded
+from domain.ledgers import LedgerState
+from domain.meters import Meter
+from domain.prices import Price
+from domain.products import Product
+from domain.subscriptions import Subscription
+from projections.tables import Row, Table, Views
+
+OBJECTS = Table(
+    "objects",
+    "id TEXT, kind TEXT, position INTEGER, version INTEGER, state BLOB",
+    key="id",
+    indexes=["kind, position"],
+)
+KEYS = Table(
+    "object_keys",
+    "kind TEXT, field TEXT, value TEXT, position INTEGER, id TEXT",
+    key="kind, field, value, position",
+)
+TABLES = (OBJECTS, KEYS)
+
+State = LedgerState | Meter | Product | Price | Customer | Subscription
+T = TypeVar("T", bound=State)
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind of object: its name, its fold, its type, and the keys it can be found by."""
+
+    name: str
+    evolve: Callable[[Any, Event], Any]
+    state: type[State]
+    keys: Callable[[Any], Sequence[tuple[str, str | None]]]
+
+
+KINDS: Mapping[str, Kind] = {
+    "led": Kind("ledger", ledgers.evolve, LedgerState, lambda _: ()),
+    "met": Kind(
+        "meter",
+        meters.evolve,
+        Meter,
+        lambda meter: (("name", meter.name), ("eventName", meter.event_name)),
+    ),
+    "prod": Kind("product", products.evolve, Product, lambda product: (("name", product.name),)),
+    "price": Kind(
+        "price",
+        prices.evolve,
+        Price,
+        lambda price: (
+            ("lookupKey", price.lookup_key),
+            ("productId", price.product_id),
+            ("meterId", price.meter_id),
+        ),
+    ),
+    "cus": Kind(
+        "customer",
+        customers.evolve,
+        Customer,
+        lambda customer: (
+            ("name", customer.name),
+            ("email", customer.email),
+            ("externalId", customer.external_id),
+        ),
+    ),
+    "sub": Kind(
+        "subscription",
+        subscriptions.evolve,
+        Subscription,
+        lambda subscription: (("customerId", subscription.customer_id),),
+    ),
+}
+"""Every kind of object by the prefix of its ids."""
+
+KIND_OF: Mapping[type[Any], Kind] = {kind.state: kind for kind in KINDS.values()}
+
+_encode = msgspec.msgpack.encode
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An object as it stands, and where in the ledger it was created."""
+
+    position: int
+    version: int
+    state: Any
+
+
+def apply(views: Views, recorded: Recorded) -> None:
+    """Fold one fact into the object that it is about."""
+    kind = KINDS.get(recorded.stream_id.partition("_")[0])
+    if kind is None:
+        return
+    before = find(views, kind.state, recorded.stream_id)
+    state = kind.evolve(before.state if before else None, recorded.event)
+    if state is None:
+        return
+    position = before.position if before else recorded.position
+    if before:
+        _forget_keys(views, kind, before)
+    row = (recorded.stream_id, kind.name, position, recorded.stream_version, _encode(state))
+    views.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?)", row)
+    for field, value in kind.keys(state):
+        if value is not None:
+            key = (kind.name, field, value, position, recorded.stream_id)
+            views.execute("INSERT INTO object_keys VALUES (?,?,?,?,?)", key)
+
+
+def _forget_keys(views: Views, kind: Kind, before: Found) -> None:
+    """The keys of the former state, so that it is no longer found by them."""
+    for field, value in kind.keys(before.state):
+        if value is not None:
+            views.execute(
+                "DELETE FROM object_keys WHERE kind=? AND field=? AND value=? AND position=?",
+                (kind.name, field, value, before.position),
+            )
+
+
+def storable(text: str) -> bool:
+    """Whether a text that nobody has checked yet can be looked up at all."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def find(views: Views, type: type[T], id: str) -> Found | None:
+    """The object of this type with this id, and where it was created."""
+    if not storable(id):
+        return None
+    kind = KIND_OF[type]
+    row = views.row(
+        "SELECT position, version, state FROM objects WHERE id=? AND kind=?", (id, kind.name)
+    )
+    return _found(kind, row) if row else None
+
+
+def get(views: Views, type: type[T], id: str) -> T | None:
+    """The object of this type with this id."""
+    found = find(views, type, id)
+    state: T | None = found.state if found else None
+    return state
+
+
+def at(views: Views, type: type[T], position: int) -> T | None:
+    """The object of this type that was created at a position."""
+    kind = KIND_OF[type]
+    row = views.row(
+        "SELECT position, version, state FROM objects WHERE kind=? AND position=?",
+        (kind.name, position),
+    )
+    state: T | None = _found(kind, row).state if row else None
+    return state
+
+
+def owner(views: Views, type: type[State], field: str, value: str | None) -> str | None:
+    """The id of the first object that has this key, if any has."""
+    if value is None or not storable(value):
+        return None
+    row = views.row(
+        "SELECT id FROM object_keys WHERE kind=? AND field=? AND value=? LIMIT 1",
+        (KIND_OF[type].name, field, value),
+    )
+    return row[0] if row else None
+
+
+def select(
+    views: Views,
+    type: type[State],
+    keys: Mapping[str, str],
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int,
+    backwards: bool = False,
+) -> list[Found]:
+    """Objects of a type in the order of their creation, those that have all of these keys.
+
+    `after` and `before` are positions, both exclusive; `backwards` gives the last ones first.
+    """
+    where, parameters = _where(KIND_OF[type], keys)
+    if after is not None:
+        where += " AND position>?"
+        parameters.append(after)
+    if before is not None:
+        where += " AND position<?"
+        parameters.append(before)
+    order = "DESC" if backwards else "ASC"
+    rows = views.rows(
+        f"SELECT position, version, state FROM objects WHERE {where} "
+        f"ORDER BY position {order} LIMIT ?",
+        [*parameters, limit],
+    )
+    return [_found(KIND_OF[type], row) for row in rows]
+
+
+def count(views: Views, type: type[State], keys: Mapping[str, str]) -> int:
+    """How many objects of a type have all of these keys."""
+    where, parameters = _where(KIND_OF[type], keys)
+    row = views.row(f"SELECT COUNT(*) FROM objects WHERE {where}", parameters)
+    return int(row[0]) if row else 0
+
+
+def _where(kind: Kind, keys: Mapping[str, str]) -> tuple[str, list[Any]]:
+    """The condition that an object is of this kind and is found by each of the keys."""
+    where, parameters = "kind=?", [kind.name]
+    if not all(map(storable, keys.values())):
+        where += " AND FALSE"
+        keys = {}
+    for field, value in keys.items():
+        where += " AND position IN (SELECT position FROM object_keys"
+        where += " WHERE kind=? AND field=? AND value=?)"
+        parameters += [kind.name, field, value]
+    return where, parameters
+
+
+def _found(kind: Kind, row: Row) -> Found:
+    return Found(row[0], row[1], msgspec.msgpack.decode(row[2], type=kind.state))

@@ -1,0 +1,243 @@
+"""Keeping the views in step with the ledger: apply, catch up, rebuild aside and swap.
+
+A fact and the checkpoint that says it was folded go into one transaction, so that after a crash
+the views are at some position of the ledger, never between two.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from domain.customers import CustomerCreated
+from domain.decider import Recorded
+from domain.meters import MeterCreated
+from domain.usage import UsageRecord, UsageRecorded
+from projections import current, history, meter_summaries, usage_records
+from projections.meter_summaries import DimensionRefs
+from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
+from projections.usage_records import (
+    HOUR_US,
+    ROWS_PER_EVENT,
+    Matched,
+    Matching,
+    MeterRef,
+    properties_text,
+)
+
+CODE_VERSION = 1
+"""Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
+
+TABLES: Sequence[Table] = (
+    *current.TABLES,
+    *history.TABLES,
+    *usage_records.TABLES,
+    *meter_summaries.TABLES,
+)
+_CATCH_UP_EVENTS = 500
+
+Read = Callable[[int], Iterable[Recorded]]
+"""Reads every event after a position, in order."""
+
+
+class Engine:
+    """The views of one ledger and what keeps them true. Writing is for one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = _open(path)
+        self._matching = Matching()
+        self._dimensions = DimensionRefs()
+
+    def close(self) -> None:
+        """Close the views."""
+        self.database.close()
+
+    def forget(self) -> None:
+        """Trust nothing remembered, after a transaction was undone."""
+        self._matching.forget()
+        self._dimensions.forget()
+
+    def apply(self, recorded: Iterable[Recorded]) -> None:
+        """Fold facts into the views, within the writer's open transaction."""
+        views = self.database.writing
+        for one in recorded:
+            current.apply(views, one)
+            history.apply(views, one)
+            self._apply_usage(views, one)
+            views.set_meta("position", one.position)
+
+    def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
+        """Fold whatever the ledger holds beyond the checkpoint."""
+        events = iter(read(self.database.writing.checkpoint()))
+        while page := list(islice(events, _CATCH_UP_EVENTS)):
+            with self.database.transaction():
+                self.apply(page)
+            if progress is not None:
+                progress(page[-1].position)
+
+    def follows(self, head: int, hash_at: Callable[[int], bytes | None]) -> bool:
+        """Whether these views were folded from this ledger, and from no more than it holds."""
+        views = self.database.writing
+        sealed = views.meta("sealed_position")
+        if views.checkpoint() > head:
+            return False
+        return sealed is None or views.meta("sealed_hash") == hash_at(sealed)
+
+    def start_over(self) -> None:
+        """Throw the views away; the next catch-up makes them anew."""
+        self.database.close()
+        remove(self.path)
+        self.database = _open(self.path)
+        self.forget()
+
+    def seal(self, hash_at: Callable[[int], bytes | None]) -> None:
+        """Note which ledger these views were folded from, by the chain's hash at the checkpoint."""
+        views = self.database.writing
+        position = views.checkpoint()
+        if position:
+            with self.database.transaction():
+                views.set_meta("sealed_position", position)
+                views.set_meta("sealed_hash", hash_at(position))
+
+    # ------------------------------------------------------------------------------------ usage
+
+    def value_properties(self, event_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """For each name that has a meter, the properties that its meters need as numbers."""
+        views = self.database.writing
+        found: dict[str, tuple[str, ...]] = {}
+        for name in filter(current.storable, event_names):
+            meters = [one.meter for one in self._matching.meters(views, name)]
+            if meters:
+                needed = {meter.value_property for meter in meters if meter.needs_value}
+                found[name] = tuple(sorted(needed))
+        return found
+
+    def known_customers(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that mean a customer."""
+        views = self.database.writing
+        return {
+            key
+            for key in filter(current.storable, keys)
+            if self._matching.customer(views, key) is not None
+        }
+
+    def _apply_usage(self, views: Views, recorded: Recorded) -> None:
+        match recorded.event:
+            case UsageRecorded(records=records):
+                position = recorded.position
+                placed = [(position, row, record) for row, record in enumerate(records)]
+                waiting = self._match(views, placed)
+                usage_records.keep_unmatched(views, recorded.position, waiting)
+            case MeterCreated():
+                self._meter_appears(views, recorded.event)
+            case CustomerCreated(id=id, external_id=external_id):
+                self._matching.forget()
+                for key in filter(None, (id, external_id)):
+                    self._release(views, "customer", key)
+
+    def _match(
+        self, views: Views, records: Sequence[tuple[int, int, UsageRecord]]
+    ) -> list[tuple[int, UsageRecord]]:
+        """Put records where their meters and customer find them; return those that have none."""
+        matching = self._matching
+        meters = {
+            name: matching.meters(views, name) for name in {r.event_name for _, _, r in records}
+        }
+        customers = {
+            key: matching.customer(views, key) for key in {r.customer for _, _, r in records}
+        }
+        waiting: list[tuple[int, UsageRecord]] = []
+        rows: list[tuple[object, ...]] = []
+        by_event: dict[str, list[Matched]] = {name: [] for name in meters}
+        for position, row, record in records:
+            readers, customer = meters[record.event_name], customers[record.customer]
+            if not readers or customer is None:
+                waiting.append((row, record))
+                continue
+            at_us, value, properties = record.timestamp_us, record.value, record.properties
+            rows.append(
+                (
+                    position * ROWS_PER_EVENT + row,
+                    at_us // HOUR_US,
+                    readers[0].ref,
+                    customer,
+                    at_us,
+                    value,
+                    properties_text(properties) if properties else None,
+                )
+            )
+            by_event[record.event_name].append(
+                Matched(customer, at_us, position, row, value, properties)
+            )
+        views.insert("usage_records", rows)
+        for event_name, matched in by_event.items():
+            for meter in meters[event_name]:
+                meter_summaries.add(views, self._dimensions, meter, matched)
+        return waiting
+
+    def _release(self, views: Views, field: str, value: str) -> None:
+        """Match records that were waiting for this; those that still wait stay where they are."""
+        held = usage_records.take_unmatched(views, field, value)
+        ready = [
+            (position, row, record)
+            for position, row, record in held
+            if self._matching.meters(views, record.event_name)
+            and self._matching.customer(views, record.customer) is not None
+        ]
+        self._match(views, ready)
+        usage_records.release_unmatched(views, ((position, row) for position, row, _ in ready))
+
+    def _meter_appears(self, views: Views, event: MeterCreated) -> None:
+        """A new meter sees the records that are there, matched by an older meter or waiting."""
+        self._matching.forget()
+        meters = self._matching.meters(views, event.event_name)
+        if len(meters) > 1:
+            _fill_meter(views, self._dimensions, meters)
+        else:
+            self._release(views, "event_name", event.event_name)
+
+
+def _fill_meter(views: Views, refs: DimensionRefs, meters: Sequence[MeterRef]) -> None:
+    """Give the newest meter the records that its event name has already."""
+    newest = meters[-1]
+    for customer, hour in usage_records.hours_of(views, usage_records.event_ref(meters)):
+        start = hour * HOUR_US
+        records = usage_records.in_hour(
+            views, hour, meters[0].ref, customer, start, start + HOUR_US
+        )
+        meter_summaries.add(views, refs, newest, records)
+
+
+def rebuild(path: Path, read: Read, progress: Callable[[int], None] | None = None) -> Path:
+    """Fold the whole ledger into new views beside the old ones; return where they are."""
+    aside = path.with_name(f"{path.stem}.rebuild{path.suffix}")
+    remove(aside)
+    engine = Engine(aside)
+    try:
+        engine.catch_up(read, progress)
+    finally:
+        engine.close()
+    return aside
+
+
+def swap(aside: Path, path: Path) -> None:
+    """Put rebuilt views in the place of the old ones, which nobody may have open."""
+    remove(path)
+    aside.replace(path)
+    remove(aside)
+
+
+def _open(path: Path) -> ViewsDatabase:
+    """The views at this path; those of another version are thrown away."""
+    stamp = version_stamp(TABLES, CODE_VERSION)
+    if stamp_of(path) != stamp:
+        remove(path)
+    database = ViewsDatabase(path, TABLES)
+    database.writing.set_meta("stamp", stamp)
+    return database
+
+
+def remove(path: Path) -> None:
+    """Remove a database and the files that SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""What the bill will say: one subscription's inputs at an instant, gathered and rated.
+
+There is no table here. A preview is the same function that a finalized invoice comes from, over the
+ledger as it is now, so that it never lags and never differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from domain import aggregation, rating
+from domain.customers import Customer
+from domain.meters import Meter
+from domain.periods import Period, from_us, to_us
+from domain.prices import Price
+from domain.rating import Bill, Charge, Line
+from domain.subscriptions import Subscription
+from projections import current, meter_summaries
+from projections.meter_summaries import Question
+from projections.tables import Views
+from projections.usage_records import Matched, MeterRef, meters_over
+
+
+class Hypothetical(msgspec.Struct, frozen=True, kw_only=True):
+    """A usage record that was never sent, to see what it would cost.
+
+    Without a timestamp it lies in whatever period is billed.
+    """
+
+    event_name: str
+    timestamp: datetime | None
+    value: str | None
+    properties: dict[str, str]
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """A bill that has not been issued, and the ledger position it was computed at."""
+
+    bill: Bill
+    subscription: Subscription
+    position: int
+
+    @property
+    def content_hash(self) -> str:
+        """The fingerprint of the bill."""
+        return rating.content_hash(self.bill)
+
+
+def preview(
+    views: Views,
+    subscription: Subscription,
+    *,
+    now: datetime,
+    at: datetime | None = None,
+    extra: Sequence[Hypothetical] = (),
+) -> Preview | None:
+    """The invoice that would be issued at an instant, by default the next one.
+
+    None when the subscription has not started by then.
+    """
+    prices = prices_of(views, subscription)
+    instant = at or rating.next_billing(subscription, prices, now)
+    if instant < subscription.start_at:
+        return None
+    due = rating.charges(subscription, prices, instant)
+    lines = [_line(views, subscription, charge, extra) for charge in due]
+    return Preview(
+        bill=rating.bill(subscription, instant, lines),
+        subscription=subscription,
+        position=views.checkpoint(),
+    )
+
+
+def prices_of(views: Views, subscription: Subscription) -> Mapping[str, Price]:
+    """The prices of a subscription's items by their ids."""
+    found: dict[str, Price] = {}
+    for item in subscription.items:
+        price = current.get(views, Price, item.price_id)
+        assert price is not None, f"{subscription.id} names a price that was never created"
+        found[item.price_id] = price
+    return found
+
+
+def question(views: Views, price: Price, customer_id: str) -> Question:
+    """Which usage a metered price bills for a customer."""
+    assert price.meter_id is not None
+    return Question(
+        meter=meter_ref(views, price.meter_id),
+        meters=meters_over(views, meter_ref(views, price.meter_id).meter.event_name),
+        customer_ref=customer_ref(views, customer_id),
+        filter={wanted.name: wanted.values for wanted in price.meter_filter},
+    )
+
+
+def meter_ref(views: Views, meter_id: str) -> MeterRef:
+    """The meter with its reference."""
+    found = current.find(views, Meter, meter_id)
+    assert found is not None, f"no meter {meter_id}"
+    return MeterRef(found.position, found.state)
+
+
+def customer_ref(views: Views, customer_id: str) -> int:
+    """The reference of a customer that exists."""
+    found = current.find(views, Customer, customer_id)
+    assert found is not None, f"no customer {customer_id}"
+    return found.position
+
+
+def _line(
+    views: Views, subscription: Subscription, charge: Charge, extra: Sequence[Hypothetical]
+) -> Line:
+    """Read the charge's meter, if it has one, and rate it."""
+    if charge.quantity is not None:
+        return rating.rate(charge)
+    asked = question(views, charge.price, subscription.customer_id)
+    state = meter_summaries.quantity(views, asked, charge.period)
+    for record in _imagined(extra, asked, charge.period):
+        sample = meter_summaries.as_sample(asked.meter.meter, record)
+        group = asked.group(meter_summaries.labels_of(asked.meter.meter, record))
+        if sample is not None and group is not None:
+            state = state.add(sample)
+    return rating.rate(charge, aggregation.billable(state.value()))
+
+
+def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) -> Sequence[Matched]:
+    """The hypothetical records that a meter would read in a period, after all real ones."""
+    last = to_us(period.end) - 1
+    return [
+        Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
+        for row, one in enumerate(extra)
+        if one.event_name == asked.meter.meter.event_name
+        for at_us in (last if one.timestamp is None else to_us(one.timestamp),)
+        if period.contains(from_us(at_us))
+    ]

@@ -1,0 +1,226 @@
+"""The one door to the views database: opening it, its tables and their version, reading, writing.
+
+Everything in it can be made again from the ledger, so a database of another version is thrown away
+and rebuilt, never migrated, and it need not be flushed to disk at every commit.
+"""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self
+
+_CACHE_KIB = 131_072
+_CHECKPOINT_PAGES = 16_384
+_ROWS_PER_STATEMENT = 250
+_META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
+
+Row = tuple[Any, ...]
+
+
+class Table:
+    """One table: its columns as SQL, and the key that its canonical dump is ordered by.
+
+    A table is clustered by its key, unless the key is its first column as INTEGER PRIMARY KEY.
+    """
+
+    def __init__(self, name: str, columns: str, key: str, indexes: Sequence[str] = ()) -> None:
+        self.name = name
+        self.key = key
+        clustered = "" if "PRIMARY KEY" in columns else f", PRIMARY KEY ({key})"
+        options = "WITHOUT ROWID" if clustered else ""
+        self._create = f"CREATE TABLE IF NOT EXISTS {name} ({columns}{clustered}) {options}"
+        self._indexes = [
+            f"CREATE INDEX IF NOT EXISTS {name}_{index.replace(', ', '_')} ON {name} ({index})"
+            for index in indexes
+        ]
+
+    @property
+    def statements(self) -> list[str]:
+        """What creates the table and its indexes."""
+        return [self._create, *self._indexes]
+
+
+class Views:
+    """A connection to the views: a reader's snapshot, or the writer's open transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a query."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row of a query, if there is one."""
+        found: Row | None = self._connection.execute(sql, parameters).fetchone()
+        return found
+
+    def iterate(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """The rows of a query as they are read."""
+        return self._connection.execute(sql, parameters)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Change something."""
+        self._connection.execute(sql, parameters)
+
+    def insert(self, table: str, rows: Sequence[Row], on_conflict: str = "") -> None:
+        """Insert rows, many to a statement: far fewer crossings into the database than one each."""
+        if not rows:
+            return
+        one = f"({','.join('?' * len(rows[0]))})"
+        for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+            chunk = rows[start : start + _ROWS_PER_STATEMENT]
+            values = ",".join([one] * len(chunk))
+            self._connection.execute(
+                f"INSERT INTO {table} VALUES {values} {on_conflict}",
+                list(chain.from_iterable(chunk)),
+            )
+
+    def checkpoint(self) -> int:
+        """The ledger position up to which these views are folded."""
+        found = self.row("SELECT value FROM meta WHERE name='position'")
+        return int(found[0]) if found else 0
+
+    def set_meta(self, name: str, value: object) -> None:
+        """Note something about the views themselves."""
+        self.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
+
+    def meta(self, name: str) -> Any:
+        """What was noted, or None."""
+        found = self.row("SELECT value FROM meta WHERE name=?", (name,))
+        return found[0] if found else None
+
+
+class ViewsDatabase:
+    """The views file: one writing connection, and read-only snapshots for everybody else."""
+
+    def __init__(self, path: Path, tables: Sequence[Table]) -> None:
+        self.path = path
+        self.tables = tuple(tables)
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
+        self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._writer.execute("PRAGMA journal_mode=WAL")
+        self._writer.execute("PRAGMA synchronous=NORMAL")
+        self._writer.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        self._writer.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        self._writer.execute(_META)
+        for table in self.tables:
+            for statement in table.statements:
+                self._writer.execute(statement)
+        self.writing = Views(self._writer)
+
+    def close(self) -> None:
+        """Close every connection; snapshots still open close as they end."""
+        with self._idle_lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Views]:
+        """The writer's transaction: kept at the end of the block, undone when it raises."""
+        self.begin()
+        try:
+            yield self.writing
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    def begin(self) -> None:
+        """Begin the writer's transaction."""
+        self._writer.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Keep what the writer's transaction changed."""
+        self._writer.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo what the writer's transaction changed."""
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the writer's transaction that is undone by itself when it raises."""
+        self._writer.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self._writer.execute("ROLLBACK TO part")
+            self._writer.execute("RELEASE part")
+            raise
+        self._writer.execute("RELEASE part")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Views]:
+        """A read-only view of one moment, for a whole query; any number at a time."""
+        connection = self._take()
+        connection.execute("BEGIN")
+        try:
+            yield Views(connection)
+        finally:
+            connection.execute("ROLLBACK")
+            self._give_back(connection)
+
+    def dump(self) -> Iterator[str]:
+        """The canonical text of everything in the views: equal ledgers have equal dumps."""
+        with self.snapshot() as views:
+            for table in self.tables:
+                yield f"# {table.name}"
+                for row in views.iterate(f"SELECT * FROM {table.name} ORDER BY {table.key}"):
+                    yield "\t".join(_canonical(value) for value in row)
+
+    def _take(self) -> sqlite3.Connection:
+        with self._idle_lock:
+            if self._idle:
+                return self._idle.pop()
+        return sqlite3.connect(
+            f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._idle_lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+def stamp_of(path: Path) -> str | None:
+    """The version stamp of the views at a path, before anything is assumed about their tables."""
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(path)
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE name='stamp'").fetchone()
+    except sqlite3.DatabaseError:
+        return None  # not views of ours, or not even a database
+    finally:
+        connection.close()
+    return str(row[0]) if row else None
+
+
+def version_stamp(tables: Sequence[Table], code_version: int) -> str:
+    """What the tables and the code that fills them look like; another stamp means a rebuild."""
+    text = "\n".join(statement for table in tables for statement in table.statements)
+    return hashlib.sha256(f"{code_version}\n{text}".encode()).hexdigest()
+
+
+def _canonical(value: object) -> str:
+    """One value of a dump; bytes as hex, so that a dump is text."""
+    return f"x{value.hex()}" if isinstance(value, bytes) else repr(value)

@@ -1,0 +1,359 @@
+"""Every usage record where a question finds it: matched ones by time, the others until they match.
+
+The matched are appended in ledger order and indexed by hour first, so that inserts stay local
+however many customers there are. A meter or a customer stands in a row as its reference: the
+position at which it was created. What a sender called a record is in the ledger, at its place.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+
+import msgspec
+
+from domain.customers import Customer
+from domain.meters import Meter
+from domain.usage import UsageRecord
+from projections import current
+from projections.tables import Row, Table, Views
+
+HOUR_US = 3_600_000_000
+
+ROWS_PER_EVENT = 1_024
+"""More than an event holds; a record's place in the ledger is position * this + row."""
+
+RECORDS = Table(
+    "usage_records",
+    "place INTEGER PRIMARY KEY, hour INTEGER, event_ref INTEGER, customer_ref INTEGER, "
+    "timestamp_us INTEGER, value TEXT, properties TEXT",
+    key="place",
+    indexes=["hour, customer_ref, timestamp_us"],
+)
+UNMATCHED = Table(
+    "usage_unmatched",
+    "position INTEGER, row INTEGER, timestamp_us INTEGER, event_name TEXT, customer TEXT, "
+    "id TEXT, source TEXT, value TEXT, properties TEXT",
+    key="position, row",
+    indexes=["event_name", "customer", "timestamp_us"],
+)
+TABLES = (RECORDS, UNMATCHED)
+
+_COLUMNS = "customer_ref, timestamp_us, place, value, properties"
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class MeterRef(msgspec.Struct, frozen=True):
+    """A meter and its reference."""
+
+    ref: int
+    meter: Meter
+
+
+class Matched(msgspec.Struct, frozen=True, gc=False):
+    """A usage record whose meters and customer are known, as the meters see it."""
+
+    customer_ref: int
+    timestamp_us: int
+    position: int
+    row: int
+    value: str | None
+    properties: dict[str, str]
+
+    def property(self, name: str) -> str | None:
+        """The text of one property; `value` is the property of that name."""
+        return (
+            self.value if name == "value" and self.value is not None else self.properties.get(name)
+        )
+
+
+class Matching:
+    """Which meters read an event name and which customer a key means, kept between batches."""
+
+    def __init__(self) -> None:
+        self._meters: dict[str, tuple[MeterRef, ...]] = {}
+        self._customers: dict[str, int | None] = {}
+
+    def forget(self) -> None:
+        """Trust nothing remembered: what it was read from was undone or has changed."""
+        self._meters.clear()
+        self._customers.clear()
+
+    def meters(self, views: Views, event_name: str) -> tuple[MeterRef, ...]:
+        """The meters over an event name in the order of their creation."""
+        known = self._meters.get(event_name)
+        if known is None:
+            known = self._meters[event_name] = meters_over(views, event_name)
+        return known
+
+    def customer(self, views: Views, key: str) -> int | None:
+        """The reference of the customer that a sender's key means: our id, or theirs."""
+        if key in self._customers:
+            return self._customers[key]
+        ref = customer_ref(views, key)
+        self._customers[key] = ref
+        return ref
+
+
+def meters_over(views: Views, event_name: str) -> tuple[MeterRef, ...]:
+    """The meters over an event name in the order of their creation."""
+    found = current.select(views, Meter, {"eventName": event_name}, limit=-1)
+    return tuple(MeterRef(one.position, one.state) for one in found)
+
+
+def customer_ref(views: Views, key: str) -> int | None:
+    """The reference of the customer with this id or external id."""
+    found = current.find(views, Customer, key)
+    if found is None:
+        owner = current.owner(views, Customer, "externalId", key)
+        found = current.find(views, Customer, owner) if owner else None
+    return found.position if found else None
+
+
+def event_ref(meters: Sequence[MeterRef]) -> int:
+    """The reference of an event name: that of the first meter over it."""
+    return meters[0].ref
+
+
+def keep_unmatched(views: Views, position: int, waiting: Iterable[tuple[int, UsageRecord]]) -> None:
+    """Keep records that no meter or no customer matches yet."""
+    rows = [
+        (
+            position,
+            row,
+            record.timestamp_us,
+            record.event_name,
+            record.customer,
+            record.id,
+            record.source,
+            record.value,
+            properties_text(record.properties),
+        )
+        for row, record in waiting
+    ]
+    views.insert("usage_unmatched", rows)
+
+
+def take_unmatched(views: Views, field: str, value: str) -> list[tuple[int, int, UsageRecord]]:
+    """The waiting records of an event name or of a customer's key: (position, row, record)."""
+    rows = views.rows(
+        "SELECT position, row, id, source, event_name, customer, timestamp_us, value, properties "
+        f"FROM usage_unmatched WHERE {field}=? ORDER BY position, row",
+        (value,),
+    )
+    return [(row[0], row[1], _record(row[2:])) for row in rows]
+
+
+def release_unmatched(views: Views, places: Iterable[tuple[int, int]]) -> None:
+    """These records wait no longer."""
+    for position, row in places:
+        views.execute("DELETE FROM usage_unmatched WHERE position=? AND row=?", (position, row))
+
+
+def in_hour(
+    views: Views, hour: int, event: int, customer: int, start_us: int, end_us: int
+) -> list[Matched]:
+    """A customer's records of one hour between two instants, in time order."""
+    rows = views.rows(
+        f"SELECT {_COLUMNS} FROM usage_records WHERE hour=? AND customer_ref=? "
+        "AND timestamp_us>=? AND timestamp_us<? AND event_ref=? ORDER BY timestamp_us, place",
+        (hour, customer, start_us, end_us, event),
+    )
+    return [matched(row) for row in rows]
+
+
+def matched(row: Row) -> Matched:
+    """A matched record from its row, selected as `_COLUMNS`."""
+    customer, timestamp_us, place, value, properties = row
+    position, number = divmod(place, ROWS_PER_EVENT)
+    return Matched(customer, timestamp_us, position, number, value, parse_properties(properties))
+
+
+def hours_of(views: Views, event: int) -> list[tuple[int, int]]:
+    """Every (customer, hour) in which an event name has records, in the order of time."""
+    rows = views.rows(
+        "SELECT DISTINCT customer_ref, hour FROM usage_records WHERE event_ref=? "
+        "ORDER BY hour, customer_ref",
+        (event,),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def properties_text(properties: dict[str, str]) -> str | None:
+    """Properties as they stand in a row."""
+    return _encode(properties).decode() if properties else None
+
+
+def parse_properties(text: str | None) -> dict[str, str]:
+    """Properties from how they stand in a row."""
+    return _decode(text) if text else {}
+
+
+def _record(row: Row) -> UsageRecord:
+    id, source, event_name, customer, timestamp_us, value, properties = row
+    return UsageRecord(
+        id, source, event_name, customer, timestamp_us, value, parse_properties(properties)
+    )
+
+
+# ------------------------------------------------------------------------------------ listing
+
+Place = tuple[int, int, int]
+"""(timestamp, position, row) of a usage record: its place among all records in time order."""
+BEGINNING: Place = (-1, -1, -1)
+
+_PLACE = "timestamp_us>=? AND timestamp_us<? AND (timestamp_us, position, row)>(?,?,?)"
+_ORDER = "timestamp_us, position, row"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which usage records are asked for; a meter, customer or period left out means any.
+
+    `meter` is the first one over its event name. `matched` and `waiting` say which kinds.
+    """
+
+    meter: MeterRef | None = None
+    customer: current.Found | None = None
+    start_us: int = 0
+    end_us: int = 2**62
+    matched: bool = True
+    waiting: bool = True
+
+
+class Listed(Matched, frozen=True, kw_only=True):
+    """A usage record as a list shows it; `customer` is None where its key means nobody."""
+
+    id: str
+    source: str
+    event_name: str
+    customer: Customer | None
+    waiting: bool
+
+    @property
+    def place(self) -> Place:
+        """Where it stands among all records in time order."""
+        return (self.timestamp_us, self.position, self.row)
+
+
+def listed(views: Views, wanted: Wanted, after: Place = BEGINNING) -> Iterator[Listed]:
+    """Usage records in the order of time, each read only when it is asked for."""
+    matched = _matched(views, wanted, after) if wanted.matched else iter(())
+    waiting = _waiting(views, wanted, after) if wanted.waiting else iter(())
+    return merge(matched, waiting, key=lambda record: record.place)
+
+
+def count(views: Views, wanted: Wanted) -> int:
+    """How many usage records these are."""
+    found = 0
+    if wanted.matched:
+        for where, parameters in _stretches(views, wanted, BEGINNING):
+            row = views.row(f"SELECT COUNT(*) FROM usage_records WHERE {where}", parameters)
+            found += row[0] if row else 0
+    if wanted.waiting:
+        where, parameters = _where_waiting(wanted, BEGINNING)
+        row = views.row(f"SELECT COUNT(*) FROM usage_unmatched WHERE {where}", parameters)
+        found += row[0] if row else 0
+    return found
+
+
+def is_waiting(views: Views, position: int, row: int) -> bool:
+    """Whether the record at this place has no meter or no customer yet."""
+    sql = "SELECT 1 FROM usage_unmatched WHERE position=? AND row=?"
+    return views.row(sql, (position, row)) is not None
+
+
+def _matched(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
+    event_names: dict[int, str] = {}
+    customers: dict[int, Customer | None] = {}
+    for where, parameters in _stretches(views, wanted, after):
+        for event, customer, timestamp_us, position, row, id, source, value, text in views.iterate(
+            "SELECT event_ref, customer_ref, timestamp_us, position, row, id, source, value, "
+            f"properties FROM usage_records WHERE {where} ORDER BY hour, {_ORDER}",
+            parameters,
+        ):
+            if event not in event_names:
+                meter = current.at(views, Meter, event)
+                event_names[event] = meter.event_name if meter else ""
+            if customer not in customers:
+                customers[customer] = current.at(views, Customer, customer)
+            yield Listed(
+                customer,
+                timestamp_us,
+                position,
+                row,
+                value,
+                parse_properties(text),
+                id=id,
+                source=source,
+                event_name=event_names[event],
+                customer=customers[customer],
+                waiting=False,
+            )
+
+
+def _stretches(
+    views: Views, wanted: Wanted, after: Place
+) -> Iterator[tuple[str, Sequence[object]]]:
+    """Conditions that together find the matched records, in the order of time.
+
+    The table is clustered by hour, then meter and customer. With both known, one look into each
+    hour that has records at all is far less than reading what everybody used.
+    """
+    start_us = max(wanted.start_us, after[0])
+    first, last = start_us // HOUR_US, (wanted.end_us - 1) // HOUR_US
+    place = (start_us, wanted.end_us, *after)
+    if wanted.meter is not None and wanted.customer is not None:
+        where = f"hour=? AND event_ref=? AND customer_ref=? AND {_PLACE}"
+        for hour in _hours(views, first, last):
+            yield where, (hour, wanted.meter.ref, wanted.customer.position, *place)
+        return
+    where, parameters = f"hour>=? AND hour<=? AND {_PLACE}", [first, last, *place]
+    if wanted.meter is not None:
+        where += " AND event_ref=?"
+        parameters.append(wanted.meter.ref)
+    if wanted.customer is not None:
+        where += " AND customer_ref=?"
+        parameters.append(wanted.customer.position)
+    yield where, parameters
+
+
+def _hours(views: Views, first: int, last: int) -> Iterator[int]:
+    """The hours in which anything was used, in order."""
+    sql = "SELECT hour FROM usage_records WHERE hour>=? AND hour<=? ORDER BY hour LIMIT 1"
+    while row := views.row(sql, (first, last)):
+        yield row[0]
+        first = row[0] + 1
+
+
+def _waiting(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
+    where, parameters = _where_waiting(wanted, after)
+    for position, row, timestamp_us, event_name, key, id, source, value, text in views.iterate(
+        f"SELECT * FROM usage_unmatched WHERE {where} ORDER BY {_ORDER}", parameters
+    ):
+        ref = customer_ref(views, key)
+        yield Listed(
+            -1,
+            timestamp_us,
+            position,
+            row,
+            value,
+            parse_properties(text),
+            id=id,
+            source=source,
+            event_name=event_name,
+            customer=None if ref is None else current.at(views, Customer, ref),
+            waiting=True,
+        )
+
+
+def _where_waiting(wanted: Wanted, after: Place) -> tuple[str, Sequence[object]]:
+    """The condition that finds the waiting records."""
+    where = _PLACE
+    parameters: list[object] = [wanted.start_us, wanted.end_us, *after]
+    if wanted.meter is not None:
+        where += " AND event_name=?"
+        parameters.append(wanted.meter.meter.event_name)
+    if wanted.customer is not None:
+        state: Customer = wanted.customer.state
+        where += " AND customer IN (?,?)"
+        parameters += [state.id, state.external_id]
+    return where, parameters

@@ -1,0 +1,67 @@
+"""Measure the promises that have a figure: `python -m tests.benchmarks`, or `make bench`.
+
+Every ratio compares with something measured in the same run, slice by slice, because machines are
+noisy and no two are alike.
+"""
+
+import argparse
+import os
+import platform
+import sqlite3
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tests.benchmarks import batches, group_commit, latency, over_http, rebuild
+from tests.benchmarks.workload import QUICK, Business, Sizes, business
+
+Alone = Callable[[Path, Sizes], None]
+Asking = Callable[[Path, Sizes, Business], None]
+
+ALONE: Mapping[str, Alone] = {
+    "batches": batches.run,
+    "group-commit": group_commit.run,
+    "http": over_http.run,
+}
+"""The parts that make a ledger each."""
+ASKING: Mapping[str, Asking] = {"latency": latency.run, "rebuild": rebuild.run}
+"""The parts that ask one large ledger, which is filled once."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what was asked for, by default everything."""
+    parsed = _parser().parse_args(arguments)
+    sizes = QUICK if parsed.quick else Sizes()
+    if parsed.records:
+        sizes = replace(sizes, records=parsed.records)
+    wanted = parsed.only or [*ALONE, *ASKING]
+    print(
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}, {platform.system()} {platform.machine()}"
+    )
+    with tempfile.TemporaryDirectory(dir=parsed.directory, prefix="tallybook-") as name:
+        directory = Path(name)
+        for part in (part for part in ALONE if part in wanted):
+            ALONE[part](directory, sizes)
+        asking = [part for part in ASKING if part in wanted]
+        if asking:
+            with business(directory / "large", sizes) as large:
+                latency.fill(large, sizes, sizes.records)
+                for part in asking:
+                    ASKING[part](directory, sizes, large)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--records", type=int, help="records in the large ledger")
+    parser.add_argument(
+        "--only", action="append", choices=[*ALONE, *ASKING], help="a part; may be repeated"
+    )
+    parser.add_argument("--directory", type=Path, help="where the ledgers are put meanwhile")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

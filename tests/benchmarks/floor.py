@@ -1,0 +1,57 @@
+"""The floor that the ledger is measured against: the same rows in a bare SQLite table."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from domain.usage import RecordInput
+
+Row = tuple[str, str, str, str, str | None, str | None, str]
+
+NOTE = "one table, unique index on (source, id), WAL, synchronous=FULL, executemany"
+
+
+@contextmanager
+def floor(path: Path) -> Iterator["Floor"]:
+    """A new table of usage records, with nothing else around it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(
+            "CREATE TABLE usage (id TEXT, source TEXT, event_name TEXT, customer TEXT, "
+            "timestamp TEXT, value TEXT, properties TEXT)"
+        )
+        connection.execute("CREATE UNIQUE INDEX usage_identity ON usage (source, id)")
+        yield Floor(connection)
+
+
+class Floor:
+    """What anybody would write who had to store the rows and refuse an id sent twice."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """One transaction with these rows."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany("INSERT INTO usage VALUES (?,?,?,?,?,?,?)", rows)
+        self._connection.execute("COMMIT")
+
+
+def rows_of(records: Sequence[RecordInput]) -> list[Row]:
+    """The records as ready rows."""
+    return [
+        (
+            record.id,
+            record.source,
+            record.event_name,
+            record.customer,
+            record.timestamp,
+            record.value,
+            msgspec.json.encode(record.properties).decode(),
+        )
+        for record in records
+    ]

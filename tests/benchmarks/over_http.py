@@ -1,0 +1,98 @@
+"""Part c: usage over HTTP, in bulk and by GraphQL, beside bare inserts of the same rows."""
+
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tests.benchmarks import report
+from tests.benchmarks.floor import NOTE, Floor, floor, rows_of
+from tests.benchmarks.http_client import PATHS, Order, Sent
+from tests.benchmarks.serving import serving
+from tests.benchmarks.workload import Records, Sizes, business
+from tests.house import ROOT
+
+TITLE = "Usage over HTTP"
+_RECORDS = {1: 2_000, 100: 40_000, 1_000: 100_000}
+"""How many records of each size of batch a full run sends."""
+_FULL = 1_000_000
+_TURNS = 3
+
+
+def run(directory: Path, sizes: Sizes) -> None:
+    """Send every size of batch by one client and by many, and print the table."""
+    data = directory / "over-http"
+    with business(data, sizes):
+        pass  # the server opens what was prepared here
+    rows: list[list[str]] = []
+    with serving(data) as server, floor(directory / "over-http.floor.db") as bare:
+        for kind in PATHS:
+            for size, full in _RECORDS.items():
+                wanted = full * sizes.records // _FULL // size // _TURNS
+                for clients in (1, sizes.clients):
+                    order = _order(server.url, kind, sizes, clients, wanted // clients or 1, size)
+                    rows.append(_row(order, bare))
+    report.table(
+        TITLE,
+        "Timed: a client in another process, from the first byte sent to the last answer read;\n"
+        "its requests are made beforehand, connections are kept alive, ids are time-ordered.\n"
+        f"Floor: {NOTE},\none transaction for each batch. Slices of both alternate.",
+        ["endpoint", "clients", "batch", "records", "floor", "ratio to floor", "p50", "p99"],
+        rows,
+    )
+
+
+def _order(url: str, kind: str, sizes: Sizes, clients: int, requests: int, size: int) -> Order:
+    address = urlsplit(url)
+    assert address.hostname
+    assert address.port
+    return Order(address.hostname, address.port, kind, sizes.customers, clients, requests, size)
+
+
+def _row(order: Order, bare: Floor) -> list[str]:
+    served: list[report.PerSecond] = []
+    inserted: list[report.PerSecond] = []
+    latencies: list[float] = []
+    count = order.clients * order.requests * order.size
+    for _ in range(_TURNS):
+        sent = _sent(order)
+        served.append(count / sent.seconds)
+        latencies += sent.latencies
+        inserted.append(_bare(order, bare))
+    return [
+        PATHS[order.kind],
+        f"{order.clients}",
+        f"{order.size:,}",
+        report.rate(median(served)),
+        report.rate(median(inserted)),
+        report.ratio(report.median_ratio(served, inserted)),
+        report.millis(report.percentile(latencies, 50)),
+        report.millis(report.percentile(latencies, 99)),
+    ]
+
+
+def _sent(order: Order) -> Sent:
+    """Have the client in its own process send everything."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.http_client"],
+        cwd=ROOT,
+        input=msgspec.json.encode(order),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return msgspec.json.decode(done.stdout, type=Sent)
+
+
+def _bare(order: Order, bare: Floor) -> report.PerSecond:
+    """Rows a second of as many batches, inserted without anything around them."""
+    batches = order.clients * order.requests
+    records = Records("time-ordered", order.customers, batches * order.size)
+    rows = [rows_of(records.batch(order.size)) for _ in range(batches)]
+    started = perf_counter()
+    for one in rows:
+        bare.insert(one)
+    return batches * order.size / (perf_counter() - started)

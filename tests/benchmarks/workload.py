@@ -1,0 +1,158 @@
+"""The business that is measured: its meter and customers, and usage records made to order.
+
+Everything is made from counters, so that each run measures the same content; only time-ordered ids
+come from the clock, as a sender's would.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from app import commands
+from app.clock import new_record_id
+from app.ledger import Ledger
+from domain import customers, meters, prices, products, subscriptions
+from domain.aggregation import Aggregation
+from domain.periods import Interval, IntervalUnit, format_instant
+from domain.pricing import Graduated, PerUnit, Tier
+from domain.usage import RecordInput
+
+EVENT_NAME = "tokens"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS = 30
+NOW = START + timedelta(days=DAYS)
+
+_QUEUED = 500
+_SPREAD = 7_919  # a prime, so that neighbouring records belong to customers far apart
+
+Ids = Literal["time-ordered", "random"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured. `records` is how many the large ledger holds."""
+
+    records: int = 1_000_000
+    customers: int = 1_000
+    slices: int = 10
+    clients: int = 50
+    asked: int = 300
+    """How often each question is asked for its percentiles."""
+
+    @property
+    def small(self) -> int:
+        """How many records the small ledger holds."""
+        return self.records // 100
+
+
+QUICK = Sizes(records=2_000, customers=10, slices=2, clients=4, asked=4)
+
+
+@dataclass(frozen=True)
+class Business:
+    """An open ledger with what the measurements ask about."""
+
+    ledger: Ledger
+    subscription_id: str
+
+
+@contextmanager
+def business(directory: Path, sizes: Sizes) -> Iterator[Business]:
+    """A new ledger with a meter over two models, its customers, and one subscription."""
+    with Ledger(directory, test_clock_at=NOW) as ledger:
+        meter = ledger.execute_now(
+            meters.CreateMeter(
+                name="Tokens",
+                event_name=EVENT_NAME,
+                aggregation=Aggregation.SUM,
+                dimensions=("model",),
+            )
+        )
+        first = _customers(ledger, sizes.customers)
+        yield Business(ledger, _subscription(ledger, meter.subject, first))
+
+
+def _customers(ledger: Ledger, count: int) -> str:
+    """Create the customers, many to a commit; return the id of the first."""
+    jobs = [
+        commands.job(
+            customers.CreateCustomer(name=f"Customer {number}", external_id=f"customer-{number}"),
+            key=None,
+            actor=None,
+        )
+        for number in range(count)
+    ]
+    remaining = iter(jobs)
+    while some := list(islice(remaining, _QUEUED)):
+        for waiting in [ledger.writer.submit(one) for one in some]:
+            waiting.result()
+    return jobs[0].future.result().subject
+
+
+def _subscription(ledger: Ledger, meter_id: str, customer_id: str) -> str:
+    """A licence and graduated usage, from the start of the records."""
+    product = ledger.execute_now(products.CreateProduct(name="Inference")).subject
+    tiers = (
+        Tier(up_to=Decimal(1000), unit_amount=Decimal(0)),
+        Tier(unit_amount=Decimal("0.04")),
+    )
+    monthly = Interval(IntervalUnit.MONTH)
+    items = [
+        ledger.execute_now(
+            prices.CreatePrice(
+                product_id=product,
+                currency="USD",
+                interval=monthly,
+                pricing=pricing,
+                meter_id=metered,
+            )
+        ).subject
+        for pricing, metered in (
+            (PerUnit(unit_amount=Decimal(80)), None),
+            (Graduated(tiers=tiers), meter_id),
+        )
+    ]
+    return ledger.execute_now(
+        subscriptions.CreateSubscription(
+            customer_id=customer_id,
+            items=tuple(subscriptions.NewItem(price_id=price) for price in items),
+            start_at=START,
+        )
+    ).subject
+
+
+class Records:
+    """Usage records in the order of time: all customers in turn, `total` of them in 30 days."""
+
+    def __init__(self, ids: Ids, customers: int, total: int) -> None:
+        self._ids = ids
+        self._customers = customers
+        self._step = timedelta(days=DAYS) / total
+        self._made = 0
+
+    def batch(self, size: int) -> list[RecordInput]:
+        """The next records."""
+        return [self._record() for _ in range(size)]
+
+    def _record(self) -> RecordInput:
+        number, self._made = self._made, self._made + 1
+        return RecordInput(
+            id=new_record_id() if self._ids == "time-ordered" else random_id(number),
+            event_name=EVENT_NAME,
+            customer=f"customer-{number * _SPREAD % self._customers}",
+            timestamp=format_instant(START + self._step * number),
+            value=str(number % 5_000),
+            properties={"model": ("large", "small")[number % 2]},
+        )
+
+
+def random_id(number: int) -> str:
+    """A UUIDv4 that is the same in every run and in no order."""
+    digits = hashlib.sha256(b"record %d" % number).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:32]}"

@@ -1,0 +1,36 @@
+"""What every test has: the same examples at each run, and a ledger whose clock stands still."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from app.ledger import Ledger
+
+pytest.register_assert_rewrite("tests.spec")
+
+settings.register_profile("tallybook", derandomize=True, deadline=None, print_blob=False)
+settings.load_profile("tallybook")
+
+CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An open ledger that begins with 2026."""
+    with Ledger(tmp_path / "ledger", test_clock_at=CLOCK) as opened:
+        yield opened
+
+
+@pytest.fixture
+def alpaca(ledger: Ledger) -> Ledger:
+    """The same with a meter over `tokens` and the customer alpaca-lover."""
+    # Imported here, because the assertions in a module are rewritten only before its first import.
+    from tests.scenarios.story import Story
+
+    story = Story(ledger)
+    story.tell("2026-01-01 meter alpaca-tokens: sum of tokens")
+    story.tell("2026-01-01 customer alpaca-lover")
+    return ledger

@@ -1,0 +1,73 @@
+"""A bill as a text table: each line with its period, quantity and amount, its steps below it.
+
+Amounts of lines and the total stand at the right edge; the exact amounts of steps stand one column
+to their left, because they are not rounded and do not add up to the total by themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from domain.money import format_decimal, format_money
+from domain.rating import Line
+from projections.invoice_previews import Preview
+
+GAP = "  "
+
+
+def print_bill(preview: Preview, names: Mapping[str, str], zone: str) -> str:
+    """The bill, its dates in this zone and its prices by these names."""
+    bill = preview.bill
+    title = f"{_date(bill.at, zone)}, for {_dates(bill.period.start, bill.period.end, zone)}"
+    blocks = [_Block(line, names[line.price_id], bill.currency, zone) for line in bill.lines]
+    total = format_money(bill.total, bill.currency)
+    columns = _widths([block.cells for block in blocks])
+    lefts = [block.left(columns) for block in blocks]
+    steps = [step for block in blocks for step in block.steps]
+    left = max([len(text) for text in lefts] + [2 + len(words) for words, _ in steps] + [5])
+    middle = max([len(amount) for _, amount in steps] + [0])
+    right = max([len(block.amount) for block in blocks] + [len(total)])
+    rows = [title]
+    for text, block in zip(lefts, blocks, strict=True):
+        rows.append(f"{text:<{left}}{GAP}{'':{middle}}{GAP}{block.amount:>{right}}")
+        rows += [f"  {words:<{left - 2}}{GAP}{exact:>{middle}}" for words, exact in block.steps]
+    rows.append(f"{'TOTAL':<{left}}{GAP}{'':{middle}}{GAP}{total:>{right}} {bill.currency}")
+    return "\n".join(rows) + "\n"
+
+
+class _Block:
+    """One invoice line and its steps."""
+
+    def __init__(self, line: Line, name: str, currency: str, zone: str) -> None:
+        self.cells = (
+            line.kind.value,
+            name,
+            _dates(line.period.start, line.period.end, zone),
+            format_decimal(line.quantity),
+        )
+        self.amount = format_money(line.amount, currency)
+        self.steps = [(step.description, format_decimal(step.amount)) for step in line.steps]
+
+    def left(self, widths: Sequence[int]) -> str:
+        """Kind, name and period, with the quantity at the right of its column."""
+        *texts, quantity = zip(self.cells, widths, strict=True)
+        return GAP.join(
+            [*(f"{text:<{width}}" for text, width in texts), quantity[0].rjust(quantity[1])]
+        )
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column."""
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _dates(start: datetime, end: datetime, zone: str) -> str:
+    return f"{_date(start, zone)} to {_date(end, zone)}"
+
+
+def _date(instant: datetime, zone: str) -> str:
+    """The local date, with the time of day when it is not midnight."""
+    local = instant.astimezone(ZoneInfo(zone))
+    if local.hour or local.minute or local.second or local.microsecond:
+        return local.replace(tzinfo=None).isoformat()
+    return f"{local:%Y-%m-%d}"

@@ -1,0 +1,89 @@
+"""The clauses of a story's longer sentences, each a pattern and what it says about the command."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from domain.periods import Interval, IntervalUnit
+from domain.prices import CreatePrice, Timing
+from domain.pricing import Graduated, Package, PerUnit, Pricing, Tier, Volume
+from domain.subscriptions import CreateSubscription, NewItem
+
+TIERED: Mapping[str, Callable[..., Pricing]] = {"graduated": Graduated, "volume": Volume}
+
+AMOUNT = r"(\d+(?:\.\d+)?)"
+RATE = re.compile(rf"{AMOUNT} ([A-Z]{{3}})")
+PACKAGE = re.compile(rf"{AMOUNT} ([A-Z]{{3}}) for each {AMOUNT} units(?: above {AMOUNT})?")
+TIERS = re.compile(r"(graduated|volume) ([A-Z]{3})")
+TIER = re.compile(rf"(?:then )?(?:{AMOUNT} flat)?(?: and )?{AMOUNT}?(?: up to {AMOUNT})?")
+INTERVAL = re.compile(r"per (?:(\d+) )?(day|week|month|year)s?")
+METER = re.compile(r"on (\S+)")
+TIMING = re.compile(r"in (advance|arrears)")
+ITEM = re.compile(rf"(\S+?)(?: x {AMOUNT})?")
+
+
+def price(name: str, product_id: str, terms: str, ids: Mapping[str, str]) -> CreatePrice:
+    """A price from clauses such as `graduated USD, per month, on tokens, 0 up to 1000, then 0.04`.
+
+    The rate is `100 USD`, or `0.04 USD for each 100 units above 1000`, or `graduated USD` or
+    `volume USD` with tiers: `0 up to 1000`, `100 flat and 0 up to 1000`, `then 0.04`.
+    """
+    said: dict[str, Any] = {}
+    tiers: list[Tier] = []
+    for clause in terms.split(", "):
+        if found := PACKAGE.fullmatch(clause):
+            free = Decimal(found[4] or 0)
+            said["pricing"] = Package(
+                size=Decimal(found[3]), amount=Decimal(found[1]), free_units=free
+            )
+            said["currency"] = found[2]
+        elif found := RATE.fullmatch(clause):
+            said |= {"pricing": PerUnit(unit_amount=Decimal(found[1])), "currency": found[2]}
+        elif found := TIERS.fullmatch(clause):
+            said |= {"tiered": TIERED[found[1]], "currency": found[2]}
+        elif found := INTERVAL.fullmatch(clause):
+            unit = IntervalUnit(found[2].upper())
+            said["interval"] = Interval(unit, int(found[1] or 1))
+        elif found := METER.fullmatch(clause):
+            said["meter_id"] = ids[found[1]]
+        elif found := TIMING.fullmatch(clause):
+            said["timing"] = Timing(f"IN_{found[1].upper()}")
+        elif found := TIER.fullmatch(clause):
+            flat, unit_amount, up_to = map(_decimal, found.groups())
+            tiers.append(Tier(up_to=up_to, unit_amount=unit_amount, flat_amount=flat))
+        else:
+            raise AssertionError(f"no such clause of a price: {clause}")
+    if tiered := said.pop("tiered", None):
+        said["pricing"] = tiered(tiers=tuple(tiers))
+    return CreatePrice(product_id=product_id, nickname=name, **said)
+
+
+def subscription(
+    customer_id: str,
+    at: datetime,
+    terms: str,
+    prices: Mapping[str, str],
+    instant: Callable[[str], datetime],
+) -> CreateSubscription:
+    """A subscription from `licence x 2, usage`, with `from <date>` and `anchored at <date>`.
+
+    It starts when the step happens unless it says otherwise.
+    """
+    said: dict[str, Any] = {"start_at": at}
+    items: list[NewItem] = []
+    for clause in terms.split(", "):
+        if found := re.fullmatch(r"from (\S+)", clause):
+            said["start_at"] = instant(found[1])
+        elif found := re.fullmatch(r"anchored at (\S+)", clause):
+            said["billing_anchor"] = instant(found[1])
+        elif found := ITEM.fullmatch(clause):
+            items.append(NewItem(price_id=prices[found[1]], quantity=_decimal(found[2])))
+        else:
+            raise AssertionError(f"no such clause of a subscription: {clause}")
+    return CreateSubscription(customer_id=customer_id, items=tuple(items), **said)
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

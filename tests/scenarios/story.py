@@ -1,0 +1,220 @@
+"""Read a story, tell it to a real ledger, and print its bills: the language of the scenario files.
+
+A scenario is prose with fenced blocks. The first block under a heading that begins with "Bill" is
+the bill that the story comes to at that point; every other block holds steps, one a line, each with
+the date on which it happens:
+
+    2026-01-01 meter tokens: sum of alpaca_ai_tokens
+    2026-01-01 price usage: graduated USD, per month, on tokens, 0 up to 1000, then 0.04
+    2026-01-01 customer alpaca-lover
+    2026-01-01 subscribe alpaca-lover to licence x 1, usage
+    2026-01-10 use 3000 tokens by alpaca-lover
+
+A date is its first instant in UTC, or in the zone of a line such as `times in Europe/Berlin`; an
+instant with its offset (`2026-01-31T23:59:59Z`) is itself. Lines that begin with # are remarks.
+A new step is its sentence and its method below; what may follow its colon or its "to" is a clause.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from app.ledger import Ledger
+from domain import customers, meters, products
+from domain.aggregation import Aggregation
+from domain.customers import Customer
+from domain.periods import format_instant, parse_instant
+from domain.subscriptions import Subscription
+from domain.usage import RecordInput, Status
+from projections import current
+from projections.invoice_previews import Preview, preview
+from projections.tables import Views
+from tests.scenarios import clauses
+from tests.scenarios.bill import print_bill
+
+Sentence = tuple[re.Pattern[str], Callable[..., None]]
+SENTENCES: list[Sentence] = []
+"""Every sentence that a step may be, with what it does."""
+
+
+def sentence(pattern: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A method that carries out the steps of this form; the groups are its arguments."""
+
+    def keep(method: Callable[..., None]) -> Callable[..., None]:
+        SENTENCES.append((re.compile(pattern), method))
+        return method
+
+    return keep
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and the heading that it is the first block under."""
+
+    heading: str
+    text: str
+
+    @property
+    def is_bill(self) -> bool:
+        """Whether it is what a story must come to."""
+        return self.heading.startswith("Bill")
+
+
+def parts(document: str) -> Iterator[str | Block]:
+    """A scenario file in its parts: prose (with the fences) and blocks, nothing left out."""
+    heading, prose = "", list[str]()
+    block: list[str] | None = None
+    for line in document.splitlines(keepends=True):
+        if line.startswith("```"):
+            if block is not None:
+                yield Block(heading, "".join(block))
+                heading, block, prose = "", None, []
+            else:
+                yield "".join([*prose, line])
+                block = []
+                continue
+        (prose if block is None else block).append(line)
+        if block is None and line.startswith("#"):
+            heading = line.lstrip("#").strip()
+    assert block is None, "the last block is not closed"
+    yield "".join(prose)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A bill as it was when the story came to it, and how to print it again from other views."""
+
+    text: str
+    position: int
+    again: Callable[[Views], str]
+
+
+class Story:
+    """A story as far as it has been told to a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.zone = "UTC"
+        self.ids: dict[str, str] = {}
+        self.prices: dict[str, str] = {}
+        self._product = ""
+        self._records = 0
+
+    def tell(self, text: str) -> None:
+        """Carry out the steps of one block."""
+        for line in text.splitlines():
+            if line.strip() and not line.startswith("#"):
+                self._step(line.strip())
+
+    def bill(self, heading: str) -> Told:
+        """The bill that a heading asks for: `Bill at <date>` or `Bill of <customer> at <date>`."""
+        found = re.fullmatch(r"Bill(?: of (\S+))? at (\S+)", heading)
+        assert found, f"unknown kind of bill: {heading}"
+        customer, at = found[1], self.instant(found[2])
+        with self.ledger.snapshot() as views:
+            text, position = self._print(views, customer, at), views.checkpoint()
+        return Told(text, position, lambda views: self._print(views, customer, at))
+
+    def instant(self, text: str) -> datetime:
+        """A date in the story's zone, or an instant with its offset."""
+        if "T" in text:
+            return parse_instant(text, ("story",))
+        midnight = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(self.zone))
+        return midnight.astimezone(UTC)
+
+    def _step(self, line: str) -> None:
+        if found := re.fullmatch(r"times in (\S+)", line):
+            self.zone = found[1]
+            return
+        date, _, rest = line.partition(" ")
+        for pattern, method in SENTENCES:
+            if found := pattern.fullmatch(rest):
+                method(self, self.instant(date), *found.groups())
+                return
+        raise AssertionError(f"no such step: {line}")
+
+    def _print(self, views: Views, customer: str | None, at: datetime) -> str:
+        found = _preview(views, self.ids[customer] if customer else None, at)
+        return print_bill(found, {id: name for name, id in self.prices.items()}, self.zone)
+
+    # ------------------------------------------------------------------------------ sentences
+
+    @sentence(r"meter (\S+): (\w+) of (\S+)(?: by (.+))?")
+    def define_meter(
+        self, at: datetime, name: str, aggregation: str, event: str, dimensions: str | None
+    ) -> None:
+        """`meter tokens: sum of alpaca_ai_tokens by model, region`."""
+        command = meters.CreateMeter(
+            name=name,
+            event_name=event,
+            aggregation=Aggregation(aggregation.upper()),
+            dimensions=tuple(dimensions.split(", ")) if dimensions else (),
+        )
+        self.ids[name] = self.ledger.execute_now(command).subject
+
+    @sentence(r'product "(.+)"')
+    def create_product(self, at: datetime, name: str) -> None:
+        """`product "Alpaca.ai usage"`: what the prices after it are for."""
+        self._product = self.ledger.execute_now(products.CreateProduct(name=name)).subject
+
+    @sentence(r"price (\S+): (.+)")
+    def set_price(self, at: datetime, name: str, terms: str) -> None:
+        """`price licence: 100 USD, per month, in advance`: see `clauses.price`."""
+        command = clauses.price(name, self._product, terms, self.ids)
+        self.prices[name] = self.ledger.execute_now(command).subject
+
+    @sentence(r"customer (\S+?)(?:, in (\S+))?")
+    def take_on(self, at: datetime, name: str, zone: str | None) -> None:
+        """`customer alpaca-lover, in Europe/Berlin`."""
+        command = customers.CreateCustomer(name=name, external_id=name, time_zone=zone)
+        self.ids[name] = self.ledger.execute_now(command).subject
+
+    @sentence(r"subscribe (\S+) to (.+)")
+    def subscribe(self, at: datetime, customer: str, terms: str) -> None:
+        """`subscribe alpaca-lover to licence x 2, usage, from 2026-01-15`."""
+        command = clauses.subscription(self.ids[customer], at, terms, self.prices, self.instant)
+        self.ledger.execute_now(command)
+
+    @sentence(r"use (\S+) (\S+) by (\S+?)(?:, at (\S+))?(?:, (\w+=.+))?")
+    def use(
+        self,
+        at: datetime,
+        value: str,
+        meter: str,
+        customer: str,
+        when: str | None,
+        properties: str | None,
+    ) -> None:
+        """`use 3000 tokens by alpaca-lover, at 2026-01-10, model=small`."""
+        self._records += 1
+        record = RecordInput(
+            id=f"story-{self._records}",
+            event_name=self._event_name(meter),
+            customer=customer,
+            timestamp=format_instant(self.instant(when) if when else at),
+            value=value,
+            properties=dict(pair.split("=") for pair in (properties or "").split(", ") if pair),
+        )
+        [receipt] = self.ledger.record_now([record])
+        assert receipt.status in (Status.ACCEPTED, Status.UNMATCHED), receipt
+
+    def _event_name(self, meter: str) -> str:
+        """What a meter reads; before there is such a meter, the name itself."""
+        if meter not in self.ids:
+            return meter
+        with self.ledger.snapshot() as views:
+            found = current.get(views, meters.Meter, self.ids[meter])
+        assert found is not None
+        return found.event_name
+
+
+def _preview(views: Views, customer_id: str | None, at: datetime) -> Preview:
+    """The bill at an instant of the one subscription that a customer, or the story, has."""
+    keys = {"customerId": customer_id} if customer_id else {}
+    [found] = current.select(views, Subscription, keys, limit=2)
+    assert current.get(views, Customer, found.state.customer_id)
+    made = preview(views, found.state, now=at, at=at)
+    assert made is not None, "the subscription has not started"
+    return made

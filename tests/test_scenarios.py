@@ -1,0 +1,90 @@
+"""Every story, told to a real ledger and billed live, then billed again from rebuilt views."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from app.ledger import VIEWS, Ledger
+from projections import engine
+from projections.engine import Engine
+from tests.scenarios.story import Block, Story, Told, parts
+
+FOLDER = Path(__file__).parent / "scenarios"
+FILES = sorted(FOLDER.glob("*.md"))
+CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
+"""The clock stands still: a story says when everything happens."""
+
+EVERY = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+class Telling:
+    """A scenario file told to a ledger from beginning to end."""
+
+    def __init__(self, ledger: Ledger, document: str) -> None:
+        self.document = document
+        self.bills: list[Told] = []
+        self._story = Story(ledger)
+        self._parts = list(self._tell())
+
+    def _tell(self) -> Iterator[str | Told]:
+        for part in parts(self.document):
+            match part:
+                case str():
+                    yield part
+                case Block(heading=heading) if part.is_bill:
+                    told = self._story.bill(heading)
+                    self.bills.append(told)
+                    yield told
+                case Block(text=text):
+                    self._story.tell(text)
+                    yield text
+
+    def written(self, bills: list[str]) -> str:
+        """The file as it would be with these bills."""
+        remaining = iter(bills)
+        return "".join(next(remaining) if isinstance(part, Told) else part for part in self._parts)
+
+
+@EVERY
+def test_the_story_comes_to_its_bills(file: Path, tmp_path: Path) -> None:
+    document = file.read_text(encoding="utf-8")
+    with Ledger(tmp_path, test_clock_at=CLOCK) as ledger:
+        telling = Telling(ledger, document)
+        live = list(ledger.engine.database.dump())
+        assert telling.bills, "a story comes to at least one bill"
+        assert telling.written([told.text for told in telling.bills]) == document
+        # Each bill again, from nothing but the log up to where the story had come.
+        rebuilt = [rebuilt_bill(ledger, told) for told in telling.bills]
+        assert telling.written(rebuilt) == document
+        whole = engine.rebuild(tmp_path / VIEWS, ledger.store.read)
+    engine.swap(whole, tmp_path / VIEWS)
+    with Ledger(tmp_path) as ledger, ledger.snapshot() as views:
+        assert list(ledger.engine.database.dump()) == live
+        assert telling.bills[-1].again(views) == telling.bills[-1].text
+    (tmp_path / VIEWS).unlink()
+    with Ledger(tmp_path) as ledger, ledger.snapshot() as views:
+        assert list(ledger.engine.database.dump()) == live
+        assert telling.bills[-1].again(views) == telling.bills[-1].text
+
+
+def rebuilt_bill(ledger: Ledger, told: Told) -> str:
+    """A bill from views folded from the log up to its position."""
+    path = ledger.directory / "as-of.db"
+    aside = engine.rebuild(path, lambda after: ledger.store.read(after, told.position))
+    with closing(Engine(aside)) as folded, folded.database.snapshot() as views:
+        assert views.checkpoint() == told.position
+        return told.again(views)
+
+
+def test_a_step_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
+    with Ledger(tmp_path, test_clock_at=CLOCK) as ledger:
+        story = Story(ledger)
+        with pytest.raises(AssertionError, match="no such step: 2026-01-01 sing"):
+            story.tell("2026-01-01 sing")
+        with pytest.raises(AssertionError, match="unknown kind of bill"):
+            story.bill("Billboard")
+        with pytest.raises(AssertionError, match="no such clause of a price: cheap"):
+            story.tell("2026-01-01 price usage: cheap")
