@@ -172,7 +172,7 @@ def _subscribe(
 
 
 def _usage(now: datetime) -> Iterator[RecordInput]:
-    """Tokens every hour and requests every third, more of both on working days."""
+    """Tokens every hour and now and then a request, more tokens on working days."""
     start = _first_day(now)
     hours = (now - start) // timedelta(hours=1)
     for hour in range(hours):
@@ -181,7 +181,7 @@ def _usage(now: datetime) -> Iterator[RecordInput]:
             chance = hashlib.blake2b(f"{external_id} {hour}".encode(), digest_size=4).digest()
             busy = usual * (2 if at.weekday() < 5 and 8 <= at.hour < 18 else 1)
             yield _record("tokens", external_id, at, str(busy * (chance[0] % 8)), chance)
-            if hour % 3 == 0:
+            if chance[3] % 12 < usual:
                 yield _record("requests", external_id, at, None, chance)
 
 

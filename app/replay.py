@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from app.chain import GENESIS, chain_hash
 from app.ledger import VIEWS
-from app.store import GENESIS, Store, chain_hash
+from app.store import Store
 from projections import engine
 from projections.engine import Engine
 

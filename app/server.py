@@ -1,6 +1,7 @@
 """The server put together: routes, middleware and what happens at start and stop."""
 
 import json
+import logging
 from typing import Any
 
 import msgspec
@@ -16,12 +17,15 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 
 from app import graphiql
+from app.clock import new_id
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
 from app.ledger import Ledger
 from app.schema import schema
 from app.schema.context import Context
 from app.settings import Settings
+
+_log = logging.getLogger("tallybook.server")
 
 _PAGE_HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -45,6 +49,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
             Route("/readyz", _ready),
         ],
         middleware=[Middleware(BodyLimit, settings=settings)],
+        exception_handlers={Exception: _internal_error},
     )
     app.state.ledger = ledger
     return app
@@ -75,9 +80,13 @@ class GraphQLEndpoint(GraphQL[Context, None]):
     def decode_json(self, data: str | bytes) -> object:
         """The body as JSON; whatever is wrong with it is one kind of error."""
         try:
-            return json.loads(data)
+            decoded: object = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise json.JSONDecodeError(str(error), "", 0) from error
+        # A body comes as bytes, and must be an object; the variables of a GET come as text.
+        if isinstance(data, bytes) and not isinstance(decoded, dict | list):
+            raise json.JSONDecodeError("the body must be a JSON object", "", 0)
+        return decoded
 
 
 class BodyLimit:
@@ -133,8 +142,8 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 class _Assets(StaticFiles):
     """The explorer's own files, under the same policy as its page."""
 
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response: Response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
         response.headers.update(_PAGE_HEADERS)
         # Built files carry the hash of their content in their names, so they never change.
         response.headers["cache-control"] = "public, max-age=31536000, immutable"
@@ -159,6 +168,13 @@ def _tabs(request: Request) -> Response:
     content = msgspec.json.encode(graphiql.prepared_tabs(ledger.state.id, values))
     headers = {"cache-control": "no-store"}
     return Response(content, media_type="application/json", headers=headers)
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    """A bug: the asker gets an id, the log the rest."""
+    id = new_id("err")
+    _log.error("internal error %s at %s", id, request.url.path, exc_info=error)
+    return refusal(500, "INTERNAL", f"internal error {id}")
 
 
 async def _alive(request: Request) -> Response:

@@ -5,11 +5,11 @@ names instead of class paths, msgpack, and three tables that are written togethe
 the identities of usage records, the idempotency keys of commands, and the chain.
 """
 
-import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,16 +30,14 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
+from app.chain import GENESIS, chain_hash
 from app.lock import hold
 from domain import decider
 from domain.decider import Envelope, Event, Recorded
 from domain.usage import Identity, Prior
 
-GENESIS = bytes(32)
-"""The hash before the first event."""
 PAGE_EVENTS = 500
 """Events read at a time: fewer would spend the time on queries."""
-_CHAIN_TAG = b"tallybook.event/1"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ROWS_PER_INSERT = 250
 _CACHE_KIB = 262_144
@@ -204,17 +202,6 @@ class LedgerRecorder(SQLiteApplicationRecorder):
         return positions
 
 
-def chain_hash(previous: bytes, stored: StoredEvent) -> bytes:
-    """The hash of one event over the one before it and its stored bytes, each with its length."""
-    digest = hashlib.sha256(_CHAIN_TAG + previous)
-    version = stored.originator_version.to_bytes(8)
-    stream_id = str(stored.originator_id).encode()
-    for part in (stream_id, version, stored.topic.encode(), stored.state):
-        digest.update(len(part).to_bytes(8))
-        digest.update(part)
-    return digest.digest()
-
-
 def _extend_chain(
     c: SQLiteCursor, positions: Sequence[int], stored_events: Sequence[StoredEvent]
 ) -> None:
@@ -244,14 +231,18 @@ def _insert_identities(c: SQLiteCursor, identities: Sequence[IdentityRow]) -> No
     rows.sort(key=_identity_order)
     for start in range(0, len(rows), _ROWS_PER_INSERT):
         chunk = rows[start : start + _ROWS_PER_INSERT]
-        values = ",".join(["(?,?,?,?,?)"] * len(chunk))
-        c.execute(f"INSERT INTO usage_identities VALUES {values}", list(chain.from_iterable(chunk)))
+        c.execute(_insert_of(len(chunk)), list(chain.from_iterable(chunk)))
 
 
-def _identity_order(row: tuple[int, bytes | str, int, int, bytes]) -> tuple[int, bytes]:
-    """By source, then by id; any order that mostly is the index's own will do."""
-    id = row[1]
-    return row[0], id if isinstance(id, bytes) else id.encode()
+def _identity_order(row: tuple[int, bytes | str, int, int, bytes]) -> tuple[int, bool, Any]:
+    """As the index has it: by source, texts before bytes."""
+    return row[0], isinstance(row[1], bytes), row[1]
+
+
+@cache
+def _insert_of(rows: int) -> str:
+    """The statement that inserts so many identities."""
+    return f"INSERT INTO usage_identities VALUES {','.join(['(?,?,?,?,?)'] * rows)}"
 
 
 def _source_numbers(c: SQLiteCursor, names: set[str]) -> dict[str, int]:

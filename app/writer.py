@@ -17,7 +17,7 @@ import msgspec
 
 from app.clock import Clock, new_id
 from app.store import IdentityRow, KeyRow, Pending, Store, TakenError
-from domain import usage
+from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
 from domain.periods import to_us
 from domain.usage import Identity, Prior, RecordInput, Status, Verdict
@@ -144,7 +144,8 @@ class Group:
             customers=self._engine.known_customers({r.customer for r in records}),
             recorded=taken,
         )
-        decided = usage.decide(usage.RecordUsage(records=records), facts)
+        command = usage.RecordUsage(records=records)
+        decided = usual_usage.decide(command, facts) or usage.decide(command, facts)
         for event in decided.events:
             self.append(new_id("ub"), 1, event, actor)
         self.identities += [

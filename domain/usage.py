@@ -11,14 +11,14 @@ it is a conflict (RULES, Promises).
 from collections.abc import Container, Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 
 from domain.decider import Code, Event, Rejected, registered
 from domain.money import format_decimal, parse_decimal
-from domain.periods import parse_instant, parse_usual_instants, to_us
-from domain.text import NAME_BYTES, VALUE_BYTES, check_text
+from domain.periods import parse_instant, to_us
+from domain.text import VALUE_BYTES, check_text
 
 BATCH_RECORDS = 1_000
 """The most records one event holds."""
@@ -26,7 +26,8 @@ BATCH_BYTES = 1_000_000
 """The most bytes of records one event holds, a little under the 1 MiB that a store takes well."""
 PROPERTIES_LIMIT = 20
 
-_encode = msgspec.msgpack.Encoder(order="sorted").encode
+encode_content = msgspec.msgpack.Encoder(order="sorted").encode
+"""Encodes what makes two sendings the same: event name, customer, time, value, properties."""
 
 
 # -------------------------------------------------------------------------------------- events
@@ -142,8 +143,8 @@ class Decided(msgspec.Struct, frozen=True):
 
 def decide(command: RecordUsage, facts: Facts) -> Decided:
     """Accept what is new and sound; answer every record by itself (RULES, Promises)."""
-    batch = _Batch(command.records, facts)
-    verdicts = [batch.judge(index, offered) for index, offered in enumerate(command.records)]
+    batch = _Batch(facts)
+    verdicts = [batch.judge(offered) for offered in command.records]
     batch.close()
     return Decided(batch.events, verdicts)
 
@@ -151,11 +152,10 @@ def decide(command: RecordUsage, facts: Facts) -> Decided:
 class _Batch:
     """Accepted records gathered into events of bounded size while their verdicts are given.
 
-    A batch mostly repeats itself, so what can be looked at for all records at once is: plain ids,
-    times in the usual form, and each name, key and value only the first time it comes.
+    The same few names, keys and values come a thousand times; each is looked at once.
     """
 
-    def __init__(self, records: Sequence[RecordInput], facts: Facts) -> None:
+    def __init__(self, facts: Facts) -> None:
         self.events: list[UsageRecorded] = []
         self._facts = facts
         self._rows: list[UsageRecord] = []
@@ -164,19 +164,18 @@ class _Batch:
         self._sound: set[str] = set()
         self._pairs: set[tuple[str, str]] = set()
         self._decimals: dict[str, str] = {}
-        self._plain_ids = _all_plain([record.id for record in records])
-        texts = [record.timestamp for record in records]
-        self._times = None if None in texts else parse_usual_instants(cast("list[str]", texts))
 
-    def judge(self, index: int, offered: RecordInput) -> Verdict:
+    def judge(self, offered: RecordInput) -> Verdict:
         """Accept the record into the batch, or say why not."""
         try:
-            row = self._checked(index, offered)
+            row = self._checked(offered)
         except Rejected as refusal:
             return Verdict(offered.id, offered.source, Status.REJECTED, error=refusal)
         # A time that the sender left out is no part of what makes two sendings the same.
         timestamp_us = None if offered.timestamp is None else row.timestamp_us
-        content = _encode((row.event_name, row.customer, timestamp_us, row.value, row.properties))
+        content = encode_content(
+            (row.event_name, row.customer, timestamp_us, row.value, row.properties)
+        )
         digest = blake2b(content, digest_size=16).digest()
         identity = (row.source, row.id)
         if identity in self._seen or identity in self._facts.recorded:
@@ -210,10 +209,9 @@ class _Batch:
         status = Status.DUPLICATE if first == digest else Status.CONFLICT
         return Verdict(id, source, status, event)
 
-    def _checked(self, index: int, offered: RecordInput) -> UsageRecord:
+    def _checked(self, offered: RecordInput) -> UsageRecord:
         """The record as it will be kept. Raises `Rejected` with a path relative to the record."""
-        if not self._plain_ids:
-            check_text(offered.id, ("id",))
+        check_text(offered.id, ("id",))
         sound = self._sound
         if offered.source not in sound:
             sound.add(check_text(offered.source, ("source",)))
@@ -221,13 +219,13 @@ class _Batch:
             sound.add(check_text(offered.event_name, ("eventName",)))
         if offered.customer not in sound:
             sound.add(check_text(offered.customer, ("customer",)))
-        properties = self._properties(offered.properties) if offered.properties else {}
+        properties = {} if offered.properties is None else self._properties(offered.properties)
         row = UsageRecord(
             offered.id,
             offered.source,
             offered.event_name,
             offered.customer,
-            self._timestamp_us(offered.timestamp) if self._times is None else self._times[index],
+            self._timestamp_us(offered.timestamp),
             self._value(offered.value, properties),
             properties,
         )
@@ -255,27 +253,18 @@ class _Batch:
             kept = self._decimals[value] = format_decimal(parse_decimal(value, ("value",)))
         return kept
 
-    def _properties(self, properties: Mapping[str, Any]) -> dict[str, str]:
+    def _properties(self, properties: object) -> dict[str, str]:
         """A flat object of texts; a JSON number may have lost digits already, so none is taken."""
+        if not isinstance(properties, dict):
+            message = "properties must be an object of strings"
+            raise Rejected(Code.INVALID_VALUE, ("properties",), message)
         if len(properties) > PROPERTIES_LIMIT:
             message = f"a record has at most {PROPERTIES_LIMIT} properties"
             raise Rejected(Code.LIMIT_EXCEEDED, ("properties",), message)
         for name, value in properties.items():
             if not isinstance(value, str) or (name, value) not in self._pairs:
-                self._pairs.add(_check_property(name, value))
+                self._pairs.add(check_property(name, value))
         return dict(properties)
-
-
-def _all_plain(texts: Sequence[str]) -> bool:
-    """Whether all of them are short printable ASCII without spaces: none needs a closer look."""
-    joined = "".join(texts)
-    return (
-        joined.isascii()
-        and joined.isprintable()
-        and " " not in joined
-        and all(texts)
-        and max(map(len, texts), default=0) <= NAME_BYTES
-    )
 
 
 def identifiable(offered: RecordInput) -> bool:
@@ -297,7 +286,7 @@ def _is_decimal(text: str) -> bool:
     return True
 
 
-def _check_property(name: str, value: object) -> tuple[str, str]:
+def check_property(name: str, value: object) -> tuple[str, str]:
     """One property that may be kept."""
     path = ("properties", name)
     check_text(name, path, VALUE_BYTES)

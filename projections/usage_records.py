@@ -201,9 +201,6 @@ Place = tuple[int, int, int]
 """(timestamp, position, row) of a usage record: its place among all records in time order."""
 BEGINNING: Place = (-1, -1, -1)
 
-_PLACE = "timestamp_us>=? AND timestamp_us<? AND (timestamp_us, position, row)>(?,?,?)"
-_ORDER = "timestamp_us, position, row"
-
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which usage records are asked for; a meter, customer or period left out means any.
@@ -220,12 +217,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listed(Matched, frozen=True, kw_only=True):
-    """A usage record as a list shows it; `customer` is None where its key means nobody."""
+    """A usage record of a list; one that waits may have no customer yet, which is reference 0."""
 
-    id: str
-    source: str
-    event_name: str
-    customer: Customer | None
     waiting: bool
 
     @property
@@ -243,16 +236,17 @@ def listed(views: Views, wanted: Wanted, after: Place = BEGINNING) -> Iterator[L
 
 def count(views: Views, wanted: Wanted) -> int:
     """How many usage records these are."""
-    found = 0
+    tables: list[tuple[str, str, Sequence[object]]] = []
     if wanted.matched:
-        for where, parameters in _stretches(views, wanted, BEGINNING):
-            row = views.row(f"SELECT COUNT(*) FROM usage_records WHERE {where}", parameters)
-            found += row[0] if row else 0
+        found = _stretches(views, wanted, BEGINNING)
+        tables += [("usage_records", where, parameters) for where, parameters in found]
     if wanted.waiting:
-        where, parameters = _where_waiting(wanted, BEGINNING)
-        row = views.row(f"SELECT COUNT(*) FROM usage_unmatched WHERE {where}", parameters)
-        found += row[0] if row else 0
-    return found
+        tables.append(("usage_unmatched", *_where_waiting(wanted, BEGINNING)))
+    counts = [
+        views.row(f"SELECT COUNT(*) FROM {table} WHERE {where}", parameters)
+        for table, where, parameters in tables
+    ]
+    return sum(int(row[0]) for row in counts if row)
 
 
 def is_waiting(views: Views, position: int, row: int) -> bool:
@@ -262,32 +256,10 @@ def is_waiting(views: Views, position: int, row: int) -> bool:
 
 
 def _matched(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
-    event_names: dict[int, str] = {}
-    customers: dict[int, Customer | None] = {}
     for where, parameters in _stretches(views, wanted, after):
-        for event, customer, timestamp_us, position, row, id, source, value, text in views.iterate(
-            "SELECT event_ref, customer_ref, timestamp_us, position, row, id, source, value, "
-            f"properties FROM usage_records WHERE {where} ORDER BY hour, {_ORDER}",
-            parameters,
-        ):
-            if event not in event_names:
-                meter = current.at(views, Meter, event)
-                event_names[event] = meter.event_name if meter else ""
-            if customer not in customers:
-                customers[customer] = current.at(views, Customer, customer)
-            yield Listed(
-                customer,
-                timestamp_us,
-                position,
-                row,
-                value,
-                parse_properties(text),
-                id=id,
-                source=source,
-                event_name=event_names[event],
-                customer=customers[customer],
-                waiting=False,
-            )
+        sql = f"SELECT {_COLUMNS} FROM usage_records WHERE {where}"
+        for row in views.iterate(f"{sql} ORDER BY hour, timestamp_us, place", parameters):
+            yield Listed(*msgspec.structs.astuple(matched(row)), waiting=False)
 
 
 def _stretches(
@@ -295,25 +267,25 @@ def _stretches(
 ) -> Iterator[tuple[str, Sequence[object]]]:
     """Conditions that together find the matched records, in the order of time.
 
-    The table is clustered by hour, then meter and customer. With both known, one look into each
-    hour that has records at all is far less than reading what everybody used.
+    The index leads with the hour, then the customer: for one customer, a look into each hour in
+    which anybody used anything is far less than reading what everybody used.
     """
-    start_us = max(wanted.start_us, after[0])
+    since, position, row = after
+    start_us = max(wanted.start_us, since)
     first, last = start_us // HOUR_US, (wanted.end_us - 1) // HOUR_US
-    place = (start_us, wanted.end_us, *after)
-    if wanted.meter is not None and wanted.customer is not None:
-        where = f"hour=? AND event_ref=? AND customer_ref=? AND {_PLACE}"
-        for hour in _hours(views, first, last):
-            yield where, (hour, wanted.meter.ref, wanted.customer.position, *place)
-        return
-    where, parameters = f"hour>=? AND hour<=? AND {_PLACE}", [first, last, *place]
+    where = "timestamp_us>=? AND timestamp_us<? AND (timestamp_us, place)>(?,?)"
+    parameters: list[object] = [start_us, wanted.end_us, since, position * ROWS_PER_EVENT + row]
     if wanted.meter is not None:
         where += " AND event_ref=?"
         parameters.append(wanted.meter.ref)
-    if wanted.customer is not None:
-        where += " AND customer_ref=?"
-        parameters.append(wanted.customer.position)
-    yield where, parameters
+    if wanted.customer is None:
+        yield f"hour>=? AND hour<=? AND {where}", [first, last, *parameters]
+        return
+    for hour in _hours(views, first, last):
+        yield (
+            f"hour=? AND customer_ref=? AND {where}",
+            [hour, wanted.customer.position, *parameters],
+        )
 
 
 def _hours(views: Views, first: int, last: int) -> Iterator[int]:
@@ -326,34 +298,24 @@ def _hours(views: Views, first: int, last: int) -> Iterator[int]:
 
 def _waiting(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
     where, parameters = _where_waiting(wanted, after)
-    for position, row, timestamp_us, event_name, key, id, source, value, text in views.iterate(
-        f"SELECT * FROM usage_unmatched WHERE {where} ORDER BY {_ORDER}", parameters
+    for timestamp_us, position, row, value, properties, customer in views.iterate(
+        "SELECT timestamp_us, position, row, value, properties, customer FROM usage_unmatched "
+        f"WHERE {where} ORDER BY timestamp_us, position, row",
+        parameters,
     ):
-        ref = customer_ref(views, key)
-        yield Listed(
-            -1,
-            timestamp_us,
-            position,
-            row,
-            value,
-            parse_properties(text),
-            id=id,
-            source=source,
-            event_name=event_name,
-            customer=None if ref is None else current.at(views, Customer, ref),
-            waiting=True,
-        )
+        ref = customer_ref(views, customer) or 0
+        known = parse_properties(properties)
+        yield Listed(ref, timestamp_us, position, row, value, known, waiting=True)
 
 
 def _where_waiting(wanted: Wanted, after: Place) -> tuple[str, Sequence[object]]:
     """The condition that finds the waiting records."""
-    where = _PLACE
+    where = "timestamp_us>=? AND timestamp_us<? AND (timestamp_us, position, row)>(?,?,?)"
     parameters: list[object] = [wanted.start_us, wanted.end_us, *after]
     if wanted.meter is not None:
         where += " AND event_name=?"
         parameters.append(wanted.meter.meter.event_name)
     if wanted.customer is not None:
-        state: Customer = wanted.customer.state
         where += " AND customer IN (?,?)"
-        parameters += [state.id, state.external_id]
+        parameters += [wanted.customer.state.id, wanted.customer.state.external_id]
     return where, parameters

@@ -47,6 +47,7 @@ DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
+    "cross_web": ("app/server.py",),
     "uvicorn": ("app/cli.py",),
     "eventsourcing": ("app/store.py",),
     "sqlite3": DATABASE,

@@ -12,7 +12,7 @@ from app.commands import Command
 from app.ledger import Ledger
 from app.schema.errors import UserError
 from app.schema.scalars import BigIntText, big_int
-from domain.decider import Code, Recorded, Rejected
+from domain.decider import Code, Rejected
 from projections import current
 from projections.tables import Views
 
@@ -42,8 +42,6 @@ class Context:
         self._objects: DataLoader[tuple[type[Any], str], Any] = DataLoader(
             self._load_objects, cache=False
         )
-        # A fact never changes.
-        self._facts: DataLoader[int, Recorded | None] = DataLoader(self._load_facts)
 
     async def read(self, function: Callable[[Views], T]) -> T:
         """Read the views as they are at one moment."""
@@ -66,12 +64,6 @@ class Context:
         assert state is not None, f"{id} is named but was never created"
         return state
 
-    async def fact(self, position: int) -> Recorded:
-        """The fact at a position that exists."""
-        recorded = await self._facts.load(position)
-        assert recorded is not None, f"the ledger has no position {position}"
-        return recorded
-
     async def execute(
         self, type: type[S], command: Callable[[], Command], key: str | None
     ) -> Outcome[S]:
@@ -92,10 +84,6 @@ class Context:
             return [found[key] for key in keys]
 
         return await self.read(look_up)
-
-    async def _load_facts(self, positions: Sequence[int]) -> list[Recorded | None]:
-        store = self.ledger.store
-        return await asyncio.to_thread(lambda: [store.at(position) for position in positions])
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -14,6 +14,7 @@ from graphql import (
     ArgumentNode,
     DocumentNode,
     GraphQLError,
+    GraphQLInputObjectType,
     GraphQLSyntaxError,
     ListValueNode,
     Node,
@@ -30,9 +31,15 @@ from domain.decider import Code, Path, Rejected
 
 ERRORS_LIMIT = 20
 """The most top-level errors one answer names."""
+MESSAGE_LIMIT = 1_000
+"""The longest message, in characters; the GraphQL library repeats the input that it refuses."""
 
 _VARIABLE = re.compile(r"Variable '\$(\w+)' has invalid (?:default )?value(?: at)? ?'?([^:']*)'?:")
 _STEP = re.compile(r"\w+")
+_FIELD = re.compile(
+    r"Expected value of type '\w+' (?:not )?to include (?:required|unknown) field '(\w+)'"
+)
+_EXCEPTION = re.compile(r", but encountered error '.*'(?=; found)", re.DOTALL)
 _log = logging.getLogger(__name__)
 
 described(
@@ -83,6 +90,14 @@ class Payload:
 class Schema(strawberry.Schema):
     """The schema, whose top-level errors all carry a code and none an exception's text."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for type in self._schema.type_map.values():
+            definition = type.extensions.get("strawberry-definition")
+            if isinstance(type, GraphQLInputObjectType) and definition and definition.is_one_of:
+                # Strawberry checks it too, but only the GraphQL library says where in the input.
+                type.is_one_of = True
+
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
@@ -120,23 +135,33 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
         case Closed():
             return "the server is shutting down", {"code": "SHUTTING_DOWN"}
         case None | GraphQLError():
-            return error.message, _of_the_document(error, document)
+            return _plain(error.message), _of_the_document(error, document)
+        case ValueError() if error.path is None:  # of a literal, before anything was executed
+            return _plain(error.message), _of_the_document(error, document)
         case unexpected:
             id = new_id("err")
             _log.error("internal error %s", id, exc_info=unexpected)
             return "internal error", {"code": "INTERNAL", "id": id}
 
 
+def _plain(message: str) -> str:
+    """A message of the GraphQL library without the text of an exception, and not endless."""
+    return _EXCEPTION.sub("", message)[:MESSAGE_LIMIT]
+
+
 def _of_the_document(error: GraphQLError, document: DocumentNode | None) -> dict[str, Any]:
     """The extensions of an error that the GraphQL library found in a document or its variables."""
     if isinstance(error, GraphQLSyntaxError):
         return {"code": "GRAPHQL_PARSE_FAILED"}
+    field = _FIELD.search(error.message)
+    named = [field[1]] if field else []
     if variable := _VARIABLE.match(error.message):
-        path = [variable[1], *_STEP.findall(variable[2])]
+        path = [variable[1], *_STEP.findall(variable[2]), *named]
         return {"code": "BAD_USER_INPUT", "path": path}
     node = error.nodes[0] if error.nodes else None
     if isinstance(node, ValueNode | ObjectFieldNode) and not isinstance(node, VariableNode):
-        return {"code": "BAD_USER_INPUT", "path": literal_path(document, node)}
+        way = literal_path(document, node) or []
+        return {"code": "BAD_USER_INPUT", "path": way if way[-1:] == named else [*way, *named]}
     if error.path is not None:
         return {"code": "BAD_USER_INPUT"}
     return {"code": "GRAPHQL_VALIDATION_FAILED"}

@@ -30,7 +30,7 @@ from app.schema.scalars import (
     optional_instant,
 )
 from app.schema.subscriptions import Subscription
-from app.schema.usage_records import UsageRecord, record_page
+from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import customers, prices, products, subscriptions, usage
 from domain.decider import Code, Path, Rejected
 from domain.periods import format_instant, to_us
@@ -91,13 +91,18 @@ class InvoiceLine:
     async def usage(
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[UsageRecord]:
-        return await info.context.read(lambda views: self._usage(views, first, after))
+        store = info.context.ledger.store
+        return await info.context.read(
+            lambda views: self._usage(Showing(views, store), views, first, after)
+        )
 
-    def _usage(self, views: Views, first: int | None, after: str | None) -> Connection[UsageRecord]:
+    def _usage(
+        self, showing: Showing, views: Views, first: int | None, after: str | None
+    ) -> Connection[UsageRecord]:
         """The records that the line's meter counted for its customer in its period."""
         price = self.price.state if self.price else None
         if price is None or not price.metered:
-            return record_page(lambda _: iter(()), first, after, lambda _: 0)
+            return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
         asked = invoice_previews.question(views, price, self.customer_id)
         meter = asked.meter.meter
         wanted = Wanted(
@@ -115,6 +120,7 @@ class InvoiceLine:
                     yield record
 
         return record_page(
+            showing,
             counted,
             first,
             after,

@@ -12,7 +12,7 @@ from typing import Any, NewType
 
 import msgspec
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, StringValueNode, ValueNode
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
@@ -28,7 +28,10 @@ Currency = NewType("Currency", str)
 Json = NewType("Json", object)
 
 
-def _text(name: str, example: str) -> Callable[[object], str]:
+Read = Callable[[object], str]
+
+
+def _text(name: str, example: str) -> Read:
     """Reads the scalar as the text that was sent; a JSON number could already have lost digits."""
 
     def read(value: object) -> str:
@@ -47,33 +50,44 @@ def _integer(value: object) -> str:
     return text
 
 
+def _scalar(name: str, description: str, read: Read) -> ScalarDefinition:
+    """A scalar that is a text both ways."""
+
+    def read_literal(node: ValueNode, _: object = None) -> str:
+        try:
+            return read(node.value if isinstance(node, StringValueNode) else None)
+        except GraphQLError as error:
+            raise GraphQLError(error.message, node) from None
+
+    return strawberry.scalar(
+        name=name,
+        description=description,
+        serialize=str,
+        parse_value=read,
+        parse_literal=read_literal,
+    )
+
+
 SCALARS: Mapping[object, ScalarDefinition] = {
-    DecimalText: strawberry.scalar(
-        name="Decimal",
-        description='An exact plain decimal as a string, such as "0.04"; never a JSON number.',
-        serialize=str,
-        parse_value=_text("Decimal", "0.04"),
+    DecimalText: _scalar(
+        "Decimal",
+        'An exact plain decimal as a string, such as "0.04"; never a JSON number.',
+        _text("Decimal", "0.04"),
     ),
-    InstantText: strawberry.scalar(
-        name="DateTime",
-        description=(
-            "An instant as an RFC 3339 string. An offset is required on input; output is in UTC"
-            " with Z, to the microsecond."
-        ),
-        serialize=str,
-        parse_value=_text("DateTime", "2026-01-31T12:00:00Z"),
+    InstantText: _scalar(
+        "DateTime",
+        "An instant as an RFC 3339 string: with an offset on input, in UTC with Z on output.",
+        _text("DateTime", "2026-01-31T12:00:00Z"),
     ),
-    BigIntText: strawberry.scalar(
-        name="BigInt",
-        description="A whole number of any size as a string: ledger positions and counts.",
-        serialize=str,
-        parse_value=_integer,
+    BigIntText: _scalar(
+        "BigInt",
+        "A whole number of any size as a string: ledger positions and counts.",
+        _integer,
     ),
-    Currency: strawberry.scalar(
-        name="CurrencyCode",
-        description="An ISO 4217 currency code in capitals, such as USD.",
-        serialize=str,
-        parse_value=_text("CurrencyCode", "USD"),
+    Currency: _scalar(
+        "CurrencyCode",
+        "An ISO 4217 currency code in capitals, such as USD.",
+        _text("CurrencyCode", "USD"),
     ),
     Json: strawberry.scalar(
         name="JSON",
@@ -115,7 +129,7 @@ def described(
 ) -> None:
     """Show an enum of the domain in the schema, each value with its description."""
     strawberry.enum(kind, name=name, description=description)
-    definition: StrawberryEnumDefinition = kind.__strawberry_definition__  # type: ignore[attr-defined]
+    definition: StrawberryEnumDefinition = vars(kind)["__strawberry_definition__"]
     for value in definition.values:
         value.description = values[value.name]
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import cache
 from itertools import islice
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from app.schema.connections import (
     connection,
     limit_of,
 )
-from app.schema.context import Context, Info, existing
+from app.schema.context import Info, existing
 from app.schema.customers import Customer
 from app.schema.fields import resolver
 from app.schema.scalars import (
@@ -29,6 +30,7 @@ from app.schema.scalars import (
     described,
     instant_text,
 )
+from app.store import Store
 from domain import customers, meters
 from domain.periods import from_us, to_us
 from domain.usage import RecordInput, UsageRecorded, identifiable
@@ -71,28 +73,44 @@ class UsageRecord:
     state: State = strawberry.field(description="Whether it is counted.")
     position: BigIntText = strawberry.field(description="The ledger position that holds it.")
 
-    @resolver(description="When the ledger recorded it.")
-    async def recorded_at(self, info: Info) -> InstantText:
-        recorded = await info.context.fact(int(self.position))
-        return instant_text(from_us(recorded.envelope.recorded_at_us))
+    recorded_at: InstantText = strawberry.field(description="When the ledger recorded it.")
 
-    @classmethod
-    def of(cls, record: Listed) -> "UsageRecord":
-        """The record as it is shown."""
-        return cls(
+
+class Showing:
+    """Shows the usage records of one answer; reads each batch and each customer once."""
+
+    def __init__(self, views: Views, store: Store) -> None:
+        self._views = views
+        self._batch = cache(store.at)
+        self._customer = cache(self._find_customer)
+
+    def show(self, position: int, row: int, *, waiting: bool) -> UsageRecord:
+        """The record at a place of the ledger as it is shown."""
+        recorded = self._batch(position)
+        assert recorded is not None, f"the ledger has no position {position}"
+        assert isinstance(recorded.event, UsageRecorded)
+        record = recorded.event.records[row]
+        return UsageRecord(
             id=record.id,
             source=record.source,
             event_name=record.event_name,
-            customer=Customer.of(record.customer) if record.customer else None,
+            customer=self._customer(record.customer),
             timestamp=instant_text(from_us(record.timestamp_us)),
             value=None if record.value is None else DecimalText(record.value),
             properties=Json(record.properties),
-            state=State.UNMATCHED if record.waiting else State.COUNTED,
-            position=big_int(record.position),
+            state=State.UNMATCHED if waiting else State.COUNTED,
+            position=big_int(position),
+            recorded_at=instant_text(from_us(recorded.envelope.recorded_at_us)),
         )
+
+    def _find_customer(self, key: str) -> Customer | None:
+        ref = usage_records.customer_ref(self._views, key)
+        state = None if ref is None else current.at(self._views, customers.Customer, ref)
+        return Customer.of(state) if state else None
 
 
 def record_page(
+    showing: Showing,
     records: Callable[[Place], Iterator[Listed]],
     first: int | None,
     after: str | None,
@@ -107,7 +125,10 @@ def record_page(
     found = list(islice(records(place), limit + 1))
     earliest = next(records(BEGINNING), None) if after is not None else None
     return connection(
-        [(_cursor(record), UsageRecord.of(record)) for record in found[:limit]],
+        [
+            (_cursor(one), showing.show(one.position, one.row, waiting=one.waiting))
+            for one in found[:limit]
+        ],
         has_next=len(found) > limit,
         has_previous=earliest is not None and earliest.place <= place,
         count=count,
@@ -154,6 +175,7 @@ class UsageRecordQueries:
         def look_up(views: Views) -> Connection[UsageRecord]:
             wanted = _wanted(views, meter_id, customer_id, period, state)
             return record_page(
+                Showing(views, info.context.ledger.store),
                 lambda place: usage_records.listed(views, wanted, place),
                 first,
                 after,
@@ -169,9 +191,8 @@ class UsageRecordQueries:
         id: Annotated[str, strawberry.argument(description="The id that its sender gave it.")],
         source: Annotated[str | None, strawberry.argument(description="Who sent it.")] = "default",
     ) -> UsageRecord | None:
-        return await info.context.read(
-            lambda views: _recorded(views, info.context, source or "default", id)
-        )
+        store = info.context.ledger.store
+        return await info.context.read(lambda views: _one(views, store, source or "default", id))
 
 
 def _wanted(
@@ -199,29 +220,10 @@ def _wanted(
     )
 
 
-def _recorded(views: Views, context: Context, source: str, id: str) -> UsageRecord | None:
+def _one(views: Views, store: Store, source: str, id: str) -> UsageRecord | None:
     """The record with this identity, if the views have seen it."""
     offered = RecordInput(id=id, source=source, event_name="", customer="")
-    place = context.ledger.store.identity(source, id) if identifiable(offered) else None
-    recorded = context.ledger.store.at(place[0]) if place else None
-    if place is None or recorded is None or recorded.position > views.checkpoint():
+    place = store.identity(source, id) if identifiable(offered) else None
+    if place is None or place[0] > views.checkpoint():
         return None
-    assert isinstance(recorded.event, UsageRecorded)
-    position, row = place
-    record = recorded.event.records[row]
-    ref = usage_records.customer_ref(views, record.customer)
-    return UsageRecord.of(
-        Listed(
-            -1 if ref is None else ref,
-            record.timestamp_us,
-            position,
-            row,
-            record.value,
-            record.properties,
-            id=record.id,
-            source=record.source,
-            event_name=record.event_name,
-            customer=None if ref is None else current.at(views, customers.Customer, ref),
-            waiting=usage_records.is_waiting(views, position, row),
-        )
-    )
+    return Showing(views, store).show(*place, waiting=usage_records.is_waiting(views, *place))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from app.chain import GENESIS, chain_hash
 from app.lock import LedgerInUse
 from app.store import (
-    GENESIS,
     PAGE_EVENTS,
     CorruptLedger,
     IdentityRow,
@@ -20,7 +20,6 @@ from app.store import (
     Pending,
     Store,
     TakenError,
-    chain_hash,
 )
 from domain.decider import Envelope, Event
 from domain.periods import EPOCH

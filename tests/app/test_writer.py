@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from app import commands
 from app.ledger import Ledger
 from app.store import Pending
 from app.writer import GROUP_RECORDS, Busy, Closed, CommandJob, Group, Receipt, UsageJob
+from domain.customers import CreateCustomer
 from domain.decider import Code, Event, Rejected
 from domain.periods import EPOCH
 from domain.products import ProductCreated
 from domain.usage import RecordInput, Status, UsageRecorded
+from tests.scenarios.story import Story
 
 PATIENCE_SECONDS = 30
 """How long a test waits for what must happen at once, before it fails instead of hanging."""
@@ -218,6 +221,34 @@ def test_a_failed_write_frees_the_id(alpaca: Ledger, monkeypatch: Any) -> None:
     assert (alpaca.store.head(), list(alpaca.engine.database.dump())) == before
     [receipt] = alpaca.record_now([tokens("a")])
     assert (receipt.status, receipt.position) == (Status.ACCEPTED, before[0][0] + 1)
+
+
+def test_a_failed_write_leaves_nothing_remembered(ledger: Ledger, monkeypatch: Any) -> None:
+    story = Story(ledger)
+    story.tell("2026-01-01 meter alpaca-tokens: sum of tokens by model")
+    append = ledger.store.append
+    record = RecordInput(
+        id="a", event_name="tokens", customer="al", value="7", properties={"model": "small"}
+    )
+
+    def failing(*_: Any) -> list[int]:
+        raise OSError("no space left on the disk")
+
+    monkeypatch.setattr(ledger.store, "append", failing)
+    with busy_writer(ledger):
+        job = commands.job(CreateCustomer(name="Al", external_id="al"), key="once", actor=None)
+        command, usage = ledger.writer.submit(job), ledger.writer.submit(UsageJob([record], None))
+    for future in (command, usage):
+        with pytest.raises(OSError, match="no space left"):
+            future.result(PATIENCE_SECONDS)
+    monkeypatch.setattr(ledger.store, "append", append)
+    assert statuses(ledger.record_now([record])) == [Status.UNMATCHED]
+    story.tell("2026-01-01 customer al")
+    assert [line for line in ledger.engine.database.dump() if "small" in line]
+    live = list(ledger.engine.database.dump())
+    ledger.engine.start_over()
+    ledger.engine.catch_up(ledger.store.read)
+    assert list(ledger.engine.database.dump()) == live
 
 
 # ------------------------------------------------------------------- the views and the ledger

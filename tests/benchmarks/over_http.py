@@ -20,7 +20,7 @@ TITLE = "Usage over HTTP"
 _RECORDS = {1: 2_000, 100: 40_000, 1_000: 100_000}
 """How many records of each size of batch a full run sends."""
 _FULL = 1_000_000
-_TURNS = 3
+_MOST_TURNS = 3
 
 
 def run(directory: Path, sizes: Sizes) -> None:
@@ -28,14 +28,15 @@ def run(directory: Path, sizes: Sizes) -> None:
     data = directory / "over-http"
     with business(data, sizes):
         pass  # the server opens what was prepared here
+    turns = min(_MOST_TURNS, sizes.slices)
     rows: list[list[str]] = []
     with serving(data) as server, floor(directory / "over-http.floor.db") as bare:
         for kind in PATHS:
             for size, full in _RECORDS.items():
-                wanted = full * sizes.records // _FULL // size // _TURNS
+                wanted = full * sizes.records // _FULL // size // turns
                 for clients in (1, sizes.clients):
                     order = _order(server.url, kind, sizes, clients, wanted // clients or 1, size)
-                    rows.append(_row(order, bare))
+                    rows.append(_row(order, bare, turns))
     report.table(
         TITLE,
         "Timed: a client in another process, from the first byte sent to the last answer read;\n"
@@ -53,12 +54,12 @@ def _order(url: str, kind: str, sizes: Sizes, clients: int, requests: int, size:
     return Order(address.hostname, address.port, kind, sizes.customers, clients, requests, size)
 
 
-def _row(order: Order, bare: Floor) -> list[str]:
+def _row(order: Order, bare: Floor, turns: int) -> list[str]:
     served: list[report.PerSecond] = []
     inserted: list[report.PerSecond] = []
     latencies: list[float] = []
     count = order.clients * order.requests * order.size
-    for _ in range(_TURNS):
+    for _ in range(turns):
         sent = _sent(order)
         served.append(count / sent.seconds)
         latencies += sent.latencies

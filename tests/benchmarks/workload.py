@@ -51,7 +51,7 @@ class Sizes:
         return self.records // 100
 
 
-QUICK = Sizes(records=2_000, customers=10, slices=2, clients=4, asked=4)
+QUICK = Sizes(records=2_000, customers=10, slices=1, clients=4, asked=4)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""The quick way to decide a batch of usage gives the answers of the thorough one, or none."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain import usage, usual_usage
+from domain.usage import Facts, Prior, RecordInput, RecordUsage
+
+IDS = st.sampled_from(
+    ["a", "b", "c", "d", "e", "", "two words", "é", "n\x00l", "\ud800", "x" * 256]
+)
+TIMES = st.sampled_from(
+    [
+        "2026-01-10T12:00:00Z",
+        "2026-01-10T12:00:00.000001Z",
+        "2026-01-10T12:00:00.5Z",
+        "2026-01-10T12:00:00+01:00",
+        "2026-01-10t12:00:00z",
+        "2026-02-30T12:00:00Z",
+        "2026-01-10T24:00:00Z",
+        "2026-01-10T12:00:60Z",
+        "2026-01-10T12:00:00.1234567Z",
+        "1969-12-31T23:59:59Z",
+        "3000-01-01T00:00:00Z",
+        "2026-01-10",
+        "",
+    ]
+)
+USUAL_TIMES = st.sampled_from(["2026-01-10T12:00:00Z", "2026-01-10T12:00:00.25Z"])
+VALUES = st.sampled_from(["1", "0", "-3", "0.040", "1e3", "NaN", "٣", "", "9" * 19, None])
+PROPERTIES = st.sampled_from(
+    [
+        None,
+        {},
+        {"model": "a"},
+        {"model": ""},
+        {"value": "7"},
+        {"value": "x"},
+        {"tokens": "12"},
+        {"tokens": "many"},
+        {"model": 3},
+        {"model": ["a"]},
+        {"model": "x" * 129},
+        {str(n): "v" for n in range(21)},
+        ["no", "object"],
+    ]
+)
+FACTS = st.builds(
+    Facts,
+    at_us=st.just(1_768_046_400_000_000),
+    value_properties=st.sampled_from(
+        [{}, {"tok": ("value",)}, {"tok": ()}, {"tok": ("tokens",)}, {"tok": ("tokens", "value")}]
+    ),
+    customers=st.sampled_from([set(), {"al"}]),
+    recorded=st.sampled_from([{}, {("default", "a"): Prior(4, b"another digest")}]),
+)
+
+
+def records(
+    times: st.SearchStrategy[str | None], **others: st.SearchStrategy[object]
+) -> st.SearchStrategy[list[RecordInput]]:
+    """A batch of records whose fields are drawn from these."""
+    fields = {
+        "id": IDS,
+        "event_name": st.sampled_from(["tok", "other"]),
+        "customer": st.sampled_from(["al", "nobody"]),
+        "value": VALUES,
+        "properties": PROPERTIES,
+        **others,
+    }
+    return st.lists(st.builds(RecordInput, timestamp=times, **fields), max_size=5)
+
+
+def agree(sent: list[RecordInput], facts: Facts) -> bool:
+    """Whether the quick way answered; if so, as the thorough one does."""
+    command = RecordUsage(records=sent)
+    quick = usual_usage.decide(command, facts)
+    if quick is None:
+        return False
+    thorough = usage.decide(command, facts)
+    assert quick.events == thorough.events
+    assert quick.verdicts == thorough.verdicts
+    return True
+
+
+@settings(max_examples=1_500, deadline=None)
+@given(records(st.none() | TIMES), FACTS)
+def test_the_quick_way_never_answers_otherwise(sent: list[RecordInput], facts: Facts) -> None:
+    agree(sent, facts)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    records(
+        USUAL_TIMES,
+        id=st.uuids().map(str),
+        value=st.sampled_from(["1", "0.040", "-3"]),
+        properties=st.sampled_from([None, {}, {"model": "a"}, {"model": ""}]),
+    ).filter(bool),
+    FACTS.filter(
+        lambda facts: not facts.recorded and "tokens" not in facts.value_properties.get("tok", ())
+    ),
+)
+def test_a_usual_batch_takes_the_quick_way(sent: list[RecordInput], facts: Facts) -> None:
+    assert agree(sent, facts)

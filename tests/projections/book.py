@@ -1,0 +1,134 @@
+"""A log in memory and the views folded from it, live and rebuilt: what these tests read."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from domain.aggregation import Aggregation
+from domain.customers import CustomerCreated
+from domain.decider import Envelope, Event, Recorded
+from domain.meters import Meter, MeterCreated
+from domain.periods import to_us
+from domain.usage import UsageRecord, UsageRecorded
+from projections import current, engine
+from projections.engine import Engine
+from projections.meter_summaries import Question
+from projections.tables import Views
+from projections.usage_records import MeterRef, customer_ref, meters_over
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def used(
+    value: str | None,
+    at: datetime | timedelta = START,
+    properties: dict[str, str] | None = None,
+    *,
+    by: str = "al",
+) -> UsageRecord:
+    """A record of `tokens`; the time may be counted from the start of 2026."""
+    instant = START + at if isinstance(at, timedelta) else at
+    return UsageRecord("", "default", "tokens", by, to_us(instant), value, properties or {})
+
+
+class Book:
+    """What happened so far, and the views as they were kept while it did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log: list[Recorded] = []
+        self.live = Engine(folder / "views.db")
+
+    def close(self) -> None:
+        """Close the views."""
+        self.live.close()
+
+    def happened(self, stream_id: str, event: Event) -> int:
+        """Append a fact to the log and fold it; return its position."""
+        version = 1 + sum(one.stream_id == stream_id for one in self.log)
+        recorded = Recorded(len(self.log) + 1, stream_id, version, Envelope(0), event)
+        self.log.append(recorded)
+        with self.live.database.transaction():
+            self.live.apply([recorded])
+        return recorded.position
+
+    def meter(
+        self,
+        id: str = "met_1",
+        aggregation: Aggregation = Aggregation.SUM,
+        *,
+        over: str = "tokens",
+        value: str = "value",
+        by: Sequence[str] = (),
+    ) -> str:
+        """A meter, by default one that sums the value of `tokens`; return its id."""
+        created = MeterCreated(
+            id=id,
+            name=id,
+            event_name=over,
+            aggregation=aggregation,
+            value_property=value,
+            dimensions=tuple(by),
+            created_at=START,
+        )
+        self.happened(id, created)
+        return id
+
+    def customer(self, id: str = "cus_1", external_id: str | None = "al") -> str:
+        """A customer; return its id."""
+        created = CustomerCreated(
+            id=id,
+            name=id,
+            email=None,
+            description=None,
+            external_id=external_id,
+            time_zone="UTC",
+            created_at=START,
+        )
+        self.happened(id, created)
+        return id
+
+    def usage(self, *records: UsageRecord) -> int:
+        """One batch of usage records; return its position."""
+        return self.happened(f"ub_{len(self.log)}", UsageRecorded(records=records))
+
+    def everywhere(self) -> Iterator[Views]:
+        """The live views, then the same rebuilt from nothing, which hold the same to the byte."""
+        with self.live.database.snapshot() as views:
+            yield views
+        path = self.live.path.with_name("check.db")
+        aside = engine.rebuild(path, lambda after: self.log[after:])
+        with closing(Engine(aside)) as rebuilt:
+            assert list(rebuilt.database.dump()) == list(self.live.database.dump())
+            with rebuilt.database.snapshot() as views:
+                yield views
+
+
+def question(
+    views: Views,
+    meter_id: str,
+    customer: str = "al",
+    *,
+    only: dict[str, Sequence[str]] | None = None,
+    group_by: Sequence[str] = (),
+) -> Question:
+    """What a customer used on a meter."""
+    found = current.find(views, Meter, meter_id)
+    who = customer_ref(views, customer)
+    assert found is not None
+    assert who is not None
+    return Question(
+        meter=MeterRef(found.position, found.state),
+        meters=meters_over(views, found.state.event_name),
+        customer_ref=who,
+        filter=only or {},
+        group_by=group_by,
+    )
+
+
+def unmatched(views: Views) -> list[tuple[str, str, str | None]]:
+    """The records that wait: (event name, customer, value)."""
+    rows: Iterable[tuple[str, str, str | None]] = views.rows(
+        "SELECT event_name, customer, value FROM usage_unmatched ORDER BY position, row"
+    )
+    return list(rows)

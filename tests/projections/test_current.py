@@ -1,0 +1,104 @@
+"""What things are now: the latest state of each, found by id, by key, or a page at a time."""
+
+import pytest
+
+from domain.customers import Customer
+from domain.meters import Meter
+from domain.products import Product, ProductCreated
+from projections import current
+from tests.projections.book import START, Book
+
+
+def product(id: str, name: str) -> ProductCreated:
+    """A product."""
+    return ProductCreated(id=id, name=name, description=None, unit_label=None, created_at=START)
+
+
+@pytest.fixture
+def catalogue(book: Book) -> Book:
+    """Products a to e at positions 1 to 6, a customer between them; b and d share a name."""
+    for name, title in (("a", "A"), ("b", "twice"), ("c", "C"), ("d", "twice"), ("e", "E")):
+        book.happened(f"prod_{name}", product(f"prod_{name}", title))
+        if name == "b":
+            book.customer()
+    return book
+
+
+def test_an_object_is_found_by_its_id_and_its_type(catalogue: Book) -> None:
+    for views in catalogue.everywhere():
+        found = current.find(views, Product, "prod_c")
+        assert found is not None
+        assert (found.position, found.version, found.state.name) == (4, 1, "C")
+        assert current.get(views, Product, "prod_c") == found.state
+        assert current.at(views, Product, 4) == found.state
+        assert current.find(views, Customer, "prod_c") is None
+        assert current.get(views, Product, "prod_z") is None
+        assert current.at(views, Product, 3) is None
+
+
+def test_an_object_is_found_by_its_keys(catalogue: Book) -> None:
+    for views in catalogue.everywhere():
+        assert current.owner(views, Product, "name", "twice") == "prod_b"
+        assert current.owner(views, Customer, "externalId", "al") == "cus_1"
+        assert current.owner(views, Customer, "email", "al") is None
+        assert current.owner(views, Product, "name", "al") is None
+        assert current.owner(views, Product, "name", None) is None
+
+
+def test_what_cannot_be_stored_is_not_found(catalogue: Book) -> None:
+    for views in catalogue.everywhere():
+        for text in ("\ud800", "a\x00"):
+            assert current.get(views, Product, text) is None
+            assert current.owner(views, Product, "name", text) is None
+            assert current.select(views, Product, {"name": text}, limit=9) == []
+            assert current.count(views, Product, {"name": text}) == 0
+
+
+PAGES: list[tuple[dict[str, int], str]] = [
+    ({}, "abcde"),
+    ({"limit": 2}, "ab"),
+    ({"after": 2, "limit": 2}, "cd"),
+    ({"after": 6}, ""),
+    ({"before": 4}, "ab"),
+    ({"after": 1, "before": 6}, "bcd"),
+    ({"limit": 2, "backwards": True}, "ed"),
+    ({"limit": 2, "backwards": True, "before": 5}, "cb"),
+    ({"after": 3, "backwards": True}, "edc"),
+]
+
+
+@pytest.mark.parametrize(("page", "names"), PAGES)
+def test_a_page(catalogue: Book, page: dict[str, int], names: str) -> None:
+    wanted = {"after": None, "before": None, "limit": 9, "backwards": False, **page}
+    for views in catalogue.everywhere():
+        found = current.select(
+            views,
+            Product,
+            {},
+            after=wanted["after"],
+            before=wanted["before"],
+            limit=wanted["limit"] or 0,
+            backwards=bool(wanted["backwards"]),
+        )
+        assert [one.state.id for one in found] == [f"prod_{name}" for name in names]
+
+
+def test_pages_of_what_has_a_key(catalogue: Book) -> None:
+    for views in catalogue.everywhere():
+        both = current.select(views, Product, {"name": "twice"}, limit=9)
+        assert [one.state.id for one in both] == ["prod_b", "prod_d"]
+        rest = current.select(views, Product, {"name": "twice"}, after=2, limit=9)
+        assert [one.state.id for one in rest] == ["prod_d"]
+        assert current.count(views, Product, {}) == 5
+        assert current.count(views, Product, {"name": "twice"}) == 2
+        assert current.count(views, Meter, {}) == 0
+
+
+def test_all_keys_must_be_those_of_one_object(book: Book) -> None:
+    book.meter("met_1", over="tokens")
+    book.meter("met_2", over="tokens")
+    book.meter("met_3", over="calls")
+    for views in book.everywhere():
+        keys = {"eventName": "tokens", "name": "met_2"}
+        assert [one.state.id for one in current.select(views, Meter, keys, limit=9)] == ["met_2"]
+        assert current.count(views, Meter, {"eventName": "calls", "name": "met_2"}) == 0
