@@ -126,11 +126,11 @@ def values(views: Views, now: datetime) -> dict[str, str]:
 
 
 def _subscription(views: Views) -> Subscription | None:
-    """The subscription of the story's customer if there is one, else the newest."""
+    """The first subscription of the story's customer if there is one, else the newest of all."""
     customer = current.owner(views, Customer, "externalId", STORY_CUSTOMER)
     keys = {"customerId": customer} if customer else {}
-    newest = current.select(views, Subscription, keys, limit=1, backwards=True)
-    return newest[0].state if newest else None
+    found = current.select(views, Subscription, keys, limit=1, backwards=customer is None)
+    return found[0].state if found else None
 
 
 def _tab(path: Path, values: Mapping[str, str]) -> Tab:

@@ -1,7 +1,7 @@
 """The documents say what is so: their examples run, and every name they mention exists.
 
-In the README a code block that follows the comment `run` is run, in order and in one shell, and must
-print the `text` block after it. What differs between one run and the next is named in `VARYING`.
+In the README a code block that follows the comment `run` is run, in order and in one shell, and
+must print the `text` block after it. What differs from one run to the next is named in `VARYING`.
 """
 
 import ast

@@ -24,12 +24,12 @@ from app.schema.usage import UsageMutations
 from app.schema.usage_records import UsageRecordQueries
 from projections.current import KINDS
 
-__all__ = ["Context", "schema", "sdl"]
+__all__ = ["SHOWN", "Context", "schema", "sdl"]
 
 TOKENS_LIMIT = 5_000
 """The longest document that is parsed."""
 
-_SHOWN: Mapping[str, Callable[[Any], Node]] = {
+SHOWN: Mapping[str, Callable[[Any], Node]] = {
     "led": Ledger.of,
     "met": Meter.of,
     "prod": Product.of,
@@ -61,10 +61,10 @@ class Query(
         id: Annotated[strawberry.ID, strawberry.argument(description="The id of any object.")],
     ) -> Node | None:
         prefix = id.partition("_")[0]
-        if prefix not in _SHOWN:
+        if prefix not in SHOWN:
             return None
         state = await info.context.find(KINDS[prefix].state, id)
-        return _SHOWN[prefix](state) if state else None
+        return SHOWN[prefix](state) if state else None
 
 
 @strawberry.type(description="What can be done.")

@@ -1,5 +1,6 @@
 """Who pays what from when: subscriptions, and how to create them."""
 
+import asyncio
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -142,11 +143,9 @@ class Subscription(Node):
         now = info.context.ledger.clock.now()
         if now < self.state.start_at:
             return None
+        items = [info.context.get(prices.Price, item.price_id) for item in self.state.items]
         running = [
-            rating.current_period(
-                self.state, await info.context.get(prices.Price, item.price_id), now
-            )
-            for item in self.state.items
+            rating.current_period(self.state, price, now) for price in await asyncio.gather(*items)
         ]
         return Period.of(min(running, key=lambda period: period.end))
 

@@ -192,7 +192,8 @@ class UsageRecordQueries:
         source: Annotated[str | None, strawberry.argument(description="Who sent it.")] = "default",
     ) -> UsageRecord | None:
         store = info.context.ledger.store
-        return await info.context.read(lambda views: _one(views, store, source or "default", id))
+        sender = "default" if source is None else source
+        return await info.context.read(lambda views: _one(views, store, sender, id))
 
 
 def _wanted(

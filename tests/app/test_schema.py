@@ -18,7 +18,8 @@ from graphql import (
     print_ast,
 )
 
-from app.schema import sdl
+from app.schema import SHOWN, sdl
+from projections.current import KINDS
 from tests.app.asking import Asking, client
 
 __all__ = ["client"]
@@ -108,6 +109,10 @@ def undescribed(type: GraphQLNamedType) -> Iterator[str]:
 
 def test_everything_is_described() -> None:
     assert [place for type in own_types(PRINTED).values() for place in undescribed(type)] == []
+
+
+def test_every_kind_of_object_can_be_asked_for_by_its_id() -> None:
+    assert SHOWN.keys() == KINDS.keys()
 
 
 def test_introspection_answers(client: Asking) -> None:
