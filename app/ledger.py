@@ -44,10 +44,16 @@ class Ledger:
     ) -> None:
         self.directory = directory
         self.store = Store(directory)
+        self._closed = False
         try:
             self.engine = Engine(directory / VIEWS)
+        except BaseException:
+            self.store.close()
+            raise
+        try:
             self.state = self._open(name, test_clock_at)
         except BaseException:
+            self.engine.close()
             self.store.close()
             raise
         kept = self.state.test_clock_at
@@ -55,7 +61,10 @@ class Ledger:
         self.writer = Writer(self.store, self.engine, self.clock, queue_limit)
 
     def close(self) -> None:
-        """Answer what waits, then let go of everything."""
+        """Answer what waits, then let go of everything; closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self.writer.close()
         self.engine.seal(self._hash_at)
         self.engine.close()

@@ -12,6 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from domain.decider import Code, Event, Path, Rejected, registered
+from domain.money import check_amount
 from domain.periods import check_zone
 
 ITEMS_LIMIT = 100
@@ -204,8 +205,7 @@ def _check_quantity(new: NewItem, terms: PriceTerms, path: Path) -> None:
     if terms.metered:
         message = "a metered price takes its quantity from usage; leave quantity out"
         raise Rejected(Code.INVALID_VALUE, path, message)
-    if new.quantity < 0:
-        raise Rejected(Code.INVALID_VALUE, path, "quantity must not be negative")
+    check_amount(new.quantity, path)
 
 
 def _days_until_due(command: CreateSubscription) -> int | None:
