@@ -32,7 +32,7 @@ class Stored(Protocol):
 def chain_hash(previous: bytes, stored: Stored) -> bytes:
     """The hash of one event over the one before it and its stored bytes, each with its length.
 
-    Lengths keep the parts apart, the tag keeps these hashes apart from any others (RULES, Promises).
+    Lengths keep the parts apart, the tag keeps these hashes apart from others (RULES, Promises).
     """
     digest = hashlib.sha256(_TAG + previous)
     version = stored.originator_version.to_bytes(8)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.server import create_app
 from app.settings import Settings, from_environment
+from app.store import CorruptLedger
 from domain.decider import Rejected
 from domain.periods import parse_instant
 
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(parsed)
         return _COMMANDS[parsed.command](settings, parsed)
-    except (LedgerInUse, WrongClock, ValueError) as error:
+    except (LedgerInUse, WrongClock, CorruptLedger, ValueError) as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
         print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
@@ -75,6 +77,8 @@ def _open(settings: Settings) -> Ledger:
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Serve until told to stop; everything accepted is answered first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # The server hands the signal on when it has stopped; the ledger is closed on the way out.
+    signal.signal(signal.SIGTERM, _stop)
     with _open(settings) as ledger:
         if parsed.demo:
             demo.load(ledger)
@@ -89,6 +93,11 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
             server_header=False,
         )
     return 0
+
+
+def _stop(number: int, frame: object) -> None:
+    """Being told to stop is a normal end."""
+    raise SystemExit(0)
 
 
 def _demo(settings: Settings, parsed: argparse.Namespace) -> int:

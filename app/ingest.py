@@ -4,6 +4,7 @@ The same command path, identities and receipts as the GraphQL mutation, without 
 A record that does not even decode is answered by itself, like one that the domain refuses.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ _COUNTED = {
     Status.REJECTED: "rejected",
 }
 _CONFLICT = "this id was recorded before with other content; the first one stands"
+
+
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_WRONG = re.compile(r"Expected `([^`]+)`, got `([^`]+)` - at `\$\.(\w+)`")
 
 
 class _Body(msgspec.Struct):
@@ -126,11 +131,23 @@ def _split_json(body: bytes) -> list[msgspec.Raw]:
 
 
 def _undecodable(index: int, error: Exception) -> _Problem:
-    """A record whose fields are missing or of the wrong type."""
-    message = str(error)
-    _, found, place = message.partition(" - at `$.")
-    path = (place.rstrip("`"),) if found else ()
-    return _Problem(index, Status.REJECTED, Code.INVALID_VALUE, message.replace("`", ""), path)
+    """A record that is no JSON, or whose fields are missing or of the wrong type."""
+    text = str(error)
+    missing = _MISSING.search(text)
+    if missing:
+        field = missing[1]
+        return _Problem(index, Status.REJECTED, Code.REQUIRED, f"{field} is required", (field,))
+    wrong = _WRONG.search(text)
+    if wrong:
+        expected, got, field = wrong.groups()
+        message = f"{field} must be a string, not {got}"
+        if expected.startswith("object"):
+            message = f"{field} must be an object of strings, not {got}"
+        elif field == "value":
+            message = f'value must be a decimal string such as "0.04", not {got}'
+        return _Problem(index, Status.REJECTED, Code.INVALID_VALUE, message, (field,))
+    message = f"the record cannot be read: {text.replace('`', '')}"
+    return _Problem(index, Status.REJECTED, Code.INVALID_VALUE, message)
 
 
 def refusal(

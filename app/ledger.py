@@ -14,7 +14,7 @@ from app.writer import Receipt, UsageJob, Writer
 from domain import ledgers
 from domain.decider import Envelope
 from domain.ledgers import LedgerState
-from domain.periods import to_us
+from domain.periods import format_instant, to_us
 from domain.usage import RecordInput
 from projections import current
 from projections.engine import Engine
@@ -24,7 +24,7 @@ VIEWS = "views.db"
 
 
 class WrongClock(Exception):
-    """A test clock was asked of a ledger that keeps the system's."""
+    """Another clock was asked for than the one that the ledger was begun with."""
 
 
 class Ledger:
@@ -109,11 +109,10 @@ class Ledger:
         self.engine.seal(self._hash_at)
         views = self.engine.database.writing
         state: LedgerState = current.select(views, LedgerState, {}, limit=1)[0].state
-        if test_clock_at is not None and state.test_clock_at is None:
-            message = (
-                f"{self.directory} was begun with the system's clock; it cannot keep a test clock"
-            )
-            raise WrongClock(message)
+        if test_clock_at not in (None, state.test_clock_at):
+            kept = state.test_clock_at
+            clock = f"a test clock at {format_instant(kept)}" if kept else "the system's clock"
+            raise WrongClock(f"{self.directory} was begun with {clock}, and keeps it")
         return state
 
     def _begin(self, name: str, test_clock_at: datetime | None) -> None:

@@ -8,7 +8,8 @@ import msgspec
 
 from app.chain import GENESIS, chain_hash
 from app.ledger import VIEWS
-from app.store import Store
+from app.store import CorruptLedger, Store
+from domain.usage import UsageRecorded
 from projections import engine
 from projections.engine import Engine
 
@@ -58,8 +59,10 @@ def verify(directory: Path, progress: Progress | None = None) -> Verification:
     """
     store = Store(directory)
     try:
-        findings = list(_broken_links(store, progress))
+        findings = _check_chain(store, progress)
         equal = False
+        if not findings:
+            findings += _lost_identities(store)
         if not findings:
             difference = _first_difference(directory / VIEWS, store)
             equal = difference is None
@@ -69,6 +72,16 @@ def verify(directory: Path, progress: Progress | None = None) -> Verification:
         return Verification(position, head.hex(), equal, tuple(findings))
     finally:
         store.close()
+
+
+def _check_chain(store: Store, progress: Progress | None) -> list[Finding]:
+    """What is wrong with the chain, or with reading it."""
+    findings: list[Finding] = []
+    try:
+        findings.extend(_broken_links(store, progress))
+    except CorruptLedger as error:
+        findings.append(Finding(None, "UNREADABLE", str(error)))
+    return findings
 
 
 def _broken_links(store: Store, progress: Progress | None) -> Iterator[Finding]:
@@ -89,6 +102,27 @@ def _broken_links(store: Store, progress: Progress | None) -> Iterator[Finding]:
             progress(position)
     if store.head()[0] != expected - 1:
         yield Finding(expected, "POSITION_MISSING", "the chain is longer than the log")
+
+
+def _lost_identities(store: Store) -> Iterator[Finding]:
+    """The first usage record whose identity is not where its event is: it could be sent again."""
+    records = keys = 0
+    for recorded in store.read():
+        keys += recorded.envelope.idempotency_key is not None and recorded.stream_version == 1
+        if not isinstance(recorded.event, UsageRecorded):
+            continue
+        identities = [(record.source, record.id) for record in recorded.event.records]
+        records += len(identities)
+        taken = store.recorded(identities)
+        for source, id in identities:
+            prior = taken.get((source, id))
+            if prior is None or prior.position != recorded.position:
+                message = f"the identity of usage record {id!r} of {source!r} is not kept"
+                yield Finding(recorded.position, "IDENTITY_MISSING", message)
+                return
+    if store.count_identities() != (records, keys):
+        message = "there are identities or idempotency keys that no event brought, or too few"
+        yield Finding(None, "IDENTITIES_DIFFER", message)
 
 
 def _first_difference(path: Path, store: Store) -> str | None:

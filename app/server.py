@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from cross_web import HTTPException
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -49,7 +50,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
             Route("/readyz", _ready),
         ],
         middleware=[Middleware(BodyLimit, settings=settings)],
-        exception_handlers={Exception: _internal_error},
+        exception_handlers={StarletteHTTPException: _http_error, Exception: _internal_error},
     )
     app.state.ledger = ledger
     return app
@@ -168,6 +169,14 @@ def _tabs(request: Request) -> Response:
     content = msgspec.json.encode(graphiql.prepared_tabs(ledger.state.id, values))
     headers = {"cache-control": "no-store"}
     return Response(content, media_type="application/json", headers=headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """No such address, or not that method there."""
+    assert isinstance(error, StarletteHTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
+    headers = dict(error.headers or {})
+    return refusal(error.status_code, code, f"{request.method} {request.url.path}", headers)
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:

@@ -5,7 +5,6 @@ names instead of class paths, msgpack, and three tables that are written togethe
 the identities of usage records, the idempotency keys of commands, and the chain.
 """
 
-import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from eventsourcing.persistence import (
     EventStore,
     IntegrityError,
     Mapper,
+    PersistenceError,
     StoredEvent,
     Transcoder,
 )
@@ -32,13 +32,13 @@ from eventsourcing.sqlite import (
 
 from app.chain import GENESIS, chain_hash
 from app.lock import hold
+from app.record_ids import stored_id, written_id
 from domain import decider
 from domain.decider import Envelope, Event, Recorded
 from domain.usage import Identity, Prior
 
 PAGE_EVENTS = 500
 """Events read at a time: fewer would spend the time on queries."""
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ROWS_PER_INSERT = 250
 _CACHE_KIB = 262_144
 _SYNCHRONOUS_FULL = 2
@@ -216,16 +216,11 @@ def _extend_chain(
         c.execute("INSERT INTO event_hashes VALUES (?,?)", (position, head))
 
 
-def _stored_id(id: str) -> bytes | str:
-    """The id's own order: 16 bytes when it is a UUID as UUIDs are written, else its text."""
-    return bytes.fromhex(id.replace("-", "")) if _UUID.fullmatch(id) else id
-
-
 def _insert_identities(c: SQLiteCursor, identities: Sequence[IdentityRow]) -> None:
     """The identities in the order of their index, many to a statement."""
     numbers = _source_numbers(c, {identity.source for identity in identities})
     rows = [
-        (numbers[source], _stored_id(id), position, row, digest)
+        (numbers[source], stored_id(id), position, row, digest)
         for source, id, position, row, digest in identities
     ]
     rows.sort(key=_identity_order)
@@ -321,13 +316,23 @@ class Store:
         return self._recorded(position, page[0]) if page else None
 
     def stored(self, after: int = 0) -> Iterator[tuple[int, StoredEvent, bytes | None]]:
-        """Every event as its stored bytes, with the hash that stands beside it."""
+        """Every event as its stored bytes, with the hash that stands beside it.
+
+        Raises `CorruptLedger` at the first event that cannot be read at all.
+        """
+        size = PAGE_EVENTS
         while True:
-            page = self._reading.select_notifications(after, PAGE_EVENTS, inclusive_of_start=False)
+            try:
+                page = self._reading.select_notifications(after, size, inclusive_of_start=False)
+            except PersistenceError as error:
+                if size == 1:
+                    raise CorruptLedger(f"the event after {after} cannot be read") from error
+                size = 1  # to come as close to it as can be
+                continue
             hashes = self.hashes([notification.id for notification in page])
             for notification in page:
                 yield notification.id, notification, hashes.get(notification.id)
-            if len(page) < PAGE_EVENTS:
+            if len(page) < size:
                 return
             after = page[-1].id
 
@@ -342,7 +347,7 @@ class Store:
         rows = self._select(
             "SELECT position, row FROM usage_identities WHERE id=? AND source="
             "(SELECT number FROM usage_sources WHERE name=?)",
-            (_stored_id(id), source),
+            (stored_id(id), source),
         )
         return (rows[0][0], rows[0][1]) if rows else None
 
@@ -356,11 +361,16 @@ class Store:
                 "SELECT name, id, position, digest FROM usage_identities JOIN usage_sources "
                 f"ON number=source WHERE id IN ({marks}) AND source IN "
                 f"(SELECT number FROM usage_sources WHERE name IN ({marks}))",
-                [*(_stored_id(id) for _, id in chunk), *(source for source, _ in chunk)],
+                [*(stored_id(id) for _, id in chunk), *(source for source, _ in chunk)],
             )
-            for name, stored_id, position, digest in rows:
-                found[name, _written_id(stored_id)] = Prior(position, digest)
+            for name, kept_id, position, digest in rows:
+                found[name, written_id(kept_id)] = Prior(position, digest)
         return found
+
+    def count_identities(self) -> tuple[int, int]:
+        """How many usage records and how many idempotency keys are known."""
+        records = self._select("SELECT COUNT(*) FROM usage_identities")[0][0]
+        return records, self._select("SELECT COUNT(*) FROM idempotency_keys")[0][0]
 
     def key(self, key: str) -> KeyRow | None:
         """What an idempotency key was used for."""
@@ -386,11 +396,3 @@ class Store:
 
 class TakenError(Exception):
     """An identity, a key or a stream version is in the ledger already."""
-
-
-def _written_id(stored: bytes | str) -> str:
-    """The id as its sender wrote it."""
-    if isinstance(stored, str):
-        return stored
-    text = stored.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -25,10 +25,11 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A running server and the directory of its ledger."""
+    """A running server, the directory of its ledger, and its process."""
 
     url: str
     data: Path
+    process: "subprocess.Popen[bytes]"
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def serving(data: Path, *options: str) -> Iterator[Server]:
             stderr=log,
         )
         try:
-            server = Server(f"http://127.0.0.1:{port}", data)
+            server = Server(f"http://127.0.0.1:{port}", data, process)
             if not ready(process, server.url):
                 process.kill()
                 process.wait()

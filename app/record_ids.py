@@ -1,0 +1,25 @@
+"""How the id of a usage record is kept: in its own byte order, and come back as it was written.
+
+Time-ordered ids then fall into neighbouring pages of the index, which a hash of them would not.
+"""
+
+import re
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def stored_id(id: str) -> bytes | str:
+    """16 bytes when it is a UUID as UUIDs are written, else its text.
+
+    >>> stored_id("0199aaaa-0000-7000-8000-00000000000f").hex(), stored_id("order-17")
+    ('0199aaaa00007000800000000000000f', 'order-17')
+    """
+    return bytes.fromhex(id.replace("-", "")) if _UUID.fullmatch(id) else id
+
+
+def written_id(stored: bytes | str) -> str:
+    """The id as its sender wrote it."""
+    if isinstance(stored, str):
+        return stored
+    text = stored.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,34 @@
+"""Talk HTTP to the application over one ledger, without a socket."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+
+from app.ledger import Ledger
+from app.server import create_app
+from app.settings import Settings
+
+
+class Talking:
+    """A client of the web application over one ledger."""
+
+    def __init__(self, ledger: Ledger, settings: Settings | None = None) -> None:
+        self.ledger = ledger
+        self._app = create_app(ledger, settings or Settings())
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """One request and its answer."""
+
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(go())
+
+    def usage(self, body: object, kind: str = "application/json") -> httpx.Response:
+        """Send usage in bulk; what is not bytes yet is sent as JSON."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.request("POST", "/v1/usage", content=content, headers={"content-type": kind})

@@ -1,0 +1,134 @@
+"""The commands as an operator runs them."""
+
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.ledger import Ledger
+from app.schema import sdl
+from domain.aggregation import Aggregation
+from domain.meters import CreateMeter
+from domain.usage import RecordInput
+from tests.benchmarks.serving import serving
+
+Capture = pytest.CaptureFixture[str]
+
+
+def small_ledger(directory: Path) -> None:
+    """A ledger with a meter and three records, one of which waits for its customer."""
+    with Ledger(directory) as ledger:
+        ledger.execute_now(
+            CreateMeter(name="Tokens", event_name="tokens", aggregation=Aggregation.SUM), "meter"
+        )
+        ledger.record_now(
+            [RecordInput(id=f"r-{n}", event_name="tokens", customer="al", value="1") for n in "123"]
+        )
+
+
+def change(directory: Path, sql: str) -> None:
+    """Touch what is stored behind the ledger's back."""
+    connection = sqlite3.connect(directory / "ledger.db")
+    assert connection.execute(sql).rowcount == 1
+    connection.commit()
+    connection.close()
+
+
+def test_the_demo_is_loaded_once(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["demo", "--data", str(tmp_path)]) == 0
+    loaded = capsys.readouterr().out
+    assert main(["demo", "--data", str(tmp_path)]) == 0
+    again = capsys.readouterr().out
+    assert "loaded" in loaded
+    assert "was loaded before" in again
+    assert loaded.rpartition(" ")[2] == again.rpartition(" ")[2]
+
+
+def test_an_untouched_ledger_verifies_before_and_after_a_replay(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    small_ledger(tmp_path)
+    assert main(["verify", "--data", str(tmp_path)]) == 0
+    before = capsys.readouterr().out
+    assert main(["replay", "--data", str(tmp_path)]) == 0
+    assert "replayed 3 events" in capsys.readouterr().out
+    assert main(["verify", "--data", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == before
+
+
+@pytest.mark.parametrize(
+    ("sql", "finding"),
+    [
+        ("UPDATE stored_events SET state = x'00' WHERE rowid = 2", "HASH_MISMATCH at position 2"),
+        ("UPDATE stored_events SET state = CAST(state AS TEXT) WHERE rowid = 2", "UNREADABLE"),
+        ("UPDATE stored_events SET topic = 'x/1' WHERE rowid = 3", "HASH_MISMATCH"),
+        ("UPDATE event_hashes SET hash = x'00' WHERE position = 1", "HASH_MISMATCH"),
+        ("DELETE FROM stored_events WHERE rowid = 2", "POSITION_MISSING"),
+        ("DELETE FROM stored_events WHERE rowid = 3", "POSITION_MISSING"),
+        ("DELETE FROM usage_identities WHERE id = 'r-2'", "IDENTITY_MISSING"),
+        ("UPDATE usage_identities SET position = 2 WHERE id = 'r-2'", "IDENTITY_MISSING"),
+        ("INSERT INTO usage_identities VALUES (1, 'r-4', 3, 3, x'00')", "IDENTITIES_DIFFER"),
+        ("DELETE FROM idempotency_keys", "IDENTITIES_DIFFER"),
+    ],
+)
+def test_whatever_was_touched_is_found(
+    tmp_path: Path, capsys: Capture, sql: str, finding: str
+) -> None:
+    small_ledger(tmp_path)
+    change(tmp_path, sql)
+    assert main(["verify", "--data", str(tmp_path)]) == 1
+    assert finding in capsys.readouterr().out
+
+
+def test_views_that_differ_from_the_ledger_are_found(tmp_path: Path, capsys: Capture) -> None:
+    small_ledger(tmp_path)
+    connection = sqlite3.connect(tmp_path / "views.db")
+    connection.execute("UPDATE usage_unmatched SET value = '2' WHERE row = 0")
+    connection.commit()
+    connection.close()
+    assert main(["verify", "--data", str(tmp_path)]) == 1
+    assert "VIEWS_DIFFER" in capsys.readouterr().out
+
+
+def test_there_must_be_a_ledger_to_verify(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["verify", "--data", str(tmp_path / "none")]) == 2
+    assert "there is no ledger" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_ledger_in_use_is_refused_in_words(tmp_path: Path, capsys: Capture) -> None:
+    with Ledger(tmp_path):
+        assert main(["verify", "--data", str(tmp_path)]) == 2
+    assert "is in use by another tallybook process" in capsys.readouterr().err
+
+
+def test_a_bad_setting_is_named(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLYBOOK_PORT", "many")
+    assert main(["demo", "--data", str(tmp_path)]) == 2
+    assert "TALLYBOOK_PORT" in capsys.readouterr().err
+
+
+def test_a_ledger_keeps_the_clock_that_it_was_begun_with(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_ledger(tmp_path)
+    monkeypatch.setenv("TALLYBOOK_TEST_CLOCK", "2026-01-01T00:00:00Z")
+    assert main(["demo", "--data", str(tmp_path)]) == 2
+    assert "was begun with the system's clock" in capsys.readouterr().err
+
+
+def test_the_schema_is_printed(capsys: Capture) -> None:
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == sdl()
+
+
+def test_being_told_to_stop_closes_the_ledger(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=30) == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [name for name in names if name.endswith("-wal")] == []

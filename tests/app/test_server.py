@@ -1,0 +1,90 @@
+"""The routes of the server, and what it answers when it is asked nonsense."""
+
+import json
+
+import pytest
+
+from app.graphiql import CONTENT_SECURITY_POLICY
+from app.ledger import Ledger
+from tests.app.http import Talking
+
+
+@pytest.fixture
+def talking(ledger: Ledger) -> Talking:
+    """A client of an empty ledger."""
+    return Talking(ledger)
+
+
+def graphql(talking: Talking, body: bytes) -> tuple[int, str]:
+    """The status and the code of the one error."""
+    headers = {"content-type": "application/json"}
+    answer = talking.request("POST", "/graphql", content=body, headers=headers)
+    return answer.status_code, answer.json()["errors"][0]["extensions"]["code"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"1", b"null", b'"x"', b"[]", b"{", b"\xff", b'{"query": 1}', b"[" * 100_000, b"9" * 10_000],
+)
+def test_a_body_that_is_no_request_is_a_typed_400(talking: Talking, body: bytes) -> None:
+    assert graphql(talking, body) == (400, "BAD_REQUEST")
+
+
+def test_a_body_that_is_too_large_is_a_413(talking: Talking) -> None:
+    body = json.dumps({"query": "{ ledger { id } }", "pad": "x" * 1_048_576}).encode()
+    answer = talking.request("POST", "/graphql", content=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "BODY_TOO_LARGE")
+
+
+def test_a_query_may_come_by_get_and_a_mutation_may_not(talking: Talking) -> None:
+    answer = talking.request("GET", "/graphql", params={"query": "{ ledger { name } }"})
+    assert answer.json()["data"] == {"ledger": {"name": "main"}}
+    mutation = 'mutation { createProduct(input: {name: "x"}) { position } }'
+    refused = talking.request("GET", "/graphql", params={"query": mutation})
+    assert refused.status_code == 400
+    assert talking.ledger.store.head()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing/here", 404, "NOT_FOUND"),
+        ("GET", "/v1/usage", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "/graphiql/nothing.js", 404, "NOT_FOUND"),
+        ("GET", "/graphiql/../../pyproject.toml", 404, "NOT_FOUND"),
+    ],
+)
+def test_other_addresses_are_typed_errors(
+    talking: Talking, method: str, path: str, status: int, code: str
+) -> None:
+    answer = talking.request(method, path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_health_is_of_the_process_and_of_the_ledger(talking: Talking) -> None:
+    assert talking.request("GET", "/livez").text == "alive\n"
+    assert talking.request("GET", "/readyz").text == "ready at 1\n"
+
+
+def test_the_explorer_is_served_from_here_under_its_policy(talking: Talking) -> None:
+    assert talking.request("GET", "/").headers["location"] == "/graphiql"
+    page = talking.request("GET", "/graphiql")
+    assert page.status_code == 200
+    assert page.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert page.headers["cache-control"] == "no-cache"
+    tabs = talking.request("GET", "/graphiql/tabs.json").json()
+    assert tabs["ledger"] == talking.ledger.state.id
+    assert len(tabs["tabs"]) == 11
+
+
+def test_a_bug_is_answered_with_an_id_and_nothing_else(
+    talking: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> dict[str, str]:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("app.graphiql.values", broken)
+    answer = talking.request("GET", "/graphiql/tabs.json")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "INTERNAL"
+    assert "secret" not in answer.text
