@@ -1,8 +1,9 @@
-"""How much was used: hour buckets per meter, customer and dimensions, and any window's quantity.
+"""How much was used: buckets per meter, customer and dimensions, and any window's quantity.
 
-A quantity is whole buckets merged with the records at the window's two edges, so that its cost does
-not grow with the number of records. Sums are exact: a total is three integers, each a digit of base
-10**12, which SQL adds up with carry; they hold any total of any number of records.
+A quantity is whole days, the whole hours beside them, and the records at the window's two edges, so
+that its cost does not grow with the number of records. Sums are exact: a total is three integers,
+each a digit of base 10**12, which SQL adds up with carry; they hold any total of any number of
+records.
 """
 
 from bisect import bisect_right
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import groupby
 
 import msgspec
 
@@ -24,16 +26,28 @@ from projections.usage_records import HOUR_US, Matched, MeterRef, event_ref, in_
 DIGIT = 10**12
 """The base of a stored total's digits, which is also one unit in a total's smallest parts."""
 
-BUCKETS = Table(
-    "usage_buckets",
-    "meter_ref INTEGER, hour INTEGER, customer_ref INTEGER, dimensions_ref INTEGER, "
-    "count INTEGER, high INTEGER, low INTEGER, fraction INTEGER",
-    key="meter_ref, hour, customer_ref, dimensions_ref",
+_PLACE = "meter_ref INTEGER, slot INTEGER, customer_ref INTEGER, dimensions_ref INTEGER"
+_KEY = "meter_ref, slot, customer_ref, dimensions_ref"
+_TOTAL = "count INTEGER, high INTEGER, low INTEGER, fraction INTEGER"
+
+
+class Grain(msgspec.Struct, frozen=True):
+    """A length of buckets: totals that the database adds up, and states of the other kinds."""
+
+    length_us: int
+    totals: Table
+    states: Table
+
+
+HOURS = Grain(
+    HOUR_US,
+    Table("usage_hours", f"{_PLACE}, {_TOTAL}", key=_KEY),
+    Table("usage_hour_states", f"{_PLACE}, state BLOB", key=_KEY),
 )
-STATES = Table(
-    "usage_states",
-    "meter_ref INTEGER, hour INTEGER, customer_ref INTEGER, dimensions_ref INTEGER, state BLOB",
-    key="meter_ref, hour, customer_ref, dimensions_ref",
+DAYS = Grain(
+    24 * HOUR_US,
+    Table("usage_days", f"{_PLACE}, {_TOTAL}", key=_KEY),
+    Table("usage_day_states", f"{_PLACE}, state BLOB", key=_KEY),
 )
 DIMENSIONS = Table(
     "usage_dimensions",
@@ -41,7 +55,7 @@ DIMENSIONS = Table(
     key="meter_ref, dimensions_ref",
     indexes=["meter_ref, labels"],
 )
-TABLES = (BUCKETS, STATES, DIMENSIONS)
+TABLES = (HOURS.totals, HOURS.states, DAYS.totals, DAYS.states, DIMENSIONS)
 
 _ADD_WITH_CARRY = f"""ON CONFLICT DO UPDATE SET
  count = count + excluded.count,
@@ -51,17 +65,17 @@ _ADD_WITH_CARRY = f"""ON CONFLICT DO UPDATE SET
   + (low + excluded.low + (fraction + excluded.fraction) / {DIGIT}) / {DIGIT}"""
 
 # Buckets lie time first, so that a batch of many customers touches few pages; a customer's are
-# found by one seek for each hour.
-_HOURS = """WITH RECURSIVE hours(h) AS
- (SELECT ?1 UNION ALL SELECT h + 1 FROM hours WHERE h < ?2)"""
-_IN_HOURS = "FROM hours CROSS JOIN {} ON meter_ref=?3 AND hour=h AND customer_ref=?4"
+# found by one seek for each slot.
+_SLOTS = """WITH RECURSIVE slots(s) AS
+ (SELECT ?1 UNION ALL SELECT s + 1 FROM slots WHERE s < ?2)"""
+_IN_SLOTS = "FROM slots CROSS JOIN {} ON meter_ref=?3 AND slot=s AND customer_ref=?4"
 _ONE_WINDOW = 2
 """The edges of a single window."""
 
 Labels = tuple[str | None, ...]
 """The values of a meter's dimensions, in the order of their declaration."""
 Key = tuple[int, int, int, int]
-"""(meter, hour, customer, dimensions) of a bucket, as references."""
+"""(meter, slot, customer, dimensions) of a bucket: its hour or day, the others as references."""
 
 _encode = msgspec.msgpack.encode
 _json = msgspec.json.encode
@@ -145,9 +159,15 @@ def _add_totals(
         else:
             bucket[0] += 1
             bucket[1] += value
-    rows = [(*key, count, *_digits(total)) for key, (count, total) in folded.items()]
-    rows.sort()
-    views.insert("usage_buckets", rows, _ADD_WITH_CARRY)
+    days: dict[Key, list[int]] = {}
+    for (_, hour, customer, number), (count, total) in folded.items():
+        day = days.setdefault((ref, hour // 24, customer, number), [0, 0])
+        day[0] += count
+        day[1] += total
+    for table, buckets in ((HOURS.totals, folded), (DAYS.totals, days)):
+        rows = [(*key, count, *_digits(total)) for key, (count, total) in buckets.items()]
+        rows.sort()
+        views.insert(table.name, rows, _ADD_WITH_CARRY)
 
 
 def _add_states(
@@ -163,9 +183,21 @@ def _add_states(
         number = refs.ref(views, meter.ref, labels_of(meter.meter, record))
         key = (meter.ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
         folded[key] = folded.get(key, type()).add(sample)
+    days: dict[Key, State] = {}
+    for (ref, hour, customer, number), state in folded.items():
+        key = (ref, hour // 24, customer, number)
+        days[key] = days.get(key, type()).merge(state)
+    _merge_states(views, HOURS.states, type, folded)
+    _merge_states(views, DAYS.states, type, days)
+
+
+def _merge_states(
+    views: Views, table: Table, type: type[State], folded: Mapping[Key, State]
+) -> None:
+    """Merge states into the buckets that stand."""
     for key in sorted(folded):
         row = views.row(
-            "SELECT state FROM usage_states WHERE meter_ref=? AND hour=? AND customer_ref=? "
+            f"SELECT state FROM {table.name} WHERE meter_ref=? AND slot=? AND customer_ref=? "
             "AND dimensions_ref=?",
             key,
         )
@@ -173,7 +205,7 @@ def _add_states(
         if row:
             state = msgspec.msgpack.decode(row[0], type=type).merge(state)
         views.execute(
-            "INSERT OR REPLACE INTO usage_states VALUES (?,?,?,?,?)", (*key, _encode(state))
+            f"INSERT OR REPLACE INTO {table.name} VALUES (?,?,?,?,?)", (*key, _encode(state))
         )
 
 
@@ -228,6 +260,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     filter: Mapping[str, Sequence[str]] = {}
     group_by: Sequence[str] = ()
 
+    @property
+    def additive(self) -> bool:
+        """Whether the meter's buckets are totals."""
+        return issubclass(AGGREGATIONS[self.meter.meter.aggregation], Additive)
+
     def group(self, labels: Labels) -> Labels | None:
         """The group that these dimension values belong to; None when they are filtered out."""
         values = dict(zip(self.meter.meter.dimensions, labels, strict=True))
@@ -263,13 +300,14 @@ def summaries(views: Views, question: Question, boundaries: Sequence[datetime]) 
 def _parts(
     views: Views, question: Question, edges: Sequence[int]
 ) -> Iterator[tuple[int, Labels, State]]:
-    """The states of the windows: whole buckets, and the records of hours that an edge cuts."""
+    """The states of the windows: whole days and hours, and records of the hours an edge cuts."""
     cut = {edge // HOUR_US for edge in edges if edge % HOUR_US}
     labels = _labels_by_ref(views, question.meter.ref)
-    for hour, ref, state in _buckets(views, question, edges, cut):
-        group = question.group(labels[ref])
-        if group is not None:
-            yield bisect_right(edges, hour * HOUR_US) - 1, group, state
+    for grain, first, last in _stretches(views, question, edges):
+        for slot, ref, state in _buckets(views, question, grain, first, last, len(edges)):
+            group = question.group(labels[ref])
+            if group is not None and (grain is DAYS or slot not in cut):
+                yield bisect_right(edges, slot * grain.length_us) - 1, group, state
     meter = question.meter.meter
     for hour in sorted(cut):
         records = in_hour(
@@ -283,30 +321,52 @@ def _parts(
                 yield window, group, empty(meter.aggregation).add(sample)
 
 
-def _buckets(
-    views: Views, question: Question, edges: Sequence[int], cut: set[int]
-) -> Iterator[tuple[int, int, State]]:
-    """The whole buckets between the first and the last edge: (hour, dimensions, state)."""
-    first, last = -(-edges[0] // HOUR_US), edges[-1] // HOUR_US
-    if first >= last:
+def _stretches(
+    views: Views, question: Question, edges: Sequence[int]
+) -> Iterator[tuple[Grain, int, int]]:
+    """Runs of whole buckets between the edges, as (grain, first slot, last slot).
+
+    A day that no edge cuts is one bucket; of a day that is cut, its hours are.
+    """
+    table = DAYS.totals if question.additive else DAYS.states
+    of_meter = f"(slot) FROM {table.name} WHERE meter_ref=?1"  # two queries: each is one seek
+    ends = views.row(f"SELECT (SELECT MIN{of_meter}), (SELECT MAX{of_meter})", [question.meter.ref])
+    if ends is None or ends[0] is None:
         return
-    place = (first, last - 1, question.meter.ref, question.customer_ref)
+    cut = {edge // DAYS.length_us for edge in edges if edge % DAYS.length_us}
+    first = max(ends[0], edges[0] // DAYS.length_us)
+    last = min(ends[1], (edges[-1] - 1) // DAYS.length_us)
+    hours = (-(-edges[0] // HOUR_US), edges[-1] // HOUR_US - 1)
+    for is_cut, run in groupby(range(first, last + 1), cut.__contains__):
+        days = list(run)
+        if is_cut:
+            start, end = max(days[0] * 24, hours[0]), min(days[-1] * 24 + 23, hours[1])
+            if start <= end:
+                yield HOURS, start, end
+        else:
+            yield DAYS, days[0], days[-1]
+
+
+def _buckets(
+    views: Views, question: Question, grain: Grain, first: int, last: int, edges: int
+) -> Iterator[tuple[int, int, State]]:
+    """The buckets of one run: (slot, dimensions, state)."""
+    place = (first, last, question.meter.ref, question.customer_ref)
     type = AGGREGATIONS[question.meter.meter.aggregation]
     if not issubclass(type, Additive):
-        for hour, ref, blob in views.iterate(
-            f"{_HOURS} SELECT hour, dimensions_ref, state {_IN_HOURS.format('usage_states')}", place
+        inside = _IN_SLOTS.format(grain.states.name)
+        for slot, ref, blob in views.iterate(
+            f"{_SLOTS} SELECT slot, dimensions_ref, state {inside}", place
         ):
-            if hour not in cut:
-                yield hour, ref, msgspec.msgpack.decode(blob, type=type)
+            yield slot, ref, msgspec.msgpack.decode(blob, type=type)
         return
-    columns, group = "hour, dimensions_ref, count, high, low, fraction", ""
-    if len(edges) == _ONE_WINDOW:  # the database adds its buckets up
-        columns = "MIN(hour), dimensions_ref, SUM(count), SUM(high), SUM(low), SUM(fraction)"
+    columns, group = "slot, dimensions_ref, count, high, low, fraction", ""
+    if edges == _ONE_WINDOW and grain is DAYS:  # the database adds its buckets up
+        columns = "MIN(slot), dimensions_ref, SUM(count), SUM(high), SUM(low), SUM(fraction)"
         group = "GROUP BY dimensions_ref"
-    inside = _IN_HOURS.format("usage_buckets")
-    for row in views.iterate(f"{_HOURS} SELECT {columns} {inside} {group}", place):
-        if row[0] not in cut:
-            yield row[0], row[1], type(row[2], _total(*row[3:]))
+    inside = _IN_SLOTS.format(grain.totals.name)
+    for row in views.iterate(f"{_SLOTS} SELECT {columns} {inside} {group}", place):
+        yield row[0], row[1], type(row[2], _total(*row[3:]))
 
 
 def _labels_by_ref(views: Views, meter_ref: int) -> dict[int, Labels]:

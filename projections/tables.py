@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 _CACHE_KIB = 131_072
+_READER_CACHE_KIB = 16_384
 _CHECKPOINT_PAGES = 16_384
 _ROWS_PER_STATEMENT = 250
 _META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
@@ -189,9 +190,11 @@ class ViewsDatabase:
         with self._idle_lock:
             if self._idle:
                 return self._idle.pop()
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
+        connection.execute(f"PRAGMA cache_size=-{_READER_CACHE_KIB}")
+        return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._idle_lock:
