@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -53,22 +53,38 @@ class Job(Generic[T]):
 
     def __init__(self, actor: str | None) -> None:
         self.actor = actor
-        self.future: Future[T] = Future()
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._future: Future[T] | asyncio.Future[T] | None = None
         self.fail(Closed("the writer stopped before it came to this request"))
+
+    def for_thread(self) -> "Future[T]":
+        """What a thread waits on for the answer."""
+        self._future = Future()
+        return self._future
+
+    def for_loop(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
+        """What a coroutine of this loop waits on for the answer."""
+        self.loop = loop
+        self._future = loop.create_future()
+        return self._future
 
     def answer(self, result: T) -> None:
         """Hold the answer ready; it is given once the transaction is on disk."""
-        self._give: Callable[[], object] = lambda: self.future.set_result(result)
+        self._held: tuple[T | None, BaseException | None] = (result, None)
 
     def fail(self, error: BaseException) -> None:
         """Hold a refusal or a failure ready as the answer."""
-        self._give = lambda: self.future.set_exception(error)
+        self._held = (None, error)
 
     def deliver(self) -> None:
         """Give the answer that is held ready, unless the asker has given up waiting."""
-        if self.future.set_running_or_notify_cancel():
-            self._give()
+        result, error = self._held
+        if self._future is None or self._future.done():
+            return
+        if error is not None:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(cast("T", result))
 
     @property
     def weight(self) -> int:
@@ -186,7 +202,18 @@ class Writer:
         self._thread.join()
 
     def submit(self, job: Job[T]) -> "Future[T]":
-        """Queue a request. Raises `Busy` when too many wait, `Closed` when the ledger closes."""
+        """Queue a thread's request. Raises `Busy` when too many wait, `Closed` when closing."""
+        answer = job.for_thread()
+        self._queue_up(job)
+        return answer
+
+    async def ask(self, job: Job[T]) -> T:
+        """Queue a request and wait for its answer without holding the event loop."""
+        answer = job.for_loop(asyncio.get_running_loop())
+        self._queue_up(job)
+        return await answer
+
+    def _queue_up(self, job: Job[Any]) -> None:
         with self._ready:
             if self._closing:
                 raise Closed("the ledger is closing")
@@ -194,15 +221,6 @@ class Writer:
                 raise Busy(f"{self._queue_limit} requests wait already")
             self._queue.append(job)
             self._ready.notify()
-        return job.future
-
-    async def ask(self, job: Job[T]) -> T:
-        """Queue a request and wait for its answer without holding the event loop."""
-        job.loop = asyncio.get_running_loop()
-        answered: asyncio.Future[T] = job.loop.create_future()
-        job.future.add_done_callback(lambda done: _pass_on(done, answered))
-        self.submit(job)
-        return await answered
 
     def _run(self) -> None:
         while jobs := self._take():
@@ -323,14 +341,3 @@ def _deliver(jobs: Sequence[Job[Any]]) -> None:
 def _give_all(jobs: Sequence[Job[Any]]) -> None:
     for job in jobs:
         job.deliver()
-
-
-def _pass_on(done: "Future[T]", answered: "asyncio.Future[T]") -> None:
-    """Hand an answer to the coroutine that waits; it may have gone meanwhile."""
-    if answered.done():
-        return
-    error = done.exception()
-    if error is not None:
-        answered.set_exception(error)
-    else:
-        answered.set_result(done.result())

@@ -89,10 +89,11 @@ def _customers(ledger: Ledger, count: int) -> str:
         for number in range(count)
     ]
     remaining = iter(jobs)
+    created: list[str] = []
     while some := list(islice(remaining, _QUEUED)):
-        for waiting in [ledger.writer.submit(one) for one in some]:
-            waiting.result()
-    return jobs[0].future.result().subject
+        waiting = [ledger.writer.submit(one) for one in some]
+        created += [one.result().subject for one in waiting]
+    return created[0]
 
 
 def _subscription(ledger: Ledger, meter_id: str, customer_id: str) -> str:
