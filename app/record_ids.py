@@ -4,8 +4,11 @@ Time-ordered ids then fall into neighbouring pages of the index, which a hash of
 """
 
 import re
+from collections.abc import Sequence
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_UUID = re.compile(_PATTERN)
+_UUIDS = re.compile(f"(?:{_PATTERN})*")
 
 
 def stored_id(id: str) -> bytes | str:
@@ -15,6 +18,19 @@ def stored_id(id: str) -> bytes | str:
     ('0199aaaa00007000800000000000000f', 'order-17')
     """
     return bytes.fromhex(id.replace("-", "")) if _UUID.fullmatch(id) else id
+
+
+def stored_ids(ids: Sequence[str]) -> list[bytes] | list[bytes | str]:
+    """The same for many at once.
+
+    >>> stored_ids(["0199aaaa-0000-7000-8000-00000000000f", "order-17"])[1]
+    'order-17'
+    """
+    joined = "".join(ids)
+    if len(joined) != 36 * len(ids) or not _UUIDS.fullmatch(joined):
+        return [stored_id(id) for id in ids]
+    packed = bytes.fromhex(joined.replace("-", ""))
+    return [packed[start : start + 16] for start in range(0, len(packed), 16)]
 
 
 def written_id(stored: bytes | str) -> str:

@@ -32,7 +32,7 @@ from eventsourcing.sqlite import (
 
 from app.chain import GENESIS, chain_hash
 from app.lock import hold
-from app.record_ids import stored_id, written_id
+from app.record_ids import stored_id, stored_ids, written_id
 from domain import decider
 from domain.decider import Envelope, Event, Recorded
 from domain.usage import Identity, Prior
@@ -218,10 +218,11 @@ def _extend_chain(
 
 def _insert_identities(c: SQLiteCursor, identities: Sequence[IdentityRow]) -> None:
     """The identities in the order of their index, many to a statement."""
-    numbers = _source_numbers(c, {identity.source for identity in identities})
+    numbers = _source_numbers(c, {identity[0] for identity in identities})
+    ids = stored_ids([identity[1] for identity in identities])
     rows = [
-        (numbers[source], stored_id(id), position, row, digest)
-        for source, id, position, row, digest in identities
+        (numbers[source], id, position, row, digest)
+        for (source, _, position, row, digest), id in zip(identities, ids, strict=True)
     ]
     rows.sort(key=_identity_order)
     for start in range(0, len(rows), _ROWS_PER_INSERT):

@@ -26,8 +26,8 @@ BATCH_BYTES = 1_000_000
 """The most bytes of records one event holds, a little under the 1 MiB that a store takes well."""
 PROPERTIES_LIMIT = 20
 
-encode_content = msgspec.msgpack.Encoder(order="sorted").encode
-"""Encodes what makes two sendings the same: event name, customer, time, value, properties."""
+encode_record = msgspec.msgpack.Encoder(order="sorted").encode
+"""Encodes a record; two sendings are the same when these bytes are."""
 
 
 # -------------------------------------------------------------------------------------- events
@@ -172,15 +172,15 @@ class _Batch:
         except Rejected as refusal:
             return Verdict(offered.id, offered.source, Status.REJECTED, error=refusal)
         # A time that the sender left out is no part of what makes two sendings the same.
-        timestamp_us = None if offered.timestamp is None else row.timestamp_us
-        content = encode_content(
-            (row.event_name, row.customer, timestamp_us, row.value, row.properties)
+        told = (
+            row if offered.timestamp is not None else msgspec.structs.replace(row, timestamp_us=-1)
         )
+        content = encode_record(told)
         digest = blake2b(content, digest_size=16).digest()
         identity = (row.source, row.id)
         if identity in self._seen or identity in self._facts.recorded:
             return self._known(identity, digest)
-        size = len(content) + len(row.id) + len(row.source)
+        size = len(content)
         if len(self._rows) >= BATCH_RECORDS or self._bytes + size > BATCH_BYTES:
             self.close()
         self._seen[identity] = (len(self.events), digest)

@@ -26,7 +26,7 @@ from domain.usage import (
     UsageRecorded,
     Verdict,
     check_property,
-    encode_content,
+    encode_record,
 )
 
 
@@ -38,22 +38,20 @@ def decide(command: RecordUsage, facts: Facts) -> Decided | None:
     rows = _rows(records, facts)
     if rows is None or len({(row.source, row.id) for row in rows}) < len(rows):
         return None
-    contents = [
-        encode_content((row.event_name, row.customer, row.timestamp_us, row.value, row.properties))
-        for row in rows
-    ]
-    if sum(map(len, contents)) + sum(len(row.id) + len(row.source) for row in rows) > BATCH_BYTES:
+    contents = list(map(encode_record, rows))
+    if sum(map(len, contents)) > BATCH_BYTES:
         return None
-    matched = {
-        (name, customer): name in facts.value_properties and customer in facts.customers
+    status = {
+        (name, customer): Status.ACCEPTED
+        if name in facts.value_properties and customer in facts.customers
+        else Status.UNMATCHED
         for name, customer in {(row.event_name, row.customer) for row in rows}
     }
-    accepted, unmatched = Status.ACCEPTED, Status.UNMATCHED
     verdicts = [
         Verdict(
             row.id,
             row.source,
-            accepted if matched[row.event_name, row.customer] else unmatched,
+            status[row.event_name, row.customer],
             0,
             place,
             blake2b(content, digest_size=16).digest(),
@@ -105,9 +103,9 @@ def _decimals(values: set[str | None], needed: set[str]) -> dict[str | None, str
 
 def _check_names(records: Sequence[RecordInput]) -> None:
     """Each different source, event name and customer once."""
-    for text in {
-        text for record in records for text in (record.source, record.event_name, record.customer)
-    }:
+    sources = {record.source for record in records}
+    names = {record.event_name for record in records}
+    for text in sources | names | {record.customer for record in records}:
         check_text(text, ("name",))
 
 

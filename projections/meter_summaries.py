@@ -7,7 +7,7 @@ records.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -127,7 +127,7 @@ def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
 # ------------------------------------------------------------------------------------- writing
 
 
-def add(views: Views, refs: DimensionRefs, meter: MeterRef, records: Iterable[Matched]) -> None:
+def add(views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]) -> None:
     """Add matched records to the buckets of one meter."""
     if issubclass(AGGREGATIONS[meter.meter.aggregation], Additive):
         _add_totals(views, refs, meter, records)
@@ -136,22 +136,16 @@ def add(views: Views, refs: DimensionRefs, meter: MeterRef, records: Iterable[Ma
 
 
 def _add_totals(
-    views: Views, refs: DimensionRefs, meter: MeterRef, records: Iterable[Matched]
+    views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]
 ) -> None:
     """Totals fold in memory and are added up by the database, without reading them first."""
+    ref = meter.ref
     folded: dict[Key, list[int]] = {}
-    name, ref = meter.meter.value_property, meter.ref
-    dimensions, counting = meter.meter.dimensions, not meter.meter.needs_value
-    known: dict[Labels, int] = {(): 0}
-    for record in records:
-        text = "0" if counting else record.property(name)
+    numbers = _numbers(views, refs, meter, records)
+    for record, text, number in zip(records, _texts(meter.meter, records), numbers, strict=True):
         value = None if text is None else _scaled(text)
         if value is None:
             continue  # recorded before this meter asked for the property
-        labels = tuple(map(record.property, dimensions)) if dimensions else ()
-        number = known.get(labels)
-        if number is None:
-            number = known[labels] = refs.ref(views, ref, labels)
         key = (ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
         bucket = folded.get(key)
         if bucket is None:
@@ -170,8 +164,28 @@ def _add_totals(
         views.insert(table.name, rows, _ADD_WITH_CARRY)
 
 
+def _texts(meter: Meter, records: Sequence[Matched]) -> Sequence[str | None]:
+    """What the meter reads of each record; a meter that counts reads nothing."""
+    if not meter.needs_value:
+        return ["0"] * len(records)
+    if meter.value_property == "value":
+        return [record.value for record in records]
+    return [record.property(meter.value_property) for record in records]
+
+
+def _numbers(
+    views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]
+) -> Sequence[int]:
+    """The number of each record's combination of dimension values."""
+    if not meter.meter.dimensions:
+        return [0] * len(records)
+    labels = [labels_of(meter.meter, record) for record in records]
+    known = {one: refs.ref(views, meter.ref, one) for one in dict.fromkeys(labels)}
+    return [known[one] for one in labels]
+
+
 def _add_states(
-    views: Views, refs: DimensionRefs, meter: MeterRef, records: Iterable[Matched]
+    views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]
 ) -> None:
     """Other states fold in memory and are merged with the ones that stand."""
     type = AGGREGATIONS[meter.meter.aggregation]
@@ -244,7 +258,7 @@ def as_sample(meter: Meter, record: Matched) -> Sample | None:
 
 def labels_of(meter: Meter, record: Matched) -> Labels:
     """The record's values of the meter's dimensions."""
-    return tuple(record.property(name) for name in meter.dimensions)
+    return tuple(map(record.property, meter.dimensions))
 
 
 # ------------------------------------------------------------------------------------- reading
