@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from app.clock import new_id
 from app.store import KeyRow
@@ -21,15 +22,16 @@ from domain.meters import Meter
 from domain.periods import from_us
 from domain.prices import Price
 from domain.products import Product
+from domain.subscriptions import Subscription
 from domain.text import check_text
 from projections import current
 from projections.tables import Views
 
 Command = (
     meters.CreateMeter
-    | products.CreateProduct
+    | products.Command
     | prices.CreatePrice
-    | customers.CreateCustomer
+    | customers.Command
     | subscriptions.CreateSubscription
 )
 
@@ -42,11 +44,15 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Handler(msgspec.Struct, frozen=True):
-    """How one command is handled: the prefix of new ids, its facts and its decision."""
+    """How one command is handled: its kind of object, its facts and its decision.
 
-    prefix: str
+    `subject` reads the id of an existing object off the command; without it, one is created.
+    """
+
+    kind: type[current.State]
     facts: Callable[[Views, Any, str, datetime], Any]
     decide: Callable[[Any, Any, Any], list[Event]]
+    subject: Callable[[Any], str] | None = None
 
 
 def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
@@ -65,11 +71,16 @@ def _handle(
         if used is not None:
             return _repeated(used, digest)
     handler = HANDLERS[type(command)]
-    id = new_id(handler.prefix)
+    found: current.Found | None = None
+    if handler.subject is None:
+        id = new_id(current.KIND_OF[handler.kind].prefix)
+    else:
+        id = handler.subject(command)
+        found = current.find(group.views, handler.kind, id)
     facts = handler.facts(group.views, command, id, from_us(group.now_us))
-    events = handler.decide(None, command, facts)
+    events = handler.decide(found.state if found else None, command, facts)
     position = group.next_position - 1
-    for version, event in enumerate(events, start=1):
+    for version, event in enumerate(events, start=found.version + 1 if found else 1):
         position = group.append(id, version, event, actor, key)
     if key is not None:
         group.keys[key] = KeyRow(key, digest, id, position)
@@ -98,27 +109,28 @@ def _meter(views: Views, command: meters.CreateMeter, id: str, at: datetime) -> 
     return meters.Facts(id=id, at=at)
 
 
-def _product(
-    views: Views, command: products.CreateProduct, id: str, at: datetime
-) -> products.Facts:
+def _product(views: Views, command: products.Command, id: str, at: datetime) -> products.Facts:
     return products.Facts(id=id, at=at)
 
 
 def _price(views: Views, command: prices.CreatePrice, id: str, at: datetime) -> prices.Facts:
     meter = current.get(views, Meter, command.meter_id) if command.meter_id else None
+    product = current.get(views, Product, command.product_id)
     return prices.Facts(
         id=id,
         at=at,
-        product_exists=current.get(views, Product, command.product_id) is not None,
+        product_exists=product is not None,
+        product_archived=product is not None and not product.active,
         meter_dimensions=meter.dimensions if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
     )
 
 
-def _customer(
-    views: Views, command: customers.CreateCustomer, id: str, at: datetime
-) -> customers.Facts:
-    owner = current.owner(views, Customer, "externalId", command.external_id)
+def _customer(views: Views, command: customers.Command, id: str, at: datetime) -> customers.Facts:
+    wanted = None
+    if not isinstance(command, customers.ArchiveCustomer) and command.external_id is not UNSET:
+        wanted = command.external_id
+    owner = current.owner(views, Customer, "externalId", wanted)
     return customers.Facts(id=id, at=at, external_id_owner=owner)
 
 
@@ -132,6 +144,7 @@ def _subscription(
         item_ids=tuple(new_id("item") for _ in command.items),
         at=at,
         customer_zone=customer.time_zone if customer else None,
+        customer_archived=customer is not None and customer.archived_at is not None,
         prices={
             price_id: subscriptions.PriceTerms(currency=price.currency, metered=price.metered)
             for price_id, price in found.items()
@@ -141,10 +154,22 @@ def _subscription(
 
 
 HANDLERS: Mapping[type[Command], Handler] = {
-    meters.CreateMeter: Handler("met", _meter, meters.decide),
-    products.CreateProduct: Handler("prod", _product, products.decide),
-    prices.CreatePrice: Handler("price", _price, prices.decide),
-    customers.CreateCustomer: Handler("cus", _customer, customers.decide),
-    subscriptions.CreateSubscription: Handler("sub", _subscription, subscriptions.decide),
+    meters.CreateMeter: Handler(Meter, _meter, meters.decide),
+    products.CreateProduct: Handler(Product, _product, products.decide),
+    products.UpdateProduct: Handler(
+        Product, _product, products.decide, lambda command: command.product_id
+    ),
+    products.ArchiveProduct: Handler(
+        Product, _product, products.decide, lambda command: command.product_id
+    ),
+    prices.CreatePrice: Handler(Price, _price, prices.decide),
+    customers.CreateCustomer: Handler(Customer, _customer, customers.decide),
+    customers.UpdateCustomer: Handler(
+        Customer, _customer, customers.decide, lambda command: command.customer_id
+    ),
+    customers.ArchiveCustomer: Handler(
+        Customer, _customer, customers.decide, lambda command: command.customer_id
+    ),
+    subscriptions.CreateSubscription: Handler(Subscription, _subscription, subscriptions.decide),
 }
 """Every command with how it is handled."""

@@ -1,19 +1,23 @@
 """Who is billed: a customer, known by our id and, if they like, by the id their own system uses.
 
-Life cycle: created.
+Life cycle: created (active) -> archived. What is known of it may be updated at any time.
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from domain.decider import Code, Event, Rejected, registered
 from domain.periods import check_zone
 from domain.text import NOTE_BYTES, check_optional, check_text
 
 ID_PREFIX = "cus_"
+_CHANGEABLE = ("name", "email", "description", "external_id", "time_zone")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 # -------------------------------------------------------------------------------------- events
@@ -33,6 +37,28 @@ class CustomerCreated(Event, frozen=True, kw_only=True):
     created_at: datetime
 
 
+@registered
+class CustomerUpdated(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a customer changed; what is not named stayed as it was."""
+
+    topic: ClassVar[str] = "customer.updated/1"
+    id: str
+    name: str | UnsetType = UNSET
+    email: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    external_id: str | UnsetType | None = UNSET
+    time_zone: str | UnsetType = UNSET
+
+
+@registered
+class CustomerArchived(Event, frozen=True, kw_only=True):
+    """A customer takes no new subscriptions; what it has goes on, and its usage still counts."""
+
+    topic: ClassVar[str] = "customer.archived/1"
+    id: str
+    archived_at: datetime
+
+
 # --------------------------------------------------------------------------------------- state
 
 
@@ -46,6 +72,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     external_id: str | None
     time_zone: str
     created_at: datetime
+    archived_at: datetime | None = None
 
 
 def evolve(state: Customer | None, event: Event) -> Customer | None:
@@ -61,8 +88,18 @@ def evolve(state: Customer | None, event: Event) -> Customer | None:
                 time_zone=event.time_zone,
                 created_at=event.created_at,
             )
+        case CustomerUpdated() if state is not None:
+            return replace(state, **_named(event))
+        case CustomerArchived() if state is not None:
+            return replace(state, archived_at=event.archived_at)
         case _:
             return state
+
+
+def _named(change: "CustomerUpdated | UpdateCustomer") -> dict[str, Any]:
+    """The fields that a change names, with what they change to."""
+    values = {name: getattr(change, name) for name in _CHANGEABLE}
+    return {name: value for name, value in values.items() if value is not UNSET}
 
 
 # ------------------------------------------------------------------------------------ commands
@@ -78,6 +115,26 @@ class CreateCustomer(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str | None = None
 
 
+class UpdateCustomer(msgspec.Struct, frozen=True, kw_only=True):
+    """Change what is known of a customer: unset stays as it is, None is cleared."""
+
+    customer_id: str
+    name: str | UnsetType = UNSET
+    email: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    external_id: str | UnsetType | None = UNSET
+    time_zone: str | UnsetType = UNSET
+
+
+class ArchiveCustomer(msgspec.Struct, frozen=True, kw_only=True):
+    """Take no new subscriptions for a customer."""
+
+    customer_id: str
+
+
+Command = CreateCustomer | UpdateCustomer | ArchiveCustomer
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding needs from outside; `external_id_owner` is who has that id already."""
 
@@ -86,22 +143,52 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     external_id_owner: str | None
 
 
-def decide(state: Customer | None, command: CreateCustomer, facts: Facts) -> list[Event]:
-    """Create the customer, or say which part of the input stands in the way."""
-    if state is not None:
-        return []
+def decide(state: Customer | None, command: Command, facts: Facts) -> list[Event]:
+    """Take on, change or archive a customer, or say what stands in the way."""
+    match command:
+        case CreateCustomer():
+            return [] if state is not None else [_created(command, facts)]
+        case UpdateCustomer():
+            return _updated(_existing(state, command.customer_id), command, facts)
+        case ArchiveCustomer():
+            existing = _existing(state, command.customer_id)
+            if existing.archived_at is not None:
+                return []
+            return [CustomerArchived(id=existing.id, archived_at=facts.at)]
+
+
+def _created(command: CreateCustomer, facts: Facts) -> CustomerCreated:
     zone = command.time_zone or "UTC"
-    return [
-        CustomerCreated(
-            id=facts.id,
-            name=check_text(command.name, ("input", "name")),
-            email=_check_email(command.email),
-            description=check_optional(command.description, ("input", "description"), NOTE_BYTES),
-            external_id=_check_external_id(command.external_id, facts),
-            time_zone=check_zone(zone, ("input", "timeZone")),
-            created_at=facts.at,
-        )
-    ]
+    return CustomerCreated(
+        id=facts.id,
+        name=check_text(command.name, ("input", "name")),
+        email=_check_email(command.email),
+        description=check_optional(command.description, ("input", "description"), NOTE_BYTES),
+        external_id=_check_external_id(command.external_id, facts),
+        time_zone=check_zone(zone, ("input", "timeZone")),
+        created_at=facts.at,
+    )
+
+
+def _updated(state: Customer, command: UpdateCustomer, facts: Facts) -> list[Event]:
+    """The fields that really change, checked as at creation."""
+    named = _named(command)
+    changes = {name: value for name, value in named.items() if value != getattr(state, name)}
+    checks: dict[str, Callable[[Any], Any]] = {
+        "name": lambda name: check_text(name, ("input", "name")),
+        "email": _check_email,
+        "description": lambda text: check_optional(text, ("input", "description"), NOTE_BYTES),
+        "external_id": lambda external_id: _check_external_id(external_id, facts),
+        "time_zone": lambda zone: check_zone(zone, ("input", "timeZone")),
+    }
+    checked = {name: checks[name](value) for name, value in changes.items()}
+    return [CustomerUpdated(id=state.id, **checked)] if checked else []
+
+
+def _existing(state: Customer | None, id: str) -> Customer:
+    if state is None:
+        raise Rejected(Code.NOT_FOUND, ("input", "customerId"), f"there is no customer {id}")
+    return state
 
 
 def _check_email(email: str | None) -> str | None:

@@ -124,6 +124,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     at: datetime
     product_exists: bool
+    product_archived: bool = False
     meter_dimensions: tuple[str, ...] | None
     lookup_key_owner: str | None
 
@@ -135,6 +136,9 @@ def decide(state: Price | None, command: CreatePrice, facts: Facts) -> list[Even
     if not facts.product_exists:
         message = f"there is no product {command.product_id}"
         raise Rejected(Code.NOT_FOUND, ("input", "productId"), message)
+    if facts.product_archived:
+        message = f"product {command.product_id} is archived"
+        raise Rejected(Code.WRONG_STATE, ("input", "productId"), message)
     _check_meter(command, facts)
     check_currency(command.currency, ("input", "currency"))
     check_interval(command.interval, ("input", "interval"))

@@ -1,15 +1,20 @@
 """What is sold: a product is the thing that prices are asked for.
 
-Life cycle: created (active).
+Life cycle: created (active) -> archived. What it is called may be updated at any time.
 """
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
-from domain.decider import Event, registered
+from domain.decider import Code, Event, Rejected, registered
 from domain.text import NOTE_BYTES, check_optional, check_text
+
+_CHANGEABLE = ("name", "description", "unit_label")
 
 # -------------------------------------------------------------------------------------- events
 
@@ -24,6 +29,26 @@ class ProductCreated(Event, frozen=True, kw_only=True):
     description: str | None
     unit_label: str | None
     created_at: datetime
+
+
+@registered
+class ProductUpdated(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A product is described otherwise; what is not named stayed as it was."""
+
+    topic: ClassVar[str] = "product.updated/1"
+    id: str
+    name: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    unit_label: str | UnsetType | None = UNSET
+
+
+@registered
+class ProductArchived(Event, frozen=True, kw_only=True):
+    """A product takes no new prices; those that it has go on."""
+
+    topic: ClassVar[str] = "product.archived/1"
+    id: str
+    archived_at: datetime
 
 
 # --------------------------------------------------------------------------------------- state
@@ -52,8 +77,18 @@ def evolve(state: Product | None, event: Event) -> Product | None:
                 active=True,
                 created_at=event.created_at,
             )
+        case ProductUpdated() if state is not None:
+            return replace(state, **_named(event))
+        case ProductArchived() if state is not None:
+            return replace(state, active=False)
         case _:
             return state
+
+
+def _named(change: "ProductUpdated | UpdateProduct") -> dict[str, Any]:
+    """The fields that a change names, with what they change to."""
+    values = {name: getattr(change, name) for name in _CHANGEABLE}
+    return {name: value for name, value in values.items() if value is not UNSET}
 
 
 # ------------------------------------------------------------------------------------ commands
@@ -67,6 +102,24 @@ class CreateProduct(msgspec.Struct, frozen=True, kw_only=True):
     unit_label: str | None = None
 
 
+class UpdateProduct(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe a product otherwise: unset stays as it is, None is cleared."""
+
+    product_id: str
+    name: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    unit_label: str | UnsetType | None = UNSET
+
+
+class ArchiveProduct(msgspec.Struct, frozen=True, kw_only=True):
+    """Take no new prices for a product."""
+
+    product_id: str
+
+
+Command = CreateProduct | UpdateProduct | ArchiveProduct
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding needs from outside: the new id and the time."""
 
@@ -74,16 +127,44 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-def decide(state: Product | None, command: CreateProduct, facts: Facts) -> list[Event]:
-    """Create the product, or say which text cannot be kept."""
-    if state is not None:
-        return []
-    return [
-        ProductCreated(
-            id=facts.id,
-            name=check_text(command.name, ("input", "name")),
-            description=check_optional(command.description, ("input", "description"), NOTE_BYTES),
-            unit_label=check_optional(command.unit_label, ("input", "unitLabel")),
-            created_at=facts.at,
-        )
-    ]
+def decide(state: Product | None, command: Command, facts: Facts) -> list[Event]:
+    """Create, describe or archive a product, or say what stands in the way."""
+    match command:
+        case CreateProduct():
+            return [] if state is not None else [_created(command, facts)]
+        case UpdateProduct():
+            return _updated(_existing(state, command.product_id), command)
+        case ArchiveProduct():
+            existing = _existing(state, command.product_id)
+            if not existing.active:
+                return []
+            return [ProductArchived(id=existing.id, archived_at=facts.at)]
+
+
+def _created(command: CreateProduct, facts: Facts) -> ProductCreated:
+    return ProductCreated(
+        id=facts.id,
+        name=check_text(command.name, ("input", "name")),
+        description=check_optional(command.description, ("input", "description"), NOTE_BYTES),
+        unit_label=check_optional(command.unit_label, ("input", "unitLabel")),
+        created_at=facts.at,
+    )
+
+
+def _updated(state: Product, command: UpdateProduct) -> list[Event]:
+    """The fields that really change, checked as at creation."""
+    named = _named(command)
+    changes = {name: value for name, value in named.items() if value != getattr(state, name)}
+    checks: dict[str, Callable[[Any], Any]] = {
+        "name": lambda name: check_text(name, ("input", "name")),
+        "description": lambda text: check_optional(text, ("input", "description"), NOTE_BYTES),
+        "unit_label": lambda label: check_optional(label, ("input", "unitLabel")),
+    }
+    checked = {name: checks[name](value) for name, value in changes.items()}
+    return [ProductUpdated(id=state.id, **checked)] if checked else []
+
+
+def _existing(state: Product | None, id: str) -> Product:
+    if state is None:
+        raise Rejected(Code.NOT_FOUND, ("input", "productId"), f"there is no product {id}")
+    return state

@@ -129,6 +129,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     item_ids: tuple[str, ...]
     at: datetime
     customer_zone: str | None
+    customer_archived: bool = False
     prices: Mapping[str, PriceTerms]
 
 
@@ -139,6 +140,9 @@ def decide(state: Subscription | None, command: CreateSubscription, facts: Facts
     if facts.customer_zone is None:
         message = f"there is no customer {command.customer_id}"
         raise Rejected(Code.NOT_FOUND, ("input", "customerId"), message)
+    if facts.customer_archived:
+        message = f"customer {command.customer_id} is archived"
+        raise Rejected(Code.WRONG_STATE, ("input", "customerId"), message)
     currency = _check_items(command, facts)
     start = command.start_at or facts.at
     zone = command.time_zone or facts.customer_zone

@@ -33,24 +33,27 @@ T = TypeVar("T", bound=State)
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """One kind of object: its name, its fold, its type, and the keys it can be found by."""
+    """One kind of object: the prefix of its ids, its name, fold, type, and keys to find it by."""
 
+    prefix: str
     name: str
     evolve: Callable[[Any, Event], Any]
     state: type[State]
     keys: Callable[[Any], Sequence[tuple[str, str | None]]]
 
 
-KINDS: Mapping[str, Kind] = {
-    "led": Kind("ledger", ledgers.evolve, LedgerState, lambda _: ()),
-    "met": Kind(
+_KINDS = (
+    Kind("led", "ledger", ledgers.evolve, LedgerState, lambda _: ()),
+    Kind(
+        "met",
         "meter",
         meters.evolve,
         Meter,
         lambda meter: (("name", meter.name), ("eventName", meter.event_name)),
     ),
-    "prod": Kind("product", products.evolve, Product, lambda product: (("name", product.name),)),
-    "price": Kind(
+    Kind("prod", "product", products.evolve, Product, lambda product: (("name", product.name),)),
+    Kind(
+        "price",
         "price",
         prices.evolve,
         Price,
@@ -60,7 +63,8 @@ KINDS: Mapping[str, Kind] = {
             ("meterId", price.meter_id),
         ),
     ),
-    "cus": Kind(
+    Kind(
+        "cus",
         "customer",
         customers.evolve,
         Customer,
@@ -70,13 +74,16 @@ KINDS: Mapping[str, Kind] = {
             ("externalId", customer.external_id),
         ),
     ),
-    "sub": Kind(
+    Kind(
+        "sub",
         "subscription",
         subscriptions.evolve,
         Subscription,
         lambda subscription: (("customerId", subscription.customer_id),),
     ),
-}
+)
+
+KINDS: Mapping[str, Kind] = {kind.prefix: kind for kind in _KINDS}
 """Every kind of object by the prefix of its ids."""
 
 KIND_OF: Mapping[type[Any], Kind] = {kind.state: kind for kind in KINDS.values()}

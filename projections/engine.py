@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from domain.customers import CustomerCreated
+from msgspec import UNSET
+
+from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import MeterCreated
 from domain.usage import UsageRecord, UsageRecorded
@@ -134,6 +136,10 @@ class Engine:
                 self._matching.forget()
                 for key in filter(None, (id, external_id)):
                     self._release(views, "customer", key)
+            case CustomerUpdated(external_id=external_id) if external_id is not UNSET:
+                self._matching.forget()
+                if external_id is not None:
+                    self._release(views, "customer", external_id)
 
     def _match(
         self, views: Views, records: Sequence[tuple[int, int, UsageRecord]]

@@ -20,14 +20,14 @@ from eventsourcing.persistence import StoredEvent
 
 from app.store import CorruptLedger, LedgerMapper, Pending
 from domain.aggregation import Aggregation
-from domain.customers import CustomerCreated
+from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.ledgers import LedgerOpened
 from domain.meters import MeterCreated
 from domain.periods import Interval, IntervalUnit
 from domain.prices import DimensionFilter, PriceCreated, Timing
 from domain.pricing import MODELS, Graduated, Package, PerUnit, Pricing, RoundingMode, Tier, Volume
-from domain.products import ProductCreated
+from domain.products import ProductArchived, ProductCreated, ProductUpdated
 from domain.subscriptions import CollectionMethod, Item, SubscriptionCreated
 from domain.usage import UsageRecord, UsageRecorded
 
@@ -98,6 +98,10 @@ SAMPLES: dict[str, Event] = {
         time_zone="Europe/Berlin",
         created_at=AT,
     ),
+    "product.updated/1": ProductUpdated(id="prod_1", name="Alpaca.ai tokens", description=None),
+    "product.archived/1": ProductArchived(id="prod_1", archived_at=AT),
+    "customer.updated/1": CustomerUpdated(id="cus_1", external_id="lover", email=None),
+    "customer.archived/1": CustomerArchived(id="cus_1", archived_at=AT),
     "subscription.created/1": SubscriptionCreated(
         id="sub_1",
         customer_id="cus_1",

@@ -16,7 +16,7 @@ from app.schema.connections import (
 )
 from app.schema.context import Info
 from app.schema.errors import Payload
-from app.schema.fields import mutation, resolver
+from app.schema.fields import mutation, resolver, wanted
 from app.schema.scalars import InstantText, instant_text
 from domain import customers
 
@@ -35,6 +35,9 @@ class Customer(Node):
         description="The IANA time zone whose midnights the billing periods follow."
     )
     created_at: InstantText = strawberry.field(description="When the customer was created.")
+    archived_at: InstantText | None = strawberry.field(
+        description="Since when it takes no new subscriptions; null while it does."
+    )
 
     @classmethod
     def of(cls, state: customers.Customer) -> "Customer":
@@ -47,6 +50,7 @@ class Customer(Node):
             external_id=state.external_id,
             time_zone=state.time_zone,
             created_at=instant_text(state.created_at),
+            archived_at=None if state.archived_at is None else instant_text(state.archived_at),
         )
 
 
@@ -82,6 +86,71 @@ class CreateCustomerInput:
 @strawberry.type(description="The new customer, or why there is none.")
 class CreateCustomerPayload(Payload):
     """The new customer, or why there is none."""
+
+    customer: Customer | None = strawberry.field(
+        description="The customer; null when it was refused."
+    )
+
+
+@strawberry.input(description="What to change of a customer: left out stays, null is cleared.")
+class UpdateCustomerInput:
+    """What to change of a customer."""
+
+    customer_id: strawberry.ID = strawberry.field(description="The customer to change.")
+    name: strawberry.Maybe[str] = strawberry.field(
+        description="Who the customer is, as invoices say it."
+    )
+    email: strawberry.Maybe[str | None] = strawberry.field(description="Where invoices are sent.")
+    description: strawberry.Maybe[str | None] = strawberry.field(description="A note of your own.")
+    external_id: strawberry.Maybe[str | None] = strawberry.field(
+        description="The customer's id in your own system. Usage already sent for the new one "
+        "counts; usage sent for the former one from now on does not."
+    )
+    time_zone: strawberry.Maybe[str] = strawberry.field(
+        description="An IANA time zone for subscriptions to come."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> customers.UpdateCustomer:
+        """The command that is meant."""
+        return customers.UpdateCustomer(
+            customer_id=self.customer_id,
+            name=wanted(self.name),
+            email=wanted(self.email),
+            description=wanted(self.description),
+            external_id=wanted(self.external_id),
+            time_zone=wanted(self.time_zone),
+        )
+
+
+@strawberry.input(description="The customer that takes no new subscriptions.")
+class ArchiveCustomerInput:
+    """The customer that takes no new subscriptions."""
+
+    customer_id: strawberry.ID = strawberry.field(description="The customer to archive.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> customers.ArchiveCustomer:
+        """The command that is meant."""
+        return customers.ArchiveCustomer(customer_id=self.customer_id)
+
+
+@strawberry.type(description="The customer as it now is, or why it stayed as it was.")
+class UpdateCustomerPayload(Payload):
+    """The customer as it now is, or why it stayed as it was."""
+
+    customer: Customer | None = strawberry.field(
+        description="The customer; null when the change was refused."
+    )
+
+
+@strawberry.type(description="The archived customer, or why it is not.")
+class ArchiveCustomerPayload(Payload):
+    """The archived customer, or why it is not."""
 
     customer: Customer | None = strawberry.field(
         description="The customer; null when it was refused."
@@ -145,6 +214,32 @@ class CustomerMutations:
     ) -> CreateCustomerPayload:
         done = await info.context.execute(customers.Customer, input.command, input.idempotency_key)
         return CreateCustomerPayload(
+            customer=Customer.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(description="Change what is known of a customer.")
+    async def update_customer(
+        self,
+        info: Info,
+        input: Annotated[UpdateCustomerInput, strawberry.argument(description="What to change.")],
+    ) -> UpdateCustomerPayload:
+        done = await info.context.execute(customers.Customer, input.command, input.idempotency_key)
+        return UpdateCustomerPayload(
+            customer=Customer.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(description="Take no new subscriptions for a customer; what it has goes on.")
+    async def archive_customer(
+        self,
+        info: Info,
+        input: Annotated[ArchiveCustomerInput, strawberry.argument(description="Which one.")],
+    ) -> ArchiveCustomerPayload:
+        done = await info.context.execute(customers.Customer, input.command, input.idempotency_key)
+        return ArchiveCustomerPayload(
             customer=Customer.of(done.state) if done.state else None,
             user_errors=done.user_errors,
             position=done.position,

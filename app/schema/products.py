@@ -16,7 +16,7 @@ from app.schema.connections import (
 )
 from app.schema.context import Info
 from app.schema.errors import Payload
-from app.schema.fields import mutation, resolver
+from app.schema.fields import mutation, resolver, wanted
 from app.schema.scalars import InstantText, instant_text
 from domain import products
 
@@ -75,6 +75,60 @@ class CreateProductPayload(Payload):
     product: Product | None = strawberry.field(description="The product; null when it was refused.")
 
 
+@strawberry.input(description="What to change of a product: left out stays, null is cleared.")
+class UpdateProductInput:
+    """What to change of a product."""
+
+    product_id: strawberry.ID = strawberry.field(description="The product to change.")
+    name: strawberry.Maybe[str] = strawberry.field(description="What it is called on invoices.")
+    description: strawberry.Maybe[str | None] = strawberry.field(description="A note of your own.")
+    unit_label: strawberry.Maybe[str | None] = strawberry.field(
+        description="What one unit is called, such as token."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> products.UpdateProduct:
+        """The command that is meant."""
+        return products.UpdateProduct(
+            product_id=self.product_id,
+            name=wanted(self.name),
+            description=wanted(self.description),
+            unit_label=wanted(self.unit_label),
+        )
+
+
+@strawberry.input(description="The product that takes no new prices.")
+class ArchiveProductInput:
+    """The product that takes no new prices."""
+
+    product_id: strawberry.ID = strawberry.field(description="The product to archive.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> products.ArchiveProduct:
+        """The command that is meant."""
+        return products.ArchiveProduct(product_id=self.product_id)
+
+
+@strawberry.type(description="The product as it now is, or why it stayed as it was.")
+class UpdateProductPayload(Payload):
+    """The product as it now is, or why it stayed as it was."""
+
+    product: Product | None = strawberry.field(
+        description="The product; null when the change was refused."
+    )
+
+
+@strawberry.type(description="The archived product, or why it is not.")
+class ArchiveProductPayload(Payload):
+    """The archived product, or why it is not."""
+
+    product: Product | None = strawberry.field(description="The product; null when it was refused.")
+
+
 @strawberry.type
 class ProductQueries:
     """Asking for products."""
@@ -116,6 +170,32 @@ class ProductMutations:
     ) -> CreateProductPayload:
         done = await info.context.execute(products.Product, input.command, input.idempotency_key)
         return CreateProductPayload(
+            product=Product.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(description="Describe a product otherwise.")
+    async def update_product(
+        self,
+        info: Info,
+        input: Annotated[UpdateProductInput, strawberry.argument(description="What to change.")],
+    ) -> UpdateProductPayload:
+        done = await info.context.execute(products.Product, input.command, input.idempotency_key)
+        return UpdateProductPayload(
+            product=Product.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(description="Take no new prices for a product; those that it has go on.")
+    async def archive_product(
+        self,
+        info: Info,
+        input: Annotated[ArchiveProductInput, strawberry.argument(description="Which one.")],
+    ) -> ArchiveProductPayload:
+        done = await info.context.execute(products.Product, input.command, input.idempotency_key)
+        return ArchiveProductPayload(
             product=Product.of(done.state) if done.state else None,
             user_errors=done.user_errors,
             position=done.position,

@@ -171,7 +171,7 @@ def _fields(struct: msgspec.Struct) -> Iterable[tuple[str, Any]]:
         part = getattr(struct, name)
         if name.endswith("_us"):
             yield camel(name.removesuffix("_us")), format_instant(from_us(part))
-        else:
+        elif part is not msgspec.UNSET:
             yield camel(name), as_json(part)
 
 

@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 
 from domain.aggregation import Aggregation, Value
+from domain.customers import CustomerUpdated
 from domain.periods import Period
 from projections import meter_summaries
 from projections.tables import Views
@@ -57,6 +58,24 @@ def test_a_customer_is_known_by_either_id(book: Book) -> None:
     book.usage(used("4", by="al"), used("8", by="cus_1"))
     for views in book.everywhere():
         assert total(views) == total(views, customer="cus_1") == 15
+
+
+def test_another_id_of_theirs_takes_what_waits_for_it_and_leaves_the_former_one(
+    book: Book,
+) -> None:
+    book.meter()
+    book.customer("cus_1", "al")
+    book.usage(used("1", by="al"), used("2", by="albert"))
+    book.happened("cus_1", CustomerUpdated(id="cus_1", external_id="albert"))
+    book.usage(used("4", by="al"), used("8", by="albert"))
+    for views in book.everywhere():
+        assert total(views, customer="cus_1") == 11
+        assert unmatched(views) == [("tokens", "al", "4")]
+    book.happened("cus_1", CustomerUpdated(id="cus_1", name="Al & Co."))
+    book.happened("cus_1", CustomerUpdated(id="cus_1", external_id=None))
+    book.usage(used("16", by="albert"), used("32", by="cus_1"))
+    for views in book.everywhere():
+        assert total(views, customer="cus_1") == 43
 
 
 def test_a_customer_without_an_id_of_theirs_takes_nobody_elses_usage(book: Book) -> None:
