@@ -111,6 +111,7 @@ def _price(views: Views, command: prices.CreatePrice, id: str, at: datetime) -> 
         at=at,
         product_exists=current.get(views, Product, command.product_id) is not None,
         meter_dimensions=meter.dimensions if meter else None,
+        meter_aggregation=meter.aggregation if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
     )
 
