@@ -19,7 +19,7 @@ from domain.meters import Meter
 from domain.money import EXACT, parse_decimal
 from domain.periods import Period, to_us
 from projections.tables import Row, Table, Views
-from projections.usage_records import HOUR_US, Matched, MeterRef, event_ref, in_hour
+from projections.usage_records import HOUR_US, Matched, MeterRef, between, event_ref, in_hour
 
 DIGIT = 10**12
 """The base of a stored total's digits, which is also one unit in a total's smallest parts."""
@@ -235,11 +235,28 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return tuple(values[name] for name in self.group_by)
 
+    def counts(self, record: Matched) -> Sample | None:
+        """The record as the meter reads it; None when it is filtered out or lacks the value."""
+        meter = self.meter.meter
+        return None if self.group(labels_of(meter, record)) is None else as_sample(meter, record)
+
 
 def quantity(views: Views, question: Question, period: Period) -> State:
     """What a customer used in one period, all groups together."""
     found = summaries(views, question, [period.start, period.end])
     return found[0].state if found else empty(question.meter.meter.aggregation)
+
+
+def samples(views: Views, question: Question, period: Period) -> Iterator[Sample]:
+    """Every record that is counted in one period, in time order: as much work as there are records.
+
+    Only for what a quantity cannot tell.
+    """
+    event, customer = event_ref(question.meters), question.customer_ref
+    for record in between(views, event, customer, to_us(period.start), to_us(period.end)):
+        sample = question.counts(record)
+        if sample is not None:
+            yield sample
 
 
 def summaries(views: Views, question: Question, boundaries: Sequence[datetime]) -> list[Summary]:

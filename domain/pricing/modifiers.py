@@ -67,7 +67,7 @@ class Modifiers(msgspec.Struct, frozen=True, kw_only=True):
             raise Rejected(Code.INVALID_VALUE, (*path, "maximumAmount"), message)
 
     def convert(self, quantity: Fraction) -> Fraction:
-        """The quantity that is priced: converted, less what is included."""
+        """The quantity that is priced: converted, less what is included, and never below 0."""
         return max(self._divided(quantity) - Fraction(self.included_units or 0), Fraction(0))
 
     def convert_records(self, records: Iterable[Fraction]) -> Iterator[Fraction]:
@@ -82,7 +82,7 @@ class Modifiers(msgspec.Struct, frozen=True, kw_only=True):
         running = before = Fraction(0)
         for value in records:
             running += value
-            converted = self.convert(max(running, Fraction(0)))
+            converted = self.convert(running)
             yield converted - before
             before = converted
 
