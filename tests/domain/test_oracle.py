@@ -18,6 +18,7 @@ from domain.pricing import (
     PerUnit,
     Pricing,
     RoundingMode,
+    Step,
     Tier,
     Volume,
 )
@@ -85,16 +86,20 @@ def modifiers(terms: dict[str, Any]) -> Modifiers:
     )
 
 
-def charged(case: dict[str, Any]) -> int:
-    """What the domain charges for a case, in minor units."""
+def steps(case: dict[str, Any]) -> tuple[Step, ...]:
+    """The steps by which the domain prices a case."""
     ((name, terms),) = case["pricing"].items()
     priced, around = model(name, terms), modifiers(case["modifiers"])
     pricing.check(priced, ("pricing",))
     around.check(("modifiers",))
     records = [Decimal(text) for text in case["records"]]
-    steps = pricing.rate(priced, Decimal(case["quantity"]), records, around)
+    return pricing.rate(priced, Decimal(case["quantity"]), records, around)
+
+
+def charged(case: dict[str, Any]) -> int:
+    """What the domain charges for a case, in minor units."""
     currency = case["currency"]
-    amount = round_to_minor(pricing.total(steps), currency)
+    amount = round_to_minor(pricing.total(steps(case)), currency)
     return int(amount.scaleb(exponent(currency)))
 
 
@@ -204,3 +209,13 @@ def test_the_oracle_knows_what_records_cost(
         "currency": "KWD",
     }
     assert oracle.minor_units(case) == thousandths
+
+
+@pytest.mark.parametrize("name", oracle.MODELS)
+def test_every_step_says_how_its_amount_came_about(name: str) -> None:
+    for case in (case for case in CASES if name in case["pricing"]):
+        for step in steps(case):
+            if step.quantity is not None or step.flat_amount is not None:
+                each = (step.quantity or 0) * (step.unit_amount or 0)
+                assert step.amount == each + (step.flat_amount or 0)
+            assert step.description
