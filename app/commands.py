@@ -122,6 +122,7 @@ def _price(views: Views, command: prices.CreatePrice, id: str, at: datetime) -> 
         product_exists=product is not None,
         product_archived=product is not None and not product.active,
         meter_dimensions=meter.dimensions if meter else None,
+        meter_aggregation=meter.aggregation if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
     )
 

@@ -19,6 +19,7 @@ from decimal import (
     Overflow,
     localcontext,
 )
+from enum import StrEnum
 from fractions import Fraction
 from typing import ParamSpec, TypeVar
 
@@ -32,8 +33,12 @@ Number = Decimal | Fraction
 MAX_INTEGER_DIGITS = 18
 MAX_FRACTION_DIGITS = 12
 
-EXACT_PLACES = 2 * MAX_FRACTION_DIGITS
-"""A product of two decimals has at most this many places; `format_decimal` prints them all."""
+PERCENT_DIGITS = MAX_FRACTION_DIGITS + 2
+"""A percentage of an amount has at most this many more places than the amount."""
+
+EXACT_PLACES = MAX_FRACTION_DIGITS + 2 * PERCENT_DIGITS
+"""A quantity at a percentage, less a percentage of that, has at most this many places, and a
+quantity at an amount has fewer; `format_decimal` prints them all."""
 
 _EXACT_SCALE: int = 10**EXACT_PLACES
 
@@ -76,6 +81,14 @@ _WHY_NOT_PLAIN = (
     (re.compile(r"-?0[0-9].*", re.DOTALL), "it has a leading zero"),
     (re.compile(r"-?\.[0-9]+|-?[0-9]+\."), "a digit is needed on both sides of the point"),
 )
+
+
+class RoundingMode(StrEnum):
+    """Which way a part of a whole unit or package goes."""
+
+    UP = "UP"
+    DOWN = "DOWN"
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -144,9 +157,9 @@ def check_amount(value: Decimal, path: Path) -> None:
 def format_decimal(value: Number) -> str:
     """Print a number as a person writes it: no exponent, no zeros that say nothing.
 
-    A Decimal is printed exactly, and so is a Fraction that ends within 24 places (as every product
-    of two decimals of 12 places does). Any other Fraction is shown to 12 places, half away from
-    zero: for display only, never to be read back and billed.
+    A Decimal is printed exactly, and so is a Fraction that ends within 40 places (as an amount that
+    was rated at decimals of 12 places does). Any other Fraction is shown to 12 places, half away
+    from zero: for display only, never to be read back and billed.
 
     >>> format_decimal(Decimal("3000.00")), format_decimal(Decimal("4E-2"))
     ('3000', '0.04')
@@ -199,6 +212,25 @@ def round_to_minor(amount: Number, currency: str) -> Decimal:
     """
     places = exponent(currency)
     return _scaled(_half_away_from_zero(Fraction(amount) * 10**places), places)
+
+
+def whole_units(value: Fraction, mode: RoundingMode) -> Fraction:
+    """Count whole units: one that is begun counts (UP), or only a full one does (DOWN).
+
+    >>> [int(whole_units(Fraction(5, 2), mode)) for mode in RoundingMode]
+    [3, 2]
+    """
+    # Floor division of the negative counts a unit as soon as it is begun.
+    return Fraction(-(-value // 1) if mode is RoundingMode.UP else value // 1)
+
+
+def percent(rate: Decimal) -> Fraction:
+    """The part of a whole that a percentage is: 1.5 is 1.5 %, which is 0.015 of it.
+
+    >>> percent(Decimal("1.5"))
+    Fraction(3, 200)
+    """
+    return Fraction(rate) / 100
 
 
 def allocate(amount: Decimal, weights: Sequence[int], currency: str) -> list[Decimal]:

@@ -5,15 +5,16 @@ Life cycle: created (active). A price never changes.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from domain import pricing
-from domain.decider import Code, Event, Path, Rejected, registered
+from domain.aggregation import Aggregation
+from domain.decider import Code, Event, Path, Rejected, registered, upcasts
 from domain.money import check_currency
 from domain.periods import Interval, check_interval
-from domain.pricing import Pricing
+from domain.pricing import Modifiers, Pricing
 from domain.text import VALUE_BYTES, check_optional, check_text
 
 FILTER_VALUES_LIMIT = 100
@@ -40,7 +41,7 @@ class DimensionFilter(msgspec.Struct, frozen=True, kw_only=True):
 class PriceCreated(Event, frozen=True, kw_only=True):
     """A price was set for a product."""
 
-    topic: ClassVar[str] = "price.created/1"
+    topic: ClassVar[str] = "price.created/2"
     id: str
     product_id: str
     currency: str
@@ -49,9 +50,16 @@ class PriceCreated(Event, frozen=True, kw_only=True):
     meter_filter: tuple[DimensionFilter, ...]
     timing: Timing
     pricing: Pricing
+    modifiers: Modifiers | None = None
     nickname: str | None
     lookup_key: str | None
     created_at: datetime
+
+
+@upcasts("price.created/1")
+def _without_modifiers(data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The first version knew no modifiers; a new one, so that no reader passes over a discount."""
+    return "price.created/2", {**data, "modifiers": None}
 
 
 # --------------------------------------------------------------------------------------- state
@@ -68,6 +76,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     meter_filter: tuple[DimensionFilter, ...]
     timing: Timing
     pricing: Pricing
+    modifiers: Modifiers | None = None
     nickname: str | None
     lookup_key: str | None
     active: bool
@@ -92,6 +101,7 @@ def evolve(state: Price | None, event: Event) -> Price | None:
                 meter_filter=event.meter_filter,
                 timing=event.timing,
                 pricing=event.pricing,
+                modifiers=event.modifiers,
                 nickname=event.nickname,
                 lookup_key=event.lookup_key,
                 active=True,
@@ -111,6 +121,7 @@ class CreatePrice(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     interval: Interval
     pricing: Pricing
+    modifiers: Modifiers | None = None
     meter_id: str | None = None
     meter_filter: tuple[DimensionFilter, ...] = ()
     timing: Timing | None = None
@@ -119,13 +130,14 @@ class CreatePrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What deciding needs from outside; `meter_dimensions` is None when there is no such meter."""
+    """What deciding needs from outside; what is said of the meter is None when there is none."""
 
     id: str
     at: datetime
     product_exists: bool
     product_archived: bool = False
     meter_dimensions: tuple[str, ...] | None
+    meter_aggregation: Aggregation | None = None
     lookup_key_owner: str | None
 
 
@@ -143,6 +155,9 @@ def decide(state: Price | None, command: CreatePrice, facts: Facts) -> list[Even
     check_currency(command.currency, ("input", "currency"))
     check_interval(command.interval, ("input", "interval"))
     pricing.check(command.pricing, ("input", "pricing"))
+    _check_records(command, facts)
+    if command.modifiers is not None:
+        command.modifiers.check(("input", "modifiers"))
     return [
         PriceCreated(
             id=facts.id,
@@ -153,6 +168,7 @@ def decide(state: Price | None, command: CreatePrice, facts: Facts) -> list[Even
             meter_filter=command.meter_filter,
             timing=_timing(command),
             pricing=command.pricing,
+            modifiers=command.modifiers,
             nickname=check_optional(command.nickname, ("input", "nickname")),
             lookup_key=_check_lookup_key(command.lookup_key, facts),
             created_at=facts.at,
@@ -189,6 +205,13 @@ def _check_meter(command: CreatePrice, facts: Facts) -> None:
             raise Rejected(Code.INVALID_VALUE, (*here, "name"), message)
         seen.add(wanted.name)
         _check_values(wanted, (*here, "values"))
+
+
+def _check_records(command: CreatePrice, facts: Facts) -> None:
+    """Pricing by single records needs a meter whose quantity is the sum of its records."""
+    if command.pricing.needs_records and facts.meter_aggregation is not Aggregation.SUM:
+        message = "pricing that looks at single records needs a meter that sums them up"
+        raise Rejected(Code.INVALID_VALUE, ("input", "pricing"), message)
 
 
 def _check_values(wanted: DimensionFilter, path: Path) -> None:

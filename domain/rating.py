@@ -100,14 +100,18 @@ def charges(subscription: Subscription, prices: Mapping[str, Price], at: datetim
     return sorted(due, key=lambda charge: charge.kind is LineKind.RECURRING)
 
 
-def rate(charge: Charge, usage: Number = Decimal(0)) -> Line:
+def rate(
+    charge: Charge, usage: Number = Decimal(0), records: Iterable[Number] | None = None
+) -> Line:
     """The invoice line of one charge; `usage` is what its meter read, for a metered one.
 
-    Usage, tier bounds and flat amounts of metered items are never prorated; a licence for part of a
-    period costs that part (RULES, Subscriptions). The exact amount is rounded once, here.
+    `records` are the values behind the usage in time order, where the pricing needs them. Usage,
+    tier bounds and flat amounts of metered items are never prorated. A licence for part of a period
+    costs that part of what a whole one costs, its discount, maximum and minimum included (RULES,
+    Subscriptions). The exact amount is rounded once, here.
     """
     quantity = usage if charge.quantity is None else charge.quantity
-    steps = pricing.rate(charge.price.pricing, quantity)
+    steps = pricing.rate(charge.price.pricing, quantity, records, charge.price.modifiers)
     exact = pricing.total(steps)
     if charge.fraction != 1:
         steps = (*steps, _proration_step(charge, exact * (charge.fraction - 1)))

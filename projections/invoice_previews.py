@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from domain import aggregation, rating
+from domain.aggregation import Sample
 from domain.customers import Customer
 from domain.meters import Meter
 from domain.periods import Period, from_us, to_us
@@ -114,22 +115,34 @@ def _line(
     if charge.quantity is not None:
         return rating.rate(charge)
     asked = question(views, charge.price, subscription.customer_id)
+    imagined = _imagined(extra, asked, charge.period)
+    if charge.price.pricing.needs_records:
+        return _line_by_records(views, asked, charge, imagined)
     state = meter_summaries.quantity(views, asked, charge.period)
-    for record in _imagined(extra, asked, charge.period):
-        sample = meter_summaries.as_sample(asked.meter.meter, record)
-        group = asked.group(meter_summaries.labels_of(asked.meter.meter, record))
-        if sample is not None and group is not None:
-            state = state.add(sample)
+    for sample in imagined:
+        state = state.add(sample)
     return rating.rate(charge, aggregation.billable(state.value()))
 
 
-def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) -> Sequence[Matched]:
-    """The hypothetical records that a meter would read in a period, after all real ones."""
+def _line_by_records(
+    views: Views, asked: Question, charge: Charge, imagined: Sequence[Sample]
+) -> Line:
+    """Rate the records of a period one by one; the quantity is theirs, so that the two agree."""
+    records = [*meter_summaries.samples(views, asked, charge.period), *imagined]
+    records.sort(key=lambda one: (one.timestamp_us, one.position, one.row))
+    state = aggregation.aggregate(asked.meter.meter.aggregation, records)
+    values = [one.value for one in records if one.value is not None]
+    return rating.rate(charge, aggregation.billable(state.value()), values)
+
+
+def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) -> Sequence[Sample]:
+    """The hypothetical records that a price would bill in a period, after all real ones."""
     last = to_us(period.end) - 1
-    return [
+    records = (
         Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
         for at_us in (last if one.timestamp is None else to_us(one.timestamp),)
         if period.contains(from_us(at_us))
-    ]
+    )
+    return [sample for sample in map(asked.counts, records) if sample is not None]

@@ -10,21 +10,17 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from itertools import groupby
 
 import msgspec
 
 from domain.aggregation import AGGREGATIONS, Additive, Sample, State, empty
-from domain.decider import Rejected
 from domain.meters import Meter
-from domain.money import EXACT, parse_decimal
+from domain.money import EXACT
 from domain.periods import Period, to_us
 from projections.tables import Row, Table, Views
-from projections.usage_records import HOUR_US, Matched, MeterRef, event_ref, in_hour
-
-DIGIT = 10**12
-"""The base of a stored total's digits, which is also one unit in a total's smallest parts."""
+from projections.totals import ADD_WITH_CARRY, digits_of, scaled, total_of
+from projections.usage_records import HOUR_US, Matched, MeterRef, between, event_ref, in_hour
 
 _PLACE = "meter_ref INTEGER, slot INTEGER, customer_ref INTEGER, dimensions_ref INTEGER"
 _KEY = "meter_ref, slot, customer_ref, dimensions_ref"
@@ -56,13 +52,6 @@ DIMENSIONS = Table(
     indexes=["meter_ref, labels"],
 )
 TABLES = (HOURS.totals, HOURS.states, DAYS.totals, DAYS.states, DIMENSIONS)
-
-_ADD_WITH_CARRY = f"""ON CONFLICT DO UPDATE SET
- count = count + excluded.count,
- fraction = (fraction + excluded.fraction) % {DIGIT},
- low = (low + excluded.low + (fraction + excluded.fraction) / {DIGIT}) % {DIGIT},
- high = high + excluded.high
-  + (low + excluded.low + (fraction + excluded.fraction) / {DIGIT}) / {DIGIT}"""
 
 # Buckets lie time first, so that a batch of many customers touches few pages; a customer's are
 # found by one seek for each slot.
@@ -143,7 +132,7 @@ def _add_totals(
     folded: dict[Key, list[int]] = {}
     numbers = _numbers(views, refs, meter, records)
     for record, text, number in zip(records, _texts(meter.meter, records), numbers, strict=True):
-        value = None if text is None else _scaled(text)
+        value = None if text is None else scaled(text)
         if value is None:
             continue  # recorded before this meter asked for the property
         key = (ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
@@ -159,9 +148,9 @@ def _add_totals(
         day[0] += count
         day[1] += total
     for table, buckets in ((HOURS.totals, folded), (DAYS.totals, days)):
-        rows = [(*key, count, *_digits(total)) for key, (count, total) in buckets.items()]
+        rows = [(*key, count, *digits_of(total)) for key, (count, total) in buckets.items()]
         rows.sort()
-        views.insert(table.name, rows, _ADD_WITH_CARRY)
+        views.insert(table.name, rows, ADD_WITH_CARRY)
 
 
 def _texts(meter: Meter, records: Sequence[Matched]) -> Sequence[str | None]:
@@ -223,36 +212,13 @@ def _merge_states(
         )
 
 
-@lru_cache(maxsize=65_536)
-def _scaled(text: str) -> int | None:
-    """A decimal text as a whole number of 10**-12 units; None when it is no decimal."""
-    try:
-        parse_decimal(text, ("value",))
-    except Rejected:
-        return None
-    whole, _, fraction = text.partition(".")
-    return int(whole + fraction.ljust(12, "0"))
-
-
-def _digits(total: int) -> tuple[int, int, int]:
-    """A total as (high, low, fraction), only the high digit ever negative."""
-    rest, fraction = divmod(total, DIGIT)
-    high, low = divmod(rest, DIGIT)
-    return high, low, fraction
-
-
-def _total(high: int, low: int, fraction: int) -> Decimal:
-    """The total that three digits stand for, which need not have been carried."""
-    return EXACT.scaleb(Decimal((high * DIGIT + low) * DIGIT + fraction), -12)
-
-
 def as_sample(meter: Meter, record: Matched) -> Sample | None:
     """The record as the meter reads it; None when it lacks the value that the meter needs."""
     text = record.property(meter.value_property) if meter.needs_value else None
-    scaled = None if text is None else _scaled(text)
-    if scaled is None and meter.needs_value:
+    units = None if text is None else scaled(text)
+    if units is None and meter.needs_value:
         return None
-    value = None if scaled is None else EXACT.scaleb(Decimal(scaled), -12)
+    value = None if units is None else EXACT.scaleb(Decimal(units), -12)
     return Sample(record.timestamp_us, record.position, record.row, value)
 
 
@@ -286,11 +252,28 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return tuple(values[name] for name in self.group_by)
 
+    def counts(self, record: Matched) -> Sample | None:
+        """The record as the meter reads it; None when it is filtered out or lacks the value."""
+        meter = self.meter.meter
+        return None if self.group(labels_of(meter, record)) is None else as_sample(meter, record)
+
 
 def quantity(views: Views, question: Question, period: Period) -> State:
     """What a customer used in one period, all groups together."""
     found = summaries(views, question, [period.start, period.end])
     return found[0].state if found else empty(question.meter.meter.aggregation)
+
+
+def samples(views: Views, question: Question, period: Period) -> Iterator[Sample]:
+    """Every record that is counted in one period, in time order: as much work as there are records.
+
+    Only for what a quantity cannot tell.
+    """
+    event, customer = event_ref(question.meters), question.customer_ref
+    for record in between(views, event, customer, to_us(period.start), to_us(period.end)):
+        sample = question.counts(record)
+        if sample is not None:
+            yield sample
 
 
 def summaries(views: Views, question: Question, boundaries: Sequence[datetime]) -> list[Summary]:
@@ -380,7 +363,7 @@ def _buckets(
         group = "GROUP BY dimensions_ref"
     inside = _IN_SLOTS.format(grain.totals.name)
     for row in views.iterate(f"{_SLOTS} SELECT {columns} {inside} {group}", place):
-        yield row[0], row[1], type(row[2], _total(*row[3:]))
+        yield row[0], row[1], type(row[2], total_of(*row[3:]))
 
 
 def _labels_by_ref(views: Views, meter_ref: int) -> dict[int, Labels]:

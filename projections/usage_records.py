@@ -161,6 +161,14 @@ def in_hour(
     return [matched(row) for row in rows]
 
 
+def between(
+    views: Views, event: int, customer: int, start_us: int, end_us: int
+) -> Iterator[Matched]:
+    """A customer's records between two instants, in time order, those of an instant as recorded."""
+    for hour in _hours(views, start_us // HOUR_US, (end_us - 1) // HOUR_US):
+        yield from in_hour(views, hour, event, customer, start_us, end_us)
+
+
 def matched(row: Row) -> Matched:
     """A matched record from its row, selected as `_COLUMNS`."""
     customer, timestamp_us, place, value, properties = row

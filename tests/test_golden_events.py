@@ -26,7 +26,20 @@ from domain.ledgers import LedgerOpened
 from domain.meters import MeterCreated
 from domain.periods import Interval, IntervalUnit
 from domain.prices import DimensionFilter, PriceCreated, Timing
-from domain.pricing import MODELS, Graduated, Package, PerUnit, Pricing, RoundingMode, Tier, Volume
+from domain.pricing import (
+    MODELS,
+    Graduated,
+    GraduatedPercentage,
+    Modifiers,
+    Package,
+    Percentage,
+    PercentageTier,
+    PerUnit,
+    Pricing,
+    RoundingMode,
+    Tier,
+    Volume,
+)
 from domain.products import ProductArchived, ProductCreated, ProductUpdated
 from domain.subscriptions import CollectionMethod, Item, SubscriptionCreated
 from domain.usage import UsageRecord, UsageRecorded
@@ -38,7 +51,9 @@ AT = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 ENVELOPE = Envelope(1_769_862_615_123_456, actor="key_1", idempotency_key="once", caused_by=7)
 
 
-def price(pricing: Pricing, *, metered: bool = True) -> PriceCreated:
+def price(
+    pricing: Pricing, modifiers: Modifiers | None = None, *, metered: bool = True
+) -> PriceCreated:
     """A price with everything set, or with nothing that can be left out."""
     return PriceCreated(
         id="price_1",
@@ -49,6 +64,7 @@ def price(pricing: Pricing, *, metered: bool = True) -> PriceCreated:
         meter_filter=(DimensionFilter(name="model", values=("small", "large")),) if metered else (),
         timing=Timing.IN_ARREARS if metered else Timing.IN_ADVANCE,
         pricing=pricing,
+        modifiers=modifiers,
         nickname="Standard" if metered else None,
         lookup_key="standard-2026" if metered else None,
         created_at=AT,
@@ -89,6 +105,36 @@ SAMPLES: dict[str, Event] = {
     ),
     "price.created/1 graduated": price(Graduated(tiers=TIERS)),
     "price.created/1 volume": price(Volume(tiers=TIERS)),
+    "price.created/2": price(PerUnit(unit_amount=Decimal(100)), metered=False),
+    "price.created/2 modifiers": price(
+        Package(size=Decimal(100), amount=Decimal("0.04")),
+        Modifiers(
+            divide_by=Decimal(1024),
+            divide_rounding=RoundingMode.UP,
+            included_units=Decimal("0.5"),
+            percentage_discount=Decimal(10),
+            minimum_amount=Decimal(5),
+            maximum_amount=Decimal(500),
+        ),
+    ),
+    "price.created/2 percentage": price(
+        Percentage(
+            rate=Decimal("2.9"),
+            fixed_amount=Decimal("0.30"),
+            free_records=3,
+            free_amount=Decimal(500),
+            minimum_per_record=Decimal(1),
+            maximum_per_record=Decimal(12),
+        )
+    ),
+    "price.created/2 graduated percentage": price(
+        GraduatedPercentage(
+            tiers=(
+                PercentageTier(up_to=Decimal(1000), rate=Decimal("2.5"), flat_amount=Decimal(1)),
+                PercentageTier(rate=Decimal(2)),
+            )
+        )
+    ),
     "customer.created/1": CustomerCreated(
         id="cus_1",
         name="Alpaca Lover",

@@ -104,7 +104,6 @@ class InvoiceLine:
         if price is None or not price.metered:
             return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
         asked = invoice_previews.question(views, price, self.customer_id)
-        meter = asked.meter.meter
         wanted = Wanted(
             meter=asked.meters[0],
             customer=current.find(views, customers.Customer, self.customer_id),
@@ -115,8 +114,7 @@ class InvoiceLine:
 
         def counted(after: Place) -> Iterator[Listed]:
             for record in usage_records.listed(views, wanted, after):
-                labels = meter_summaries.labels_of(meter, record)
-                if asked.group(labels) is not None and meter_summaries.as_sample(meter, record):
+                if asked.counts(record) is not None:
                     yield record
 
         return record_page(

@@ -18,7 +18,7 @@ from app.schema.context import Info
 from app.schema.errors import Payload
 from app.schema.fields import mutation, resolver
 from app.schema.meters import Meter
-from app.schema.pricing import PriceQuote, PricingInput, quote
+from app.schema.pricing import PriceModifiersInput, PriceQuote, PricingInput, quote
 from app.schema.products import Product
 from app.schema.scalars import (
     Currency,
@@ -103,6 +103,9 @@ class Price(Node):
     pricing: Json = strawberry.field(
         description="How a quantity becomes an amount: the model's name and its values."
     )
+    modifiers: Json | None = strawberry.field(
+        description="The changes around it, by the names of PriceModifiersInput; null for none."
+    )
     meter_filter: list[DimensionFilterSetting] = strawberry.field(
         description="Which of the meter's usage it bills; empty for all of it."
     )
@@ -121,6 +124,7 @@ class Price(Node):
             timing=state.timing,
             active=state.active,
             pricing=Json(as_json(state.pricing)),
+            modifiers=Json(as_json(state.modifiers)) if state.modifiers else None,
             meter_filter=[
                 DimensionFilterSetting(name=one.name, values=list(one.values))
                 for one in state.meter_filter
@@ -158,7 +162,13 @@ class CreatePriceInput:
         default=None,
         description="Left out: usage is billed in arrears, a licence in advance.",
     )
-    pricing: PricingInput = strawberry.field(description="How a quantity becomes an amount.")
+    pricing: PricingInput = strawberry.field(
+        description="How a quantity becomes an amount. What looks at single records (a percentage "
+        "with fixedAmount, freeRecords or limits) needs a meter that sums."
+    )
+    modifiers: PriceModifiersInput | None = strawberry.field(
+        default=None, description="Changes around it, such as included units or a discount."
+    )
     nickname: str | None = strawberry.field(
         default=None, description="What tells it from its product's other prices."
     )
@@ -182,6 +192,7 @@ class CreatePriceInput:
             ),
             timing=self.timing,
             pricing=self.pricing.read(("input", "pricing")),
+            modifiers=self.modifiers.read(("input", "modifiers")) if self.modifiers else None,
             nickname=self.nickname,
             lookup_key=self.lookup_key,
         )
@@ -241,8 +252,18 @@ class PriceQueries:
         quantity: Annotated[
             DecimalText, strawberry.argument(description="How much is used; not negative.")
         ],
+        modifiers: Annotated[
+            PriceModifiersInput | None, strawberry.argument(description="Changes around the price.")
+        ] = None,
+        record_values: Annotated[
+            list[DecimalText] | None,
+            strawberry.argument(
+                description="The records that make up the quantity, in time order, for pricing "
+                "that looks at single ones; left out, the quantity is that of a single record."
+            ),
+        ] = None,
     ) -> PriceQuote:
-        return quote(pricing, currency, quantity)
+        return quote(pricing, currency, quantity, modifiers, record_values)
 
 
 @strawberry.type

@@ -4,34 +4,25 @@ A package that is begun is charged (rounding UP), or only a full one is (DOWN).
 
 >>> from domain.money import format_decimal
 >>> package = Package(size=Decimal(100), amount=Decimal("0.04"), free_units=Decimal(1000))
->>> [step] = package.rate(Fraction(3000))
+>>> [step] = package.charge(Fraction(3000))
 >>> step.description
 '20 packages of 100 at 0.04 (2000 units after 1000 free)'
 >>> format_decimal(step.amount)
 '0.8'
->>> [package.rate(Fraction(quantity))[0].quantity == 1 for quantity in (1000, 1001, 1100, 1101)]
+>>> [package.charge(Fraction(quantity))[0].quantity == 1 for quantity in (1000, 1001, 1100, 1101)]
 [False, True, True, False]
 """
 
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
 
-import msgspec
-
 from domain.decider import Code, Path, Rejected
-from domain.money import check_amount, format_decimal
+from domain.money import RoundingMode, check_amount, format_decimal, whole_units
+from domain.pricing.model import Model
 from domain.pricing.step import Step, counted
 
 
-class RoundingMode(StrEnum):
-    """Which way a quantity that does not fill its last package goes."""
-
-    UP = "UP"
-    DOWN = "DOWN"
-
-
-class Package(msgspec.Struct, frozen=True, tag_field="model", tag="package"):
+class Package(Model, frozen=True, tag_field="model", tag="package"):
     """Charge whole packages of units, for example 0.04 USD for each 100 tokens."""
 
     size: Decimal
@@ -49,14 +40,12 @@ class Package(msgspec.Struct, frozen=True, tag_field="model", tag="package"):
         check_amount(self.amount, (*path, "amount"))
         check_amount(self.free_units, (*path, "freeUnits"))
 
-    def rate(self, quantity: Fraction) -> tuple[Step, ...]:
+    def charge(self, quantity: Fraction) -> tuple[Step, ...]:
         """One step: the packages that the quantity needs beyond the free units."""
         free = Fraction(self.free_units)
         paid = max(quantity - free, Fraction(0))
         size, each = Fraction(self.size), Fraction(self.amount)
-        # Floor division of the negative counts a package as soon as it is begun.
-        count = -(-paid // size) if self.rounding is RoundingMode.UP else paid // size
-        packages = Fraction(count)
+        packages = whole_units(paid / size, self.rounding)
         beyond = f" after {format_decimal(free)} free" if free else ""
         step = Step(
             description=(

@@ -1,7 +1,7 @@
 """Per unit: every unit at the same amount.
 
 >>> from domain.money import format_decimal
->>> [step] = PerUnit(unit_amount=Decimal("0.04")).rate(Fraction(2000))
+>>> [step] = PerUnit(unit_amount=Decimal("0.04")).charge(Fraction(2000))
 >>> step.description, format_decimal(step.amount)
 ('2000 units at 0.04 each', '80')
 """
@@ -9,14 +9,13 @@
 from decimal import Decimal
 from fractions import Fraction
 
-import msgspec
-
 from domain.decider import Path
 from domain.money import check_amount, format_decimal
+from domain.pricing.model import Model
 from domain.pricing.step import Step, counted
 
 
-class PerUnit(msgspec.Struct, frozen=True, tag_field="model", tag="per_unit"):
+class PerUnit(Model, frozen=True, tag_field="model", tag="per_unit"):
     """Charge each unit alike, for example 100 USD per seat."""
 
     unit_amount: Decimal
@@ -25,7 +24,7 @@ class PerUnit(msgspec.Struct, frozen=True, tag_field="model", tag="per_unit"):
         """Refuse a negative amount. Raises `Rejected` INVALID_VALUE."""
         check_amount(self.unit_amount, (*path, "perUnit", "unitAmount"))
 
-    def rate(self, quantity: Fraction) -> tuple[Step, ...]:
+    def charge(self, quantity: Fraction) -> tuple[Step, ...]:
         """One step: the quantity times the unit amount."""
         unit_amount = Fraction(self.unit_amount)
         each = format_decimal(self.unit_amount)

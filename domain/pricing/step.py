@@ -12,7 +12,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     Every number is a Fraction, because a quantity may be an average or an exact conversion; print
     it with `money.format_decimal`, store it with the hooks of `money`. For each row, amount =
-    quantity x unit_amount + flat_amount, what is absent counting as 0. Amounts are in major units.
+    quantity x unit_amount + flat_amount, what is absent counting as 0; a row that has none of the
+    three changes the amount so far, as a discount or a limit does. Amounts are in major units.
     """
 
     description: str

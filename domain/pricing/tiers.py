@@ -13,7 +13,7 @@ import msgspec
 
 from domain.decider import Code, Path, Rejected
 from domain.money import check_amount, format_decimal
-from domain.pricing.step import Step, counted
+from domain.pricing.step import Step
 
 MAX_TIERS = 100
 
@@ -34,25 +34,35 @@ class Reach(msgspec.Struct, frozen=True):
     tier: Tier
 
     @property
+    def each(self) -> Fraction:
+        """What a unit costs in it; a tier with only a flat amount charges its units at 0."""
+        return Fraction(self.tier.unit_amount or 0)
+
+    @property
     def up_to(self) -> Fraction | None:
         """The quantity at which the tier ends, inclusive, or None."""
         return None if self.tier.up_to is None else Fraction(self.tier.up_to)
 
-    def charge(self, quantity: Fraction, words: str) -> Iterator[Step]:
-        """The steps of so many units in this tier, told in `words`, and of its flat amount.
+    @property
+    def place(self) -> str:
+        """Where it lies, to be said after the units in it."""
+        if self.number > 1:
+            return f" above {format_decimal(self.above)}"
+        return "" if self.up_to is None else f" up to {format_decimal(self.up_to)}"
 
-        A tier with only a flat amount charges its units at 0, so that no unit goes unmentioned.
-        """
-        each = Fraction(self.tier.unit_amount or 0)
+    def within(self, quantity: Fraction) -> Fraction:
+        """How many units of a quantity lie in it."""
+        return (quantity if self.up_to is None else min(quantity, self.up_to)) - self.above
+
+    def charge(self, quantity: Fraction, description: str) -> Iterator[Step]:
+        """The step of so many units in this tier, however few, and the one of its flat amount."""
         yield Step(
-            description=words.format(
-                units=counted(quantity, "unit"), each=f"at {format_decimal(each)} each"
-            ),
+            description=description,
             quantity=quantity,
-            unit_amount=each,
+            unit_amount=self.each,
             from_quantity=self.above,
             up_to=self.up_to,
-            amount=quantity * each,
+            amount=quantity * self.each,
         )
         if self.tier.flat_amount is not None:
             flat = Fraction(self.tier.flat_amount)

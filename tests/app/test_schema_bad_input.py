@@ -196,7 +196,7 @@ WRONG_TYPE: list[tuple[str, dict[str, Any], str]] = [
     ("price", {"interval": {"unit": "MONTH", "count": 1.5}}, "interval.count"),
     ("price", {"interval": {"unit": "MONTH", "count": 2**31}}, "interval.count"),
     ("price", {"currency": 840}, "currency"),
-    ("price", {"modifiers": {}}, "modifiers"),
+    ("price", {"modifiers": {"divideBy": 2}}, "modifiers.divideBy"),
     ("meter", {"aggregation": "MEDIAN"}, "aggregation"),
     ("meter", {"aggregation": "UNIQUE_COUNT"}, "aggregation"),
     ("meter", {"dimensions": [None]}, "dimensions.0"),

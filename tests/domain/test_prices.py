@@ -3,13 +3,24 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from domain import prices
+from domain.aggregation import Aggregation
 from domain.decider import fold
 from domain.periods import Interval, IntervalUnit
 from domain.prices import CreatePrice, DimensionFilter, Facts, PriceCreated, Timing
-from domain.pricing import Graduated, Package, PerUnit, Pricing, Tier, Volume
+from domain.pricing import (
+    Graduated,
+    Modifiers,
+    Package,
+    Percentage,
+    PerUnit,
+    Pricing,
+    Tier,
+    Volume,
+)
 from tests.spec import given
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,6 +37,7 @@ FACTS = Facts(
     at=AT,
     product_exists=True,
     meter_dimensions=("model", "region"),
+    meter_aggregation=Aggregation.SUM,
     lookup_key_owner=None,
 )
 NO_METER = Facts(
@@ -36,6 +48,7 @@ NO_METER = Facts(
 def price(
     pricing: Pricing = HUNDRED,
     *,
+    modifiers: Modifiers | None = None,
     currency: str = "USD",
     interval: Interval = MONTH,
     meter_id: str | None = None,
@@ -50,6 +63,7 @@ def price(
         currency=currency,
         interval=interval,
         pricing=pricing,
+        modifiers=modifiers,
         meter_id=meter_id,
         meter_filter=meter_filter,
         timing=timing,
@@ -161,6 +175,38 @@ def test_every_text_and_filter_is_kept() -> None:
 )
 def test_a_refused_price(command: CreatePrice, code: str, path: str) -> None:
     given().when(command, FACTS).then_rejected(code, path)
+
+
+EACH_PAYMENT = Percentage(rate=Decimal("2.9"), fixed_amount=Decimal("0.30"))
+
+
+def test_single_records_are_priced_over_a_meter_that_sums_them_up() -> None:
+    command = price(EACH_PAYMENT, meter_id="met_1")
+    given().when(command, FACTS).then(created(EACH_PAYMENT, Timing.IN_ARREARS, "met_1"))
+    for aggregation in set(Aggregation) - {Aggregation.SUM}:
+        other = msgspec.structs.replace(FACTS, meter_aggregation=aggregation)
+        given().when(command, other).then_rejected("INVALID_VALUE", "input.pricing")
+    given().when(price(EACH_PAYMENT), NO_METER).then_rejected("INVALID_VALUE", "input.pricing")
+
+
+def test_a_percentage_of_a_total_is_priced_over_any_quantity() -> None:
+    plain = Percentage(rate=Decimal("2.9"), free_amount=Decimal(100))
+    other = msgspec.structs.replace(FACTS, meter_aggregation=Aggregation.MAX)
+    given().when(price(plain, meter_id="met_1"), other).then(
+        created(plain, Timing.IN_ARREARS, "met_1")
+    )
+    given().when(price(plain), NO_METER).then(created(plain, Timing.IN_ADVANCE))
+
+
+def test_modifiers_are_kept_and_checked() -> None:
+    discount = Modifiers(percentage_discount=Decimal(10))
+    state = fold(prices.evolve, prices.decide(None, price(modifiers=discount), NO_METER))
+    assert state is not None
+    assert state.modifiers == discount
+    more = Modifiers(percentage_discount=Decimal(101))
+    given().when(price(modifiers=more), NO_METER).then_rejected(
+        "INVALID_VALUE", "input.modifiers.percentageDiscount"
+    )
 
 
 OPEN = Tier(unit_amount=Decimal(1))

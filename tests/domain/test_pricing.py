@@ -212,7 +212,14 @@ def test_amounts_without_sense_are_refused(pricing: Pricing, path: tuple[str, ..
 
 
 def test_pricing_is_stored_under_the_name_of_its_model() -> None:
-    assert sorted(MODELS) == ["graduated", "package", "per_unit", "volume"]
+    assert set(MODELS) == {
+        "per_unit",
+        "package",
+        "graduated",
+        "volume",
+        "percentage",
+        "graduated_percentage",
+    }
     assert msgspec.json.encode(ALPACA) == (
         b'{"model":"graduated","tiers":[{"up_to":"1000","unit_amount":"0","flat_amount":null},'
         b'{"up_to":null,"unit_amount":"0.04","flat_amount":null}]}'

@@ -13,7 +13,7 @@ from domain import rating
 from domain.money import Number, format_decimal
 from domain.periods import Interval, IntervalUnit, Period
 from domain.prices import Price, Timing
-from domain.pricing import Graduated, PerUnit, Pricing, Tier
+from domain.pricing import Graduated, Modifiers, Percentage, PerUnit, Pricing, Tier
 from domain.rating import Bill, LineKind
 from domain.subscriptions import CollectionMethod, Item, Subscription
 
@@ -39,6 +39,7 @@ def price(
     metered: bool = False,
     arrears: bool = False,
     currency: str = "USD",
+    modifiers: Modifiers | None = None,
 ) -> Price:
     """A price, by default licensed and in advance."""
     return Price(
@@ -50,6 +51,7 @@ def price(
         meter_filter=(),
         timing=Timing.IN_ARREARS if metered or arrears else Timing.IN_ADVANCE,
         pricing=pricing,
+        modifiers=modifiers,
         nickname=None,
         lookup_key=None,
         active=True,
@@ -319,6 +321,39 @@ def test_every_moment_of_usage_is_billed_once(
             Period(billed, now - MICROSECOND)
         )
         billed = now
+
+
+# ------------------------------------------------------------------------ modifiers and records
+
+
+def test_a_part_of_a_licence_costs_that_part_of_the_modified_amount() -> None:
+    ten_off = Modifiers(
+        included_units=Decimal(1), percentage_discount=Decimal(10), minimum_amount=Decimal(310)
+    )
+    seats = price("seats", each("100"), modifiers=ten_off)
+    book = Book(seats, start="2026-01-17", anchor="2026-02-01", quantity="4")
+    [line] = book.bill("2026-01-17").lines
+    assert [(step.description, format_decimal(step.amount)) for step in line.steps] == [
+        ("4 less 1 included: 3", "0"),
+        ("3 units at 100 each", "300"),
+        ("10% discount on 300", "-30"),
+        ("raised from 270 to the minimum of 310", "40"),
+        ("prorated to 15/31 of a whole period", "-160"),
+    ]
+    assert (line.quantity, str(line.amount)) == (Decimal(4), "150.00")
+
+
+def test_usage_is_rated_by_its_records_where_the_pricing_needs_them() -> None:
+    payments = Percentage(rate=Decimal(1), fixed_amount=Decimal(5), free_records=1)
+    book = Book(price("payments", payments, metered=True))
+    [charge] = rating.charges(book.subscription, book.prices, day("2026-02-01"))
+    records = [Decimal(10), Decimal(20), Decimal(30)]
+    line = rating.rate(charge, Decimal(60), records)
+    assert [step.description for step in line.steps] == [
+        "1% of 50 (60 after 10 free)",
+        "2 records at 5 each (3 after 1 free)",
+    ]
+    assert (line.quantity, str(line.amount)) == (Decimal(60), "10.50")
 
 
 # ---------------------------------------------------------------------------------- fingerprint

@@ -17,7 +17,7 @@ from domain.aggregation import Aggregation, Value
 from domain.money import format_decimal
 from domain.periods import Period, to_us
 from domain.usage import UsageRecord
-from projections import meter_summaries
+from projections import meter_summaries, totals
 from projections.meter_summaries import Labels, Question
 from projections.tables import Views
 from tests.projections.book import START, Book, question, used
@@ -25,7 +25,7 @@ from tests.projections.book import START, Book, question, used
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
 DAY = Period(START, START + timedelta(days=1))
-DIGIT = meter_summaries.DIGIT
+DIGIT = totals.DIGIT
 
 LARGEST = "999999999999999999.999999999999"
 SMALLEST = "0.000000000001"
