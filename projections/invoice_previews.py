@@ -12,11 +12,11 @@ import msgspec
 from domain import aggregation, rating
 from domain.customers import Customer
 from domain.meters import Meter
-from domain.periods import Period, from_us, to_us
+from domain.periods import Period, to_us
 from domain.prices import Price
 from domain.rating import Bill, Charge, Line
 from domain.subscriptions import Subscription
-from projections import current, meter_summaries
+from projections import buckets, current, meter_summaries
 from projections.meter_summaries import Question
 from projections.tables import Views
 from projections.usage_records import Matched, MeterRef, meters_over
@@ -116,20 +116,24 @@ def _line(
     asked = question(views, charge.price, subscription.customer_id)
     state = meter_summaries.quantity(views, asked, charge.period)
     for record in _imagined(extra, asked, charge.period):
-        sample = meter_summaries.as_sample(asked.meter.meter, record)
-        group = asked.group(meter_summaries.labels_of(asked.meter.meter, record))
+        sample = buckets.as_sample(asked.meter.meter, record)
+        group = asked.group(buckets.labels_of(asked.meter.meter, record))
         if sample is not None and group is not None:
             state = state.add(sample)
-    return rating.rate(charge, aggregation.billable(state.value()))
+    return rating.rate(charge, aggregation.billable(state.value(charge.period, charge.whole)))
 
 
 def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) -> Sequence[Matched]:
-    """The hypothetical records that a meter would read in a period, after all real ones."""
-    last = to_us(period.end) - 1
+    """The hypothetical records that a meter would read in a period, after all real ones.
+
+    A level changed before the period is carried over into it: there from its start.
+    """
+    first, last = to_us(period.start), to_us(period.end) - 1
+    earliest = 0 if asked.meter.meter.carries_over else first
     return [
-        Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
+        Matched(asked.customer_ref, max(at_us, first), 2**62, row, one.value, one.properties)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
         for at_us in (last if one.timestamp is None else to_us(one.timestamp),)
-        if period.contains(from_us(at_us))
+        if earliest <= at_us <= last
     ]

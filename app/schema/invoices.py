@@ -37,7 +37,7 @@ from domain.periods import format_instant, to_us
 from domain.rating import Line, LineKind
 from domain.subscriptions import CollectionMethod
 from domain.text import check_text
-from projections import current, invoice_previews, meter_summaries, usage_records
+from projections import buckets, current, invoice_previews, meter_summaries, usage_records
 from projections.invoice_previews import Hypothetical, Preview
 from projections.tables import Views
 from projections.usage_records import Listed, Place, Wanted
@@ -115,8 +115,8 @@ class InvoiceLine:
 
         def counted(after: Place) -> Iterator[Listed]:
             for record in usage_records.listed(views, wanted, after):
-                labels = meter_summaries.labels_of(meter, record)
-                if asked.group(labels) is not None and meter_summaries.as_sample(meter, record):
+                labels = buckets.labels_of(meter, record)
+                if asked.group(labels) is not None and buckets.as_sample(meter, record):
                     yield record
 
         return record_page(
@@ -260,14 +260,11 @@ class HypotheticalUsageInput:
             value=self.value,
             properties=cast("dict[str, Any] | None", self.properties),
         )
-        needed = {
-            one.meter.value_property
-            for one in usage_records.meters_over(views, self.event_name)
-            if one.meter.needs_value
-        }
+        meters = usage_records.meters_over(views, self.event_name)
         facts = usage.Facts(
             at_us=0,
-            value_properties={self.event_name: tuple(sorted(needed))},
+            value_properties={self.event_name: usage_records.numbers_needed(meters)},
+            text_properties={self.event_name: usage_records.texts_needed(meters)},
             customers=(),
             recorded={},
         )
