@@ -20,7 +20,7 @@ from typing import Self
 
 import msgspec
 
-from domain.money import EXACT, Number
+from domain.money import EXACT, Number, exact
 from domain.periods import Period, to_us
 
 Value = Decimal | Fraction | None
@@ -283,6 +283,18 @@ class WeightedSum(State, frozen=True):
             EXACT.add(self.moment, other.moment),
             EXACT.add(self.opening, other.opening),
         )
+
+    @classmethod
+    @exact
+    def merged(cls, states: Iterable[Self]) -> Self:
+        """All changes, and all levels side by side; added up in one pass."""
+        count, total, moment, opening = 0, Decimal(0), Decimal(0), Decimal(0)
+        for state in states:
+            count += state.count
+            total += state.total
+            moment += state.moment
+            opening += state.opening
+        return cls(count, total, moment, opening)
 
     def value(self, period: Period, whole: Period | None = None) -> Fraction:
         # A change v at time t lasts until the end: the sum of v * (end - t), in microseconds.

@@ -191,8 +191,8 @@ def labels_of(meter: Meter, record: Matched) -> Labels:
 
 
 def labels_by_ref(views: Views, meter_ref: int) -> dict[int, Labels]:
-    """The dimension values behind the numbers of a meter; 0 stands for none declared."""
+    """The dimension values behind the numbers of a meter that declares dimensions."""
     rows: list[Row] = views.rows(
         "SELECT dimensions_ref, labels FROM usage_dimensions WHERE meter_ref=?", (meter_ref,)
     )
-    return {0: (), **{row[0]: _labels(row[1]) for row in rows}}
+    return {row[0]: _labels(row[1]) for row in rows}

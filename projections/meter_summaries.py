@@ -120,9 +120,9 @@ def _levels(views: Views, question: Question, at_us: int) -> dict[Labels, Decima
     """The level of each group at an instant: whole days before it, and what the day adds."""
     day = at_us // DAY_US
     found: defaultdict[Labels, Decimal] = defaultdict(Decimal)
-    labels = labels_by_ref(views, question.meter.ref)
+    groups = _groups_by_ref(views, question)
     for ref, total in levels.before(views, question.meter.ref, question.customer_ref, day):
-        group = question.group(labels[ref])
+        group = groups[ref]
         if group is not None:
             found[group] = EXACT.add(found[group], total)
     today = _parts(views, question, [day * DAY_US, at_us]) if at_us % DAY_US else ()
@@ -130,6 +130,14 @@ def _levels(views: Views, question: Question, at_us: int) -> dict[Labels, Decima
         assert isinstance(state, WeightedSum)
         found[group] = EXACT.add(found[group], state.total)
     return dict(found)
+
+
+def _groups_by_ref(views: Views, question: Question) -> dict[int, Labels | None]:
+    """The group of each combination of dimension values; None for those that are filtered out."""
+    if not question.meter.meter.dimensions:
+        return {0: question.group(())}
+    known = labels_by_ref(views, question.meter.ref)
+    return {ref: question.group(labels) for ref, labels in known.items()}
 
 
 def _carry_over(
@@ -160,9 +168,9 @@ def _parts(
 ) -> Iterator[tuple[int, Labels, State]]:
     """The states of the windows: whole buckets, and the records of hours that an edge cuts."""
     cut = {edge // HOUR_US for edge in edges if edge % HOUR_US}
-    labels = labels_by_ref(views, question.meter.ref)
+    groups = _groups_by_ref(views, question)
     for hour, ref, state in _buckets(views, question, edges, cut):
-        group = question.group(labels[ref])
+        group = groups[ref]
         if group is not None:
             yield bisect_right(edges, hour * HOUR_US) - 1, group, state
     meter = question.meter.meter
@@ -188,9 +196,9 @@ def _buckets(
     place = (first, last - 1, question.meter.ref, question.customer_ref)
     type = AGGREGATIONS[question.meter.meter.aggregation]
     if issubclass(type, UniqueCount):
-        for hour, ref, values in _unique_buckets(views, place):
-            if hour not in cut:
-                yield hour, ref, values
+        of_one = len(edges) == _ONE_WINDOW
+        found = _unique_values(views, place) if of_one else _unique_buckets(views, place)
+        yield from (bucket for bucket in found if bucket[0] not in cut)
         return
     if not issubclass(type, Additive):
         for hour, ref, blob in views.iterate(
@@ -207,6 +215,20 @@ def _buckets(
     for row in views.iterate(f"{_HOURS} SELECT {columns} {inside} {group}", place):
         if row[0] not in cut:
             yield row[0], row[1], type(row[2], total_of(*row[3:]))
+
+
+def _unique_values(
+    views: Views, place: tuple[int, int, int, int]
+) -> Iterator[tuple[int, int, UniqueCount]]:
+    """The buckets of a unique count as if they were one: their values, then their records."""
+    values: defaultdict[int, set[str]] = defaultdict(set)
+    inside = _IN_HOURS.format("usage_uniques")
+    for ref, value in views.iterate(f"{_HOURS} SELECT dimensions_ref, value {inside}", place):
+        values[ref].add(value)
+    inside = _IN_HOURS.format("usage_buckets")
+    columns = "dimensions_ref, SUM(count)"
+    for ref, count in views.rows(f"{_HOURS} SELECT {columns} {inside} GROUP BY 1", place):
+        yield place[0], ref, UniqueCount(count, frozenset(values.pop(ref)))
 
 
 def _unique_buckets(
