@@ -308,6 +308,16 @@ QUERIES: list[tuple[str, str]] = [
     ("aggregationPreview(aggregation: WEIGHTED_SUM, records: []) { value }", "period"),
     ("aggregationPreview(aggregation: SUM, carriesOver: true, {sample}", "carriesOver"),
     ("aggregationPreview(aggregation: WEIGHTED_SUM, {sample}", "records.0.value"),
+    ('unratedUsage(after: "p1", {when}', "after"),
+    ("unratedUsage(first: 0, {when}", "first"),
+    ('unratedUsage(customerId: "cus_0", {when}', "customerId"),
+    (
+        (
+            'unratedUsage(period: {start: "1970-01-01T00:00:00Z", end: "2900-01-01T00:00:00Z"})'
+            " { nodes { value } }"
+        ),
+        "period",
+    ),
     ('usageSummary(meterId: "met_0", customerId: "{customer}", {time}', "meterId"),
     ('usageSummary(meterId: "{meter}", customerId: "cus_0", {time}', "customerId"),
     ('usageSummary({ids}, groupBy: ["region"], {time}', "groupBy.0"),
@@ -323,6 +333,9 @@ WORDS = {
     "quote": 'currency: "USD", quantity: "5") { exactAmount }',
     "sample": 'records: [{timestamp: "2026-01-01T00:00:00Z", value: "ann"}], {time}',
     "ids": 'meterId: "{meter}", customerId: "{customer}"',
+    "when": (
+        'period: {start: "2026-01-01T00:00:00Z", end: "2026-02-01T00:00:00Z"}) { nodes { value } }'
+    ),
     "time": 'period: {start: "2026-01-01T00:00:00Z", end: "2026-02-01T00:00:00Z"}) { value }',
 }
 
