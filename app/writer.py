@@ -154,9 +154,11 @@ class Group:
     ) -> list[Receipt]:
         """Decide usage records and add what was accepted."""
         first = self.next_position
+        names = {record.event_name for record in records}
         facts = usage.Facts(
             at_us=self.now_us,
-            value_properties=self._engine.value_properties({r.event_name for r in records}),
+            value_properties=self._engine.value_properties(names),
+            text_properties=self._engine.text_properties(names),
             customers=self._engine.known_customers({r.customer for r in records}),
             recorded=taken,
         )

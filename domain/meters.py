@@ -19,8 +19,12 @@ DIMENSIONS_LIMIT = 20
 
 
 @registered
-class MeterCreated(Event, frozen=True, kw_only=True):
-    """A meter was defined; it also sees the usage records that were already there."""
+class MeterCreated(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A meter was defined; it also sees the usage records that were already there.
+
+    `carries_over` came later: it is stored only when it is set, so that all others stay as they
+    were.
+    """
 
     topic: ClassVar[str] = "meter.created/1"
     id: str
@@ -30,13 +34,17 @@ class MeterCreated(Event, frozen=True, kw_only=True):
     value_property: str
     dimensions: tuple[str, ...]
     created_at: datetime
+    carries_over: bool = False
 
 
 # --------------------------------------------------------------------------------------- state
 
 
 class Meter(msgspec.Struct, frozen=True, kw_only=True):
-    """A meter as it stands: which records it reads, which property, and how they aggregate."""
+    """A meter as it stands: which records it reads, which property, and how they aggregate.
+
+    When it carries over, a period begins with the level at which the one before it ended.
+    """
 
     id: str
     name: str
@@ -46,11 +54,17 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: tuple[str, ...]
     active: bool
     created_at: datetime
+    carries_over: bool = False
 
     @property
     def needs_value(self) -> bool:
         """Whether a usage record without a numeric value would be lost on this meter."""
-        return self.aggregation is not Aggregation.COUNT
+        return self.aggregation not in (Aggregation.COUNT, Aggregation.UNIQUE_COUNT)
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether a usage record without any value, numeric or not, would be lost on this meter."""
+        return self.aggregation is Aggregation.UNIQUE_COUNT
 
 
 def evolve(state: Meter | None, event: Event) -> Meter | None:
@@ -66,6 +80,7 @@ def evolve(state: Meter | None, event: Event) -> Meter | None:
                 dimensions=event.dimensions,
                 active=True,
                 created_at=event.created_at,
+                carries_over=event.carries_over,
             )
         case _:
             return state
@@ -82,6 +97,7 @@ class CreateMeter(msgspec.Struct, frozen=True, kw_only=True):
     aggregation: Aggregation
     value_property: str = "value"
     dimensions: tuple[str, ...] = ()
+    carries_over: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,8 +121,17 @@ def decide(state: Meter | None, command: CreateMeter, facts: Facts) -> list[Even
             value_property=check_text(command.value_property, (*at, "valueProperty")),
             dimensions=_check_dimensions(command, (*at, "dimensions")),
             created_at=facts.at,
+            carries_over=_check_carrying(command, (*at, "carriesOver")),
         )
     ]
+
+
+def _check_carrying(command: CreateMeter, path: Path) -> bool:
+    """Only a level can be carried over into the next period."""
+    if command.carries_over and command.aggregation is not Aggregation.WEIGHTED_SUM:
+        message = f"only WEIGHTED_SUM has a level to carry over; {command.aggregation} has none"
+        raise Rejected(Code.INVALID_VALUE, path, message)
+    return command.carries_over
 
 
 def _check_dimensions(command: CreateMeter, path: Path) -> tuple[str, ...]:

@@ -32,13 +32,15 @@ class LineKind(StrEnum):
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """One item that is due: for which period, and for licensed items what part of a whole one.
 
-    `quantity` is None where a meter has to be read.
+    `quantity` is None where a meter has to be read. `whole` is the billing period that `period` is,
+    or is a part of: the shares of time in a weighted sum are shares of it.
     """
 
     item_id: str
     price: Price
     kind: LineKind
     period: Period
+    whole: Period
     quantity: Decimal | None
     fraction: Fraction
 
@@ -192,7 +194,7 @@ def _item_charges(
     due: list[Charge] = []
     if interim and price.metered:
         running = Period(current.period.start, at)
-        due.append(_charge(item, price, BillingPeriod(period=running, whole=running)))
+        due.append(_charge(item, price, BillingPeriod(period=running, whole=current.whole)))
     if begins and at > subscription.start_at and price.timing is Timing.IN_ARREARS:
         before = at - datetime.resolution
         due.append(_charge(item, price, _period(subscription, price, before)))
@@ -208,6 +210,7 @@ def _charge(item: Item, price: Price, billed: BillingPeriod) -> Charge:
         price=price,
         kind=LineKind.USAGE if metered else LineKind.RECURRING,
         period=billed.period,
+        whole=billed.whole,
         quantity=item.quantity,
         fraction=Fraction(1) if metered else billed.fraction,
     )

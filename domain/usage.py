@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from domain.decider import Code, Event, Rejected, registered
+from domain.decider import Code, Event, Path, Rejected, registered
 from domain.money import format_decimal, parse_decimal
 from domain.periods import parse_instant, to_us
 from domain.text import VALUE_BYTES, check_text
@@ -97,13 +97,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding needs from outside: the time, and what the ledger already knows.
 
     `value_properties` names, for each event name that has a meter, the properties that must be
-    numeric; `customers` are the keys that mean a customer; `recorded` the identities already taken.
+    numeric, `text_properties` those that must be there, whatever they say; `customers` are the keys
+    that mean a customer; `recorded` the identities already taken.
     """
 
     at_us: int
     value_properties: Mapping[str, tuple[str, ...]]
     customers: Container[str]
     recorded: Mapping[Identity, Prior]
+    text_properties: Mapping[str, tuple[str, ...]] = {}
 
 
 class Status(StrEnum):
@@ -232,6 +234,8 @@ class _Batch:
         for name in self._facts.value_properties.get(row.event_name, ()):
             if name != "value" or row.value is None:
                 _check_numeric(row, name)
+        for name in self._facts.text_properties.get(row.event_name, ()):
+            _existing(row, name)
         return row
 
     def _timestamp_us(self, text: str | None) -> int:
@@ -300,9 +304,18 @@ def check_property(name: str, value: object) -> tuple[str, str]:
 
 def _check_numeric(row: UsageRecord, name: str) -> None:
     """A meter needs this property as a number; without one the record would be lost on it."""
-    path = ("value",) if name == "value" else ("properties", name)
+    parse_decimal(_existing(row, name), _path_of(name))
+
+
+def _existing(row: UsageRecord, name: str) -> str:
+    """A property that a meter needs; without it the record would be lost on that meter."""
     text = row.property(name)
     if text is None:
+        path = _path_of(name)
         message = f"{'.'.join(path)} is required: a meter over {row.event_name} reads it"
         raise Rejected(Code.REQUIRED, path, message)
-    parse_decimal(text, path)
+    return text
+
+
+def _path_of(name: str) -> Path:
+    return ("value",) if name == "value" else ("properties", name)

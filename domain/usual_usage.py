@@ -75,6 +75,7 @@ def _rows(records: Sequence[RecordInput], facts: Facts) -> list[UsageRecord] | N
         decimals = _decimals({record.value for record in records}, needed)
         _check_names(records)
         _check_properties([one.properties for one in records if one.properties is not None])
+        _check_texts(records, facts)
     except (Rejected, TypeError, AttributeError):
         return None
     return [
@@ -117,6 +118,16 @@ def _check_properties(several: Sequence[dict[str, object]]) -> None:
         check_property(name, value)
         if name == "value":
             raise TypeError("the value stands among the properties")
+
+
+def _check_texts(records: Sequence[RecordInput], facts: Facts) -> None:
+    """What a meter needs without reading it as a number is there."""
+    if not facts.text_properties:
+        return
+    for record in records:
+        for name in facts.text_properties.get(record.event_name, ()):
+            if record.value is None if name == "value" else name not in (record.properties or ()):
+                raise TypeError("a record without the property that a meter needs")
 
 
 def _all_plain(texts: Sequence[str]) -> bool:

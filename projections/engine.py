@@ -14,8 +14,8 @@ from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import MeterCreated
 from domain.usage import UsageRecord, UsageRecorded
-from projections import current, history, meter_summaries, usage_records
-from projections.meter_summaries import DimensionRefs
+from projections import buckets, current, history, usage_records
+from projections.buckets import DimensionRefs
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
 from projections.usage_records import (
     HOUR_US,
@@ -33,7 +33,7 @@ TABLES: Sequence[Table] = (
     *current.TABLES,
     *history.TABLES,
     *usage_records.TABLES,
-    *meter_summaries.TABLES,
+    *buckets.TABLES,
 )
 _CATCH_UP_EVENTS = 500
 
@@ -105,14 +105,23 @@ class Engine:
 
     def value_properties(self, event_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each name that has a meter, the properties that its meters need as numbers."""
+        readers = self._readers(event_names)
+        return {name: usage_records.numbers_needed(meters) for name, meters in readers.items()}
+
+    def text_properties(self, event_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """For each name that has such meters, the properties that they need whatever they say."""
+        readers = self._readers(event_names)
+        needed = {name: usage_records.texts_needed(meters) for name, meters in readers.items()}
+        return {name: texts for name, texts in needed.items() if texts}
+
+    def _readers(self, event_names: Iterable[str]) -> dict[str, tuple[MeterRef, ...]]:
+        """The meters of each name that has any."""
         views = self.database.writing
-        found: dict[str, tuple[str, ...]] = {}
-        for name in filter(current.storable, event_names):
-            meters = [one.meter for one in self._matching.meters(views, name)]
-            if meters:
-                needed = {meter.value_property for meter in meters if meter.needs_value}
-                found[name] = tuple(sorted(needed))
-        return found
+        found = {
+            name: self._matching.meters(views, name)
+            for name in filter(current.storable, event_names)
+        }
+        return {name: meters for name, meters in found.items() if meters}
 
     def known_customers(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that mean a customer."""
@@ -178,7 +187,7 @@ class Engine:
         views.insert("usage_records", rows)
         for event_name, matched in by_event.items():
             for meter in meters[event_name]:
-                meter_summaries.add(views, self._dimensions, meter, matched)
+                buckets.add(views, self._dimensions, meter, matched)
         return waiting
 
     def _release(self, views: Views, field: str, value: str) -> None:
@@ -211,7 +220,7 @@ def _fill_meter(views: Views, refs: DimensionRefs, meters: Sequence[MeterRef]) -
         records = usage_records.in_hour(
             views, hour, meters[0].ref, customer, start, start + HOUR_US
         )
-        meter_summaries.add(views, refs, newest, records)
+        buckets.add(views, refs, newest, records)
 
 
 def rebuild(path: Path, read: Read, progress: Callable[[int], None] | None = None) -> Path:

@@ -13,7 +13,7 @@ from domain import aggregation, rating
 from domain.aggregation import Sample
 from domain.customers import Customer
 from domain.meters import Meter
-from domain.periods import Period, from_us, to_us
+from domain.periods import Period, to_us
 from domain.prices import Price
 from domain.rating import Bill, Charge, Line
 from domain.subscriptions import Subscription
@@ -121,7 +121,7 @@ def _line(
     state = meter_summaries.quantity(views, asked, charge.period)
     for sample in imagined:
         state = state.add(sample)
-    return rating.rate(charge, aggregation.billable(state.value()))
+    return rating.rate(charge, aggregation.billable(state.value(charge.period, charge.whole)))
 
 
 def _line_by_records(
@@ -132,17 +132,23 @@ def _line_by_records(
     records.sort(key=lambda one: (one.timestamp_us, one.position, one.row))
     state = aggregation.aggregate(asked.meter.meter.aggregation, records)
     values = [one.value for one in records if one.value is not None]
-    return rating.rate(charge, aggregation.billable(state.value()), values)
+    return rating.rate(
+        charge, aggregation.billable(state.value(charge.period, charge.whole)), values
+    )
 
 
 def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) -> Sequence[Sample]:
-    """The hypothetical records that a price would bill in a period, after all real ones."""
-    last = to_us(period.end) - 1
+    """The hypothetical records that a price would bill in a period, after all real ones.
+
+    A level changed before the period is carried over into it: there from its start.
+    """
+    first, last = to_us(period.start), to_us(period.end) - 1
+    earliest = 0 if asked.meter.meter.carries_over else first
     records = (
-        Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
+        Matched(asked.customer_ref, max(at_us, first), 2**62, row, one.value, one.properties)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
         for at_us in (last if one.timestamp is None else to_us(one.timestamp),)
-        if period.contains(from_us(at_us))
+        if earliest <= at_us <= last
     )
     return [sample for sample in map(asked.counts, records) if sample is not None]

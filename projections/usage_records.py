@@ -37,6 +37,9 @@ UNMATCHED = Table(
 )
 TABLES = (RECORDS, UNMATCHED)
 
+Bucket = tuple[int, int, int, int]
+"""(meter, hour, customer, dimensions) of a bucket, as references."""
+
 _COLUMNS = "customer_ref, timestamp_us, place, value, properties"
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
@@ -98,6 +101,16 @@ def meters_over(views: Views, event_name: str) -> tuple[MeterRef, ...]:
     """The meters over an event name in the order of their creation."""
     found = current.select(views, Meter, {"eventName": event_name}, limit=-1)
     return tuple(MeterRef(one.position, one.state) for one in found)
+
+
+def numbers_needed(meters: Iterable[MeterRef]) -> tuple[str, ...]:
+    """The properties that these meters read as numbers."""
+    return tuple(sorted({one.meter.value_property for one in meters if one.meter.needs_value}))
+
+
+def texts_needed(meters: Iterable[MeterRef]) -> tuple[str, ...]:
+    """The properties that these meters read as they are written."""
+    return tuple(sorted({one.meter.value_property for one in meters if one.meter.needs_text}))
 
 
 def customer_ref(views: Views, key: str) -> int | None:

@@ -87,6 +87,16 @@ SAMPLES: dict[str, Event] = {
         dimensions=("model", "region"),
         created_at=AT,
     ),
+    "meter.created/1 carrying-over": MeterCreated(
+        id="met_1",
+        name="Seats",
+        event_name="seats",
+        aggregation=Aggregation.WEIGHTED_SUM,
+        value_property="value",
+        dimensions=(),
+        created_at=AT,
+        carries_over=True,
+    ),
     "product.created/1": ProductCreated(
         id="prod_1",
         name="Alpaca.ai usage",

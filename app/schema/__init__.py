@@ -20,6 +20,7 @@ from app.schema.products import Product, ProductMutations, ProductQueries
 from app.schema.scalars import SCALARS
 from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
 from app.schema.summaries import SummaryQueries
+from app.schema.unrated_usage import UnratedUsageQueries
 from app.schema.usage import UsageMutations
 from app.schema.usage_records import UsageRecordQueries
 from projections.current import KINDS
@@ -50,6 +51,7 @@ class Query(
     ProductQueries,
     SummaryQueries,
     UsageRecordQueries,
+    UnratedUsageQueries,
     MeterQueries,
 ):
     """What can be asked."""

@@ -258,14 +258,11 @@ class HypotheticalUsageInput:
             value=self.value,
             properties=cast("dict[str, Any] | None", self.properties),
         )
-        needed = {
-            one.meter.value_property
-            for one in usage_records.meters_over(views, self.event_name)
-            if one.meter.needs_value
-        }
+        meters = usage_records.meters_over(views, self.event_name)
         facts = usage.Facts(
             at_us=0,
-            value_properties={self.event_name: tuple(sorted(needed))},
+            value_properties={self.event_name: usage_records.numbers_needed(meters)},
+            text_properties={self.event_name: usage_records.texts_needed(meters)},
             customers=(),
             recorded={},
         )

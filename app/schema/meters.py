@@ -30,6 +30,11 @@ described(
     MAX="The largest value; none without records.",
     MIN="The smallest value; none without records.",
     AVERAGE="The total over the number of records; none without records.",
+    UNIQUE_COUNT="How many different values there are; they need not be numbers.",
+    WEIGHTED_SUM=(
+        "A level that each record changes by its value, times the share of the period for which it"
+        " lasts: 10 during the whole period is 10, during half of it 5."
+    ),
 )
 
 
@@ -40,9 +45,12 @@ class Meter(Node):
     name: str = strawberry.field(description="What the meter is called.")
     event_name: str = strawberry.field(description="The name of the usage records it reads.")
     aggregation: Aggregation = strawberry.field(description="How the records become a quantity.")
-    value_property: str = strawberry.field(description="The property that holds the number.")
+    value_property: str = strawberry.field(description="The property that is read.")
     dimensions: list[str] = strawberry.field(
         description="The properties that usage can be filtered and grouped by."
+    )
+    carries_over: bool = strawberry.field(
+        description="Whether a period begins with the level at which the one before it ended."
     )
     active: bool = strawberry.field(description="Whether the meter reads new records.")
     created_at: InstantText = strawberry.field(description="When the meter was created.")
@@ -57,6 +65,7 @@ class Meter(Node):
             aggregation=state.aggregation,
             value_property=state.value_property,
             dimensions=list(state.dimensions),
+            carries_over=state.carries_over,
             active=state.active,
             created_at=instant_text(state.created_at),
         )
@@ -72,11 +81,18 @@ class CreateMeterInput:
     )
     aggregation: Aggregation = strawberry.field(description="How the records become a quantity.")
     value_property: str | None = strawberry.field(
-        default="value", description="The property that holds the number."
+        default="value", description="The property that is read."
     )
     dimensions: list[str] | None = strawberry.field(
         default_factory=list,
         description="Up to 20 properties by which usage can be filtered and grouped.",
+    )
+    carries_over: bool | None = strawberry.field(
+        default=False,
+        description=(
+            "Whether a period begins with the level at which the one before it ended, instead of"
+            " zero; only for WEIGHTED_SUM."
+        ),
     )
     idempotency_key: str | None = strawberry.field(
         default=None, description="Sent again with the same key, the first result is answered."
@@ -90,6 +106,7 @@ class CreateMeterInput:
             aggregation=self.aggregation,
             value_property="value" if self.value_property is None else self.value_property,
             dimensions=tuple(self.dimensions or ()),
+            carries_over=bool(self.carries_over),
         )
 
 

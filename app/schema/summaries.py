@@ -21,10 +21,11 @@ from app.schema.scalars import (
     optional_decimal,
 )
 from domain import customers, meters, periods
-from domain.aggregation import Aggregation, Sample, aggregate, empty
+from domain.aggregation import Aggregation, Sample, aggregate_over, empty
 from domain.decider import Code, Path, Rejected
-from domain.money import parse_decimal
+from domain.money import format_decimal, parse_decimal
 from domain.periods import UsageWindow, check_zone, parse_instant, to_us, windows
+from domain.usage import check_property
 from projections import meter_summaries
 from projections.meter_summaries import Question, Summary
 from projections.tables import Views
@@ -32,6 +33,8 @@ from projections.usage_records import MeterRef, meters_over
 
 WINDOWS_LIMIT = 10_000
 SAMPLES_LIMIT = 1_000
+
+_EVER = periods.Period(periods.EPOCH, periods.END_OF_TIME)
 
 described(
     UsageWindow,
@@ -70,7 +73,7 @@ class UsageSummary:
         """The summary as it is shown."""
         return cls(
             period=Period.of(summary.period),
-            value=optional_decimal(summary.state.value()),
+            value=optional_decimal(summary.value),
             record_count=big_int(summary.state.count),
             group=[
                 DimensionValue(name=name, value=value)
@@ -84,7 +87,9 @@ class SampleRecordInput:
     """A usage record made up to try an aggregation."""
 
     timestamp: InstantText = strawberry.field(description="When it would have happened.")
-    value: DecimalText | None = strawberry.field(default=None, description="Its value.")
+    value: DecimalText | None = strawberry.field(
+        default=None, description="Its value; any text where different ones are counted."
+    )
 
 
 @strawberry.type(description="What made-up usage records add up to.")
@@ -104,7 +109,7 @@ class SummaryQueries:
     @resolver(
         description=(
             "How much a customer used on a meter: one summary of the whole period, or one for each"
-            " window and group that has records."
+            " window and group that has records or a level carried over into it."
         )
     )
     async def usage_summary(
@@ -161,18 +166,33 @@ class SummaryQueries:
             strawberry.argument(description="Up to 1,000 records, in the order recorded."),
         ],
         period: Annotated[
-            PeriodInput | None, strawberry.argument(description="Only records of this period.")
+            PeriodInput | None,
+            strawberry.argument(
+                description="Only records of this period; a weighted sum needs to know it."
+            ),
         ] = None,
+        carries_over: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="Whether records before the period make the level that it opens with."
+            ),
+        ] = False,
     ) -> AggregationPreview:
         if len(records) > SAMPLES_LIMIT:
             message = f"at most {SAMPLES_LIMIT} records"
             raise Rejected(Code.LIMIT_EXCEEDED, ("records",), message)
-        asked = None if period is None else period.read(("period",))
-        samples = [_sample(record, index) for index, record in enumerate(records)]
-        state = aggregate(
-            aggregation, (one for at, one in samples if asked is None or asked.contains(at))
+        weighted = aggregation is Aggregation.WEIGHTED_SUM
+        if weighted and period is None:
+            raise Rejected(Code.REQUIRED, ("period",), "a weighted sum is one of a period")
+        if carries_over and not weighted:
+            message = "only WEIGHTED_SUM has a level to carry over"
+            raise Rejected(Code.INVALID_VALUE, ("carriesOver",), message)
+        asked = _EVER if period is None else period.read(("period",))
+        samples = [_sample(aggregation, record, index) for index, record in enumerate(records)]
+        state = aggregate_over(aggregation, samples, asked, carries_over=bool(carries_over))
+        return AggregationPreview(
+            value=optional_decimal(state.value(asked)), record_count=state.count
         )
-        return AggregationPreview(value=optional_decimal(state.value()), record_count=state.count)
 
 
 def _boundaries(period: periods.Period, window: UsageWindow | None, zone: str) -> list[datetime]:
@@ -231,10 +251,17 @@ def _filled(
     ]
 
 
-def _sample(record: SampleRecordInput, index: int) -> tuple[datetime, Sample]:
-    """A made-up record, and when it happened. Raises `Rejected`."""
+def _sample(aggregation: Aggregation, record: SampleRecordInput, index: int) -> Sample:
+    """A made-up record as a meter of this aggregation would read it. Raises `Rejected`."""
     path = ("records", str(index))
-    at = parse_instant(record.timestamp, (*path, "timestamp"))
+    at_us = to_us(parse_instant(record.timestamp, (*path, "timestamp")))
+    if record.value is None:
+        return Sample(at_us, 0, index, None)
     text = record.value
-    value = None if text is None else parse_decimal(text, (*path, "value"))
-    return at, Sample(to_us(at), 0, index, value)
+    try:
+        value = parse_decimal(text, (*path, "value"))
+    except Rejected:
+        if aggregation is not Aggregation.UNIQUE_COUNT:
+            raise
+        return Sample(at_us, 0, index, None, check_property("value", text)[1])
+    return Sample(at_us, 0, index, value, format_decimal(value))

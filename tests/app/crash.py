@@ -267,7 +267,7 @@ def _summed(ledger: Ledger) -> Decimal:
             ref = customer_ref(views, name)
             assert ref is not None
             asked = Question(meter=over[0], meters=over, customer_ref=ref)
-            quantity = meter_summaries.quantity(views, asked, DAY).value()
+            quantity = meter_summaries.quantity(views, asked, DAY).value(DAY)
             assert isinstance(quantity, Decimal)
             total += quantity
     return total

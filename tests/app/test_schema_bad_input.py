@@ -31,6 +31,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("meter", {"dimensions": ["a", "a"]}, "INVALID_VALUE", "dimensions.1"),
     ("meter", {"dimensions": ["value"]}, "INVALID_VALUE", "dimensions.0"),
     ("meter", {"dimensions": [str(n) for n in range(21)]}, "LIMIT_EXCEEDED", "dimensions"),
+    ("meter", {"carriesOver": True}, "INVALID_VALUE", "carriesOver"),
     ("meter", {"idempotencyKey": ""}, "REQUIRED", "idempotencyKey"),
     ("meter", {"idempotencyKey": "\ud800"}, "INVALID_VALUE", "idempotencyKey"),
     ("product", {"name": "\x00"}, "INVALID_VALUE", "name"),
@@ -198,7 +199,7 @@ WRONG_TYPE: list[tuple[str, dict[str, Any], str]] = [
     ("price", {"currency": 840}, "currency"),
     ("price", {"modifiers": {"divideBy": 2}}, "modifiers.divideBy"),
     ("meter", {"aggregation": "MEDIAN"}, "aggregation"),
-    ("meter", {"aggregation": "UNIQUE_COUNT"}, "aggregation"),
+    ("meter", {"carriesOver": "yes"}, "carriesOver"),
     ("meter", {"dimensions": [None]}, "dimensions.0"),
     ("meter", {"name": 5}, "name"),
     ("subscription", {"startAt": 1_767_225_600}, "startAt"),
@@ -304,6 +305,19 @@ QUERIES: list[tuple[str, str]] = [
         ),
         "records.0.timestamp",
     ),
+    ("aggregationPreview(aggregation: WEIGHTED_SUM, records: []) { value }", "period"),
+    ("aggregationPreview(aggregation: SUM, carriesOver: true, {sample}", "carriesOver"),
+    ("aggregationPreview(aggregation: WEIGHTED_SUM, {sample}", "records.0.value"),
+    ('unratedUsage(after: "p1", {when}', "after"),
+    ("unratedUsage(first: 0, {when}", "first"),
+    ('unratedUsage(customerId: "cus_0", {when}', "customerId"),
+    (
+        (
+            'unratedUsage(period: {start: "1970-01-01T00:00:00Z", end: "2900-01-01T00:00:00Z"})'
+            " { nodes { value } }"
+        ),
+        "period",
+    ),
     ('usageSummary(meterId: "met_0", customerId: "{customer}", {time}', "meterId"),
     ('usageSummary(meterId: "{meter}", customerId: "cus_0", {time}', "customerId"),
     ('usageSummary({ids}, groupBy: ["region"], {time}', "groupBy.0"),
@@ -317,7 +331,11 @@ QUERIES: list[tuple[str, str]] = [
 
 WORDS = {
     "quote": 'currency: "USD", quantity: "5") { exactAmount }',
+    "sample": 'records: [{timestamp: "2026-01-01T00:00:00Z", value: "ann"}], {time}',
     "ids": 'meterId: "{meter}", customerId: "{customer}"',
+    "when": (
+        'period: {start: "2026-01-01T00:00:00Z", end: "2026-02-01T00:00:00Z"}) { nodes { value } }'
+    ),
     "time": 'period: {start: "2026-01-01T00:00:00Z", end: "2026-02-01T00:00:00Z"}) { value }',
 }
 

@@ -30,6 +30,7 @@ def meter(
     aggregation: Aggregation = Aggregation.SUM,
     value_property: str = "value",
     dimensions: tuple[str, ...] = (),
+    carries_over: bool = False,
 ) -> CreateMeter:
     """The meter of the reference story, but for what is said."""
     return CreateMeter(
@@ -38,6 +39,7 @@ def meter(
         aggregation=aggregation,
         value_property=value_property,
         dimensions=dimensions,
+        carries_over=carries_over,
     )
 
 
@@ -64,11 +66,26 @@ def test_creating_a_meter_twice_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize("aggregation", list(Aggregation))
-def test_every_aggregation_but_count_needs_a_number(aggregation: Aggregation) -> None:
+def test_every_aggregation_that_does_not_count_needs_a_number(aggregation: Aggregation) -> None:
     events = meters.decide(None, meter(aggregation=aggregation), FACTS)
     created = fold(meters.evolve, events)
     assert created is not None
-    assert created.needs_value is (aggregation is not Aggregation.COUNT)
+    counting = aggregation in (Aggregation.COUNT, Aggregation.UNIQUE_COUNT)
+    assert created.needs_value is not counting
+    assert created.needs_text is (aggregation is Aggregation.UNIQUE_COUNT)
+
+
+def test_a_level_can_be_carried_over() -> None:
+    command = meter(aggregation=Aggregation.WEIGHTED_SUM, carries_over=True)
+    created = fold(meters.evolve, meters.decide(None, command, FACTS))
+    assert created is not None
+    assert created.carries_over
+
+
+@pytest.mark.parametrize("aggregation", set(Aggregation) - {Aggregation.WEIGHTED_SUM})
+def test_nothing_but_a_level_can(aggregation: Aggregation) -> None:
+    command = meter(aggregation=aggregation, carries_over=True)
+    given().when(command, FACTS).then_rejected("INVALID_VALUE", "input.carriesOver")
 
 
 @pytest.mark.parametrize(

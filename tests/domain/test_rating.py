@@ -245,6 +245,15 @@ def test_a_stub_is_prorated_in_arrears_too() -> None:
     assert amounts(book.bill("2026-02-01")) == ["14.52"]
 
 
+@pytest.mark.parametrize("at", ["2026-01-20", "2026-02-01"])
+def test_a_part_of_a_period_knows_the_whole_of_which_it_is_a_part(at: str) -> None:
+    """A weighted sum is shares of it, so that a stub at a level of 10 does not cost a month."""
+    book = Book(USAGE, start="2026-01-16", anchor="2026-02-01")
+    [charge] = rating.charges(book.subscription, book.prices, day(at))
+    assert charge.period == Period(day("2026-01-16"), day(at))
+    assert charge.whole == Period(day("2026-01-01"), day("2026-02-01"))
+
+
 def test_usage_of_a_stub_is_never_prorated() -> None:
     book = Book(USAGE, start="2026-01-17", anchor="2026-02-01")
     assert amounts(book.bill("2026-02-01", Decimal(3000))) == ["80.00"]

@@ -163,6 +163,36 @@ def test_every_meter_over_the_name_gets_its_number() -> None:
     given().when(asked(sent), both).then_answered("REJECTED REQUIRED properties.seconds")
 
 
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (record(value=None, properties={"user": "ann"}), "ACCEPTED"),
+        (record(value=None, properties={"user": ""}), "ACCEPTED"),
+        (record(properties={"users": "ann"}), "REJECTED REQUIRED properties.user"),
+        (record(), "REJECTED REQUIRED properties.user"),
+    ],
+)
+def test_a_meter_may_need_a_property_that_is_no_number(sent: RecordInput, answer: str) -> None:
+    counts_users = msgspec.structs.replace(facts(tokens=()), text_properties={"tokens": ("user",)})
+    given().when(asked(sent), counts_users).then_answered(answer)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (record(value="7"), "ACCEPTED"),
+        (record(value=None, properties={"value": "ann"}), "ACCEPTED"),
+        (record(value=None), "REJECTED REQUIRED value"),
+        (record(value="ann"), "REJECTED INVALID_VALUE value"),
+    ],
+)
+def test_the_value_itself_need_be_no_number(sent: RecordInput, answer: str) -> None:
+    counts_values = msgspec.structs.replace(
+        facts(tokens=()), text_properties={"tokens": ("value",)}
+    )
+    given().when(asked(sent), counts_values).then_answered(answer)
+
+
 # --------------------------------------------------------------------------- duplicate, conflict
 
 

@@ -1,5 +1,6 @@
 """The quick way to decide a batch of usage gives the answers of the thorough one, or none."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,9 @@ FACTS = st.builds(
     value_properties=st.sampled_from(
         [{}, {"tok": ("value",)}, {"tok": ()}, {"tok": ("tokens",)}, {"tok": ("tokens", "value")}]
     ),
+    text_properties=st.sampled_from(
+        [{}, {"tok": ("value",)}, {"tok": ("tokens", "model")}, {"other": ("model",)}]
+    ),
     customers=st.sampled_from([set(), {"al"}]),
     recorded=st.sampled_from([{}, {("default", "a"): Prior(4, b"another digest")}]),
 )
@@ -98,8 +102,32 @@ def test_the_quick_way_never_answers_otherwise(sent: list[RecordInput], facts: F
         properties=st.sampled_from([None, {}, {"model": "a"}, {"model": ""}]),
     ).filter(bool),
     FACTS.filter(
-        lambda facts: not facts.recorded and "tokens" not in facts.value_properties.get("tok", ())
+        lambda facts: (
+            not facts.recorded
+            and "tokens" not in facts.value_properties.get("tok", ())
+            and facts.text_properties in ({}, {"tok": ("value",)})
+        )
     ),
 )
 def test_a_usual_batch_takes_the_quick_way(sent: list[RecordInput], facts: Facts) -> None:
     assert agree(sent, facts)
+
+
+def test_a_text_that_a_meter_needs_takes_the_quick_way_when_it_is_there() -> None:
+    users = Facts(
+        at_us=0,
+        value_properties={"tok": ()},
+        text_properties={"tok": ("user",)},
+        customers={"al"},
+        recorded={},
+    )
+    named = RecordInput(
+        id="a",
+        event_name="tok",
+        customer="al",
+        timestamp="2026-01-10T12:00:00Z",
+        properties={"user": "ann"},
+    )
+    assert agree([named], users)
+    nameless = msgspec.structs.replace(named, properties={"users": "ann"})
+    assert not agree([named, nameless], users)

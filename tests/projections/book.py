@@ -60,6 +60,7 @@ class Book:
         over: str = "tokens",
         value: str = "value",
         by: Sequence[str] = (),
+        carries_over: bool = False,
     ) -> str:
         """A meter, by default one that sums the value of `tokens`; return its id."""
         created = MeterCreated(
@@ -70,6 +71,7 @@ class Book:
             value_property=value,
             dimensions=tuple(by),
             created_at=START,
+            carries_over=carries_over,
         )
         self.happened(id, created)
         return id

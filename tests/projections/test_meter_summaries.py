@@ -17,15 +17,16 @@ from domain.aggregation import Aggregation, Value
 from domain.money import format_decimal
 from domain.periods import Period, to_us
 from domain.usage import UsageRecord
-from projections import meter_summaries, totals
-from projections.meter_summaries import Labels, Question
+from projections import meter_summaries
+from projections.buckets import Labels
+from projections.meter_summaries import Question
 from projections.tables import Views
+from projections.totals import DIGIT
 from tests.projections.book import START, Book, question, used
 
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
 DAY = Period(START, START + timedelta(days=1))
-DIGIT = totals.DIGIT
 
 LARGEST = "999999999999999999.999999999999"
 SMALLEST = "0.000000000001"
@@ -36,16 +37,22 @@ SMALLEST = "0.000000000001"
 Dated = tuple[UsageRecord, Fraction | None]
 """A record in the order of the ledger, and its value."""
 
-BY_HAND: Mapping[Aggregation, Callable[[list[Dated]], Fraction | None]] = {
-    Aggregation.SUM: lambda records: sum((v for _, v in records if v is not None), Fraction(0)),
-    Aggregation.COUNT: lambda records: Fraction(len(records)),
-    Aggregation.LAST: lambda records: max(enumerate(records), key=_latest)[1][1],
-    Aggregation.MAX: lambda records: max(v for _, v in records if v is not None),
-    Aggregation.MIN: lambda records: min(v for _, v in records if v is not None),
-    Aggregation.AVERAGE: lambda records: (
+BY_HAND: Mapping[Aggregation, Callable[[list[Dated], int, int], Fraction | None]] = {
+    Aggregation.SUM: lambda records, *_: sum((v for _, v in records if v is not None), Fraction(0)),
+    Aggregation.COUNT: lambda records, *_: Fraction(len(records)),
+    Aggregation.LAST: lambda records, *_: max(enumerate(records), key=_latest)[1][1],
+    Aggregation.MAX: lambda records, *_: max(v for _, v in records if v is not None),
+    Aggregation.MIN: lambda records, *_: min(v for _, v in records if v is not None),
+    Aggregation.AVERAGE: lambda records, *_: (
         sum((v for _, v in records if v is not None), Fraction(0)) / len(records)
     ),
+    Aggregation.UNIQUE_COUNT: lambda records, *_: Fraction(len({r.value for r, _ in records})),
+    Aggregation.WEIGHTED_SUM: lambda records, start, end: (
+        sum(((v or Fraction(0)) * (end - r.timestamp_us) for r, v in records), Fraction(0))
+        / (end - start)
+    ),
 }
+"""Each aggregation of the records of a period, between two microseconds."""
 
 
 def _latest(numbered: tuple[int, Dated]) -> tuple[int, int]:
@@ -72,7 +79,10 @@ def by_hand(
             if start <= record.timestamp_us < end:
                 group = tuple(labels[name] for name in asked.group_by)
                 found.setdefault((window, group), []).append((record, value))
-    return {key: BY_HAND[aggregation](records) for key, records in found.items()}
+    return {
+        (window, group): BY_HAND[aggregation](records, edges[window], edges[window + 1])
+        for (window, group), records in found.items()
+    }
 
 
 # ------------------------------------------------------------------------------------ examples
@@ -179,7 +189,7 @@ def found_in(
     keys = [(edges.index(one.period.start), one.group) for one in summaries]
     assert len(set(keys)) == len(keys)
     assert [window for window, _ in keys] == sorted(window for window, _ in keys)
-    values = [one.state.value() for one in summaries]
+    values = [one.value for one in summaries]
     return {
         key: None if value is None else Fraction(value)
         for key, value in zip(keys, values, strict=True)
@@ -191,7 +201,7 @@ def found_in(
 
 def quantity(views: Views, asked: Question, period: Period = DAY) -> Value:
     """What was used in a period."""
-    return meter_summaries.quantity(views, asked, period).value()
+    return meter_summaries.quantity(views, asked, period).value(period)
 
 
 def test_a_window_may_begin_and_end_within_an_hour(book: Book) -> None:
@@ -235,6 +245,8 @@ def test_a_window_holds_its_start_and_not_its_end(book: Book) -> None:
         (Aggregation.MAX, None),
         (Aggregation.MIN, None),
         (Aggregation.AVERAGE, None),
+        (Aggregation.UNIQUE_COUNT, Decimal(0)),
+        (Aggregation.WEIGHTED_SUM, Decimal(0)),
     ],
 )
 def test_a_window_without_records(book: Book, aggregation: Aggregation, value: Value) -> None:
@@ -258,7 +270,7 @@ def test_groups_stand_in_the_order_of_their_values(book: Book) -> None:
         found = meter_summaries.summaries(views, asked, [START, START + HOUR, DAY.end])
         groups: list[Labels] = [(None,), ("large",), ("small",)]
         assert [one.group for one in found] == groups * 2
-        assert [one.state.value() for one in found] == [1, 1, 1, 2, 2, 2]
+        assert [one.value for one in found] == [1, 1, 1, 2, 2, 2]
         us = question(views, "met_1", only={"region": ("us",), "model": ("small",)})
         assert quantity(views, us) == 1
 

@@ -57,4 +57,4 @@ def test_they_add_up_to_the_quantity(filled: Book) -> None:
         state = meter_summaries.quantity(views, asked, WEEK)
         samples = list(meter_summaries.samples(views, asked, WEEK))
         assert state.count == len(samples)
-        assert state.value() == sum(one.value or 0 for one in samples)
+        assert state.value(WEEK) == sum(one.value or 0 for one in samples)

@@ -20,7 +20,7 @@ MONTH = Period(START, START + timedelta(days=31))
 
 def total(views: Views, meter_id: str = "met_1", customer: str = "al") -> Value:
     """What a customer used in January."""
-    return meter_summaries.quantity(views, question(views, meter_id, customer), MONTH).value()
+    return meter_summaries.quantity(views, question(views, meter_id, customer), MONTH).value(MONTH)
 
 
 @pytest.mark.parametrize("order", [*permutations(["meter", "customer", "usage"])], ids="-".join)

@@ -141,15 +141,27 @@ class Story:
 
     # ------------------------------------------------------------------------------ sentences
 
-    @sentence(r"meter (\S+): (\w+) of (\S+)(?: by (.+))?")
+    @sentence(r"meter (\S+): ([a-z ]+) of (?:(\S+) in )?(\S+?)(, carried over)?(?: by (.+))?")
     def define_meter(
-        self, at: datetime, name: str, aggregation: str, event: str, dimensions: str | None
+        self,
+        at: datetime,
+        name: str,
+        aggregation: str,
+        value: str | None,
+        event: str,
+        carried: str | None,
+        dimensions: str | None,
     ) -> None:
-        """`meter tokens: sum of alpaca_ai_tokens by model, region`."""
+        """`meter tokens: sum of alpaca_ai_tokens by model, region`.
+
+        Also `weighted sum of seats, carried over` and `unique count of user in calls`.
+        """
         command = meters.CreateMeter(
             name=name,
             event_name=event,
-            aggregation=Aggregation(aggregation.upper()),
+            aggregation=Aggregation(aggregation.upper().replace(" ", "_")),
+            value_property=value or "value",
+            carries_over=carried is not None,
             dimensions=tuple(dimensions.split(", ")) if dimensions else (),
         )
         self.ids[name] = self.ledger.execute_now(command).subject

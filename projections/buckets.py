@@ -1,0 +1,351 @@
+"""What each hour and each day adds up to: a bucket per meter, slot, customer and dimension values.
+
+A bucket is a total (sum, count, average), a set of values that stand in a table of their own
+(unique count), or the encoded state of any other aggregation. Buckets are clustered by time, so
+that a batch of usage touches few of them; a customer's are found by one seek for each slot.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import groupby
+
+import msgspec
+
+from domain.aggregation import AGGREGATIONS, Additive, Sample, State, UniqueCount
+from domain.meters import Meter
+from domain.money import EXACT
+from projections import levels
+from projections.tables import Row, Table, Views
+from projections.totals import ADD_WITH_CARRY, digits_of, scaled, total_of
+from projections.usage_records import HOUR_US, Bucket, Matched, MeterRef
+
+_PLACE = "meter_ref INTEGER, slot INTEGER, customer_ref INTEGER, dimensions_ref INTEGER"
+_KEY = "meter_ref, slot, customer_ref, dimensions_ref"
+_TOTAL = "count INTEGER, high INTEGER, low INTEGER, fraction INTEGER"
+
+
+class Grain(msgspec.Struct, frozen=True):
+    """A length of buckets, and their tables by content; a slot counts lengths since 1970."""
+
+    hours: int
+    totals: Table
+    states: Table
+    uniques: Table
+
+    @property
+    def length_us(self) -> int:
+        """How long a bucket is."""
+        return self.hours * HOUR_US
+
+
+HOURS = Grain(
+    1,
+    Table("usage_hours", f"{_PLACE}, {_TOTAL}", key=_KEY),
+    Table("usage_hour_states", f"{_PLACE}, state BLOB", key=_KEY),
+    Table("usage_hour_uniques", f"{_PLACE}, value TEXT", key=f"{_KEY}, value"),
+)
+DAYS = Grain(
+    24,
+    Table("usage_days", f"{_PLACE}, {_TOTAL}", key=_KEY),
+    Table("usage_day_states", f"{_PLACE}, state BLOB", key=_KEY),
+    Table("usage_day_uniques", f"{_PLACE}, value TEXT", key=f"{_KEY}, value"),
+)
+GRAINS = (HOURS, DAYS)
+DIMENSIONS = Table(
+    "usage_dimensions",
+    "meter_ref INTEGER, dimensions_ref INTEGER, labels TEXT",
+    key="meter_ref, dimensions_ref",
+    indexes=["meter_ref, labels"],
+)
+TABLES = (
+    *(table for grain in GRAINS for table in (grain.totals, grain.states, grain.uniques)),
+    levels.LEVELS,
+    DIMENSIONS,
+)
+
+_SLOTS = """WITH RECURSIVE slots(s) AS
+ (SELECT ?1 UNION ALL SELECT s + 1 FROM slots WHERE s < ?2)"""
+_IN_SLOTS = "FROM slots CROSS JOIN {} ON meter_ref=?3 AND slot=s AND customer_ref=?4"
+
+Labels = tuple[str | None, ...]
+"""The values of a meter's dimensions, in the order of their declaration."""
+_encode = msgspec.msgpack.encode
+_json = msgspec.json.encode
+_labels = msgspec.json.Decoder(Labels).decode
+
+
+class DimensionRefs:
+    """A small number for each combination of dimension values, remembered between batches."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, Labels], int] = {}
+
+    def forget(self) -> None:
+        """Trust nothing remembered: it may have been undone."""
+        self._known.clear()
+
+    def ref(self, views: Views, meter_ref: int, labels: Labels) -> int:
+        """The number of this combination on this meter, a new one if it was never seen."""
+        if not labels:
+            return 0
+        known = self._known.get((meter_ref, labels))
+        if known is None:
+            known = self._known[meter_ref, labels] = _intern(views, meter_ref, labels)
+        return known
+
+
+def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
+    text = _json(labels).decode()
+    row = views.row(
+        "SELECT dimensions_ref FROM usage_dimensions WHERE meter_ref=? AND labels=?",
+        (meter_ref, text),
+    )
+    if row:
+        return int(row[0])
+    row = views.row("SELECT COUNT(*) FROM usage_dimensions WHERE meter_ref=?", (meter_ref,))
+    ref = int(row[0]) + 1 if row else 1
+    views.insert("usage_dimensions", [(meter_ref, ref, text)])
+    return ref
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+def add(views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]) -> None:
+    """Add matched records to the buckets of one meter."""
+    numbers = _numbers(views, refs, meter, records)
+    type = AGGREGATIONS[meter.meter.aggregation]
+    if issubclass(type, Additive):
+        _add_totals(views, meter, records, numbers)
+    elif issubclass(type, UniqueCount):
+        _add_uniques(views, meter, records, numbers)
+    else:
+        _add_states(views, meter, records, numbers)
+
+
+def _add_totals(
+    views: Views, meter: MeterRef, records: Sequence[Matched], numbers: Sequence[int]
+) -> None:
+    """Totals fold in memory and are added up by the database, without reading them first."""
+    ref = meter.ref
+    folded: dict[Bucket, list[int]] = {}
+    for record, text, number in zip(records, _texts(meter.meter, records), numbers, strict=True):
+        value = None if text is None else scaled(text)
+        if value is None:
+            continue  # recorded before this meter asked for the property
+        key = (ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
+        bucket = folded.get(key)
+        if bucket is None:
+            folded[key] = [1, value]
+        else:
+            bucket[0] += 1
+            bucket[1] += value
+    _upsert_totals(views, folded)
+
+
+def _upsert_totals(views: Views, folded: Mapping[Bucket, Sequence[int]]) -> None:
+    """Add (count, total) of hours to their buckets and to those of their days."""
+    days: dict[Bucket, list[int]] = {}
+    for (ref, hour, customer, number), (count, total) in folded.items():
+        day = days.setdefault((ref, hour // DAYS.hours, customer, number), [0, 0])
+        day[0] += count
+        day[1] += total
+    for grain, buckets in ((HOURS, folded), (DAYS, days)):
+        rows = [(*key, count, *digits_of(total)) for key, (count, total) in buckets.items()]
+        rows.sort()
+        views.insert(grain.totals.name, rows, ADD_WITH_CARRY)
+
+
+def _add_uniques(
+    views: Views, meter: MeterRef, records: Sequence[Matched], numbers: Sequence[int]
+) -> None:
+    """Each value is a row of its bucket, written once; the bucket counts the records."""
+    counts: dict[Bucket, list[int]] = {}
+    values: set[tuple[int, int, int, int, str]] = set()
+    for record, number in zip(records, numbers, strict=True):
+        text = record.property(meter.meter.value_property)
+        if text is None:
+            continue  # recorded before this meter asked for the property
+        key = (meter.ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
+        counts.setdefault(key, [0, 0])[0] += 1
+        values.add((*key, text))
+    _upsert_totals(views, counts)
+    for grain in GRAINS:
+        slots = {
+            (ref, hour // grain.hours, customer, number, text)
+            for ref, hour, customer, number, text in values
+        }
+        views.insert(grain.uniques.name, sorted(slots), "ON CONFLICT DO NOTHING")
+
+
+def _add_states(
+    views: Views, meter: MeterRef, records: Sequence[Matched], numbers: Sequence[int]
+) -> None:
+    """Other states fold in memory and are merged with the ones that stand."""
+    type = AGGREGATIONS[meter.meter.aggregation]
+    folded: dict[Bucket, State] = {}
+    for record, number in zip(records, numbers, strict=True):
+        sample = as_sample(meter.meter, record)
+        if sample is None:
+            continue
+        key = (meter.ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
+        folded[key] = folded.get(key, type()).add(sample)
+    days: dict[Bucket, State] = {}
+    for (ref, hour, customer, number), state in folded.items():
+        key = (ref, hour // DAYS.hours, customer, number)
+        days[key] = days.get(key, type()).merge(state)
+    _merge_states(views, HOURS.states, type, folded)
+    _merge_states(views, DAYS.states, type, days)
+    if meter.meter.carries_over:
+        levels.add(views, folded)
+
+
+def _merge_states(
+    views: Views, table: Table, type: type[State], folded: Mapping[Bucket, State]
+) -> None:
+    """Merge states into the buckets that stand."""
+    for key in sorted(folded):
+        row = views.row(
+            f"SELECT state FROM {table.name} WHERE meter_ref=? AND slot=? AND customer_ref=? "
+            "AND dimensions_ref=?",
+            key,
+        )
+        state = folded[key]
+        if row:
+            state = msgspec.msgpack.decode(row[0], type=type).merge(state)
+        views.execute(
+            f"INSERT OR REPLACE INTO {table.name} VALUES (?,?,?,?,?)", (*key, _encode(state))
+        )
+
+
+def _texts(meter: Meter, records: Sequence[Matched]) -> Sequence[str | None]:
+    """What the meter reads of each record; a meter that counts reads nothing."""
+    if not meter.needs_value:
+        return ["0"] * len(records)
+    if meter.value_property == "value":
+        return [record.value for record in records]
+    return [record.property(meter.value_property) for record in records]
+
+
+def _numbers(
+    views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]
+) -> Sequence[int]:
+    """The number of each record's combination of dimension values."""
+    if not meter.meter.dimensions:
+        return [0] * len(records)
+    labels = [labels_of(meter.meter, record) for record in records]
+    known = {one: refs.ref(views, meter.ref, one) for one in dict.fromkeys(labels)}
+    return [known[one] for one in labels]
+
+
+def as_sample(meter: Meter, record: Matched) -> Sample | None:
+    """The record as the meter reads it; None when it lacks the value that the meter needs."""
+    text = record.property(meter.value_property)
+    if not meter.needs_value:
+        missing = meter.needs_text and text is None
+        return None if missing else _sample(record, None, text)
+    units = None if text is None else scaled(text)
+    return None if units is None else _sample(record, EXACT.scaleb(Decimal(units), -12), text)
+
+
+def _sample(record: Matched, value: Decimal | None, text: str | None) -> Sample:
+    return Sample(record.timestamp_us, record.position, record.row, value, text)
+
+
+def labels_of(meter: Meter, record: Matched) -> Labels:
+    """The record's values of the meter's dimensions."""
+    return tuple(map(record.property, meter.dimensions))
+
+
+def labels_by_ref(views: Views, meter_ref: int) -> dict[int, Labels]:
+    """The dimension values behind the numbers of a meter that declares dimensions."""
+    rows: list[Row] = views.rows(
+        "SELECT dimensions_ref, labels FROM usage_dimensions WHERE meter_ref=?", (meter_ref,)
+    )
+    return {row[0]: _labels(row[1]) for row in rows}
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+def between(
+    views: Views, meter: MeterRef, customer: int, edges: Sequence[int]
+) -> Iterator[tuple[int, int, State]]:
+    """A customer's buckets between instants, none of them cut by one: (start, dimensions, state).
+
+    With two edges, the buckets of a run of days may come as one.
+    """
+    type = AGGREGATIONS[meter.meter.aggregation]
+    cut = {edge // HOUR_US for edge in edges if edge % HOUR_US}
+    for grain, first, last in _runs(views, meter, type, edges):
+        place = (first, last, meter.ref, customer)
+        as_one = len(edges) == 2 and grain is DAYS
+        for slot, ref, state in _read(views, grain, type, place, as_one):
+            if grain is DAYS or slot not in cut:
+                yield slot * grain.length_us, ref, state
+
+
+def _runs(
+    views: Views, meter: MeterRef, type: type[State], edges: Sequence[int]
+) -> Iterator[tuple[Grain, int, int]]:
+    """Runs of whole buckets between the edges: (grain, first slot, last slot).
+
+    A day that no edge cuts is one bucket; of a day that is cut, its hours are.
+    """
+    has_totals = issubclass(type, Additive | UniqueCount)
+    table = DAYS.totals if has_totals else DAYS.states
+    of_meter = f"(slot) FROM {table.name} WHERE meter_ref=?1"  # two queries: each is one seek
+    ends = views.row(f"SELECT (SELECT MIN{of_meter}), (SELECT MAX{of_meter})", [meter.ref])
+    if ends is None or ends[0] is None:
+        return
+    cut = {edge // DAYS.length_us for edge in edges if edge % DAYS.length_us}
+    first = max(ends[0], edges[0] // DAYS.length_us)
+    last = min(ends[1], (edges[-1] - 1) // DAYS.length_us)
+    hours = (-(-edges[0] // HOUR_US), edges[-1] // HOUR_US - 1)
+    for is_cut, run in groupby(range(first, last + 1), cut.__contains__):
+        days = list(run)
+        if not is_cut:
+            yield DAYS, days[0], days[-1]
+            continue
+        start = max(days[0] * DAYS.hours, hours[0])
+        end = min((days[-1] + 1) * DAYS.hours - 1, hours[1])
+        if start <= end:
+            yield HOURS, start, end
+
+
+def _read(
+    views: Views, grain: Grain, type: type[State], place: tuple[int, int, int, int], as_one: bool
+) -> Iterator[tuple[int, int, State]]:
+    """The buckets of one run: (slot, dimensions, state)."""
+    if issubclass(type, UniqueCount):
+        yield from _read_uniques(views, grain, place)
+        return
+    if not issubclass(type, Additive):
+        inside = _IN_SLOTS.format(grain.states.name)
+        for slot, ref, blob in views.iterate(
+            f"{_SLOTS} SELECT slot, dimensions_ref, state {inside}", place
+        ):
+            yield slot, ref, msgspec.msgpack.decode(blob, type=type)
+        return
+    columns, group = "slot, dimensions_ref, count, high, low, fraction", ""
+    if as_one:  # the database adds its buckets up
+        columns = "MIN(slot), dimensions_ref, SUM(count), SUM(high), SUM(low), SUM(fraction)"
+        group = "GROUP BY dimensions_ref"
+    inside = _IN_SLOTS.format(grain.totals.name)
+    for row in views.iterate(f"{_SLOTS} SELECT {columns} {inside} {group}", place):
+        yield row[0], row[1], type(row[2], total_of(*row[3:]))
+
+
+def _read_uniques(
+    views: Views, grain: Grain, place: tuple[int, int, int, int]
+) -> Iterator[tuple[int, int, UniqueCount]]:
+    """The buckets of a unique count: how many records each has, then which values."""
+    inside = _IN_SLOTS.format(grain.totals.name)
+    for slot, ref, count in views.iterate(
+        f"{_SLOTS} SELECT slot, dimensions_ref, count {inside}", place
+    ):
+        yield slot, ref, UniqueCount(count)
+    inside = _IN_SLOTS.format(grain.uniques.name)
+    rows = views.iterate(f"{_SLOTS} SELECT slot, dimensions_ref, value {inside}", place)
+    for (slot, ref), found in groupby(rows, key=lambda row: row[:2]):
+        yield slot, ref, UniqueCount(0, frozenset(row[2] for row in found))
