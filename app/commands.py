@@ -95,9 +95,17 @@ def _repeated(used: KeyRow, digest: bytes) -> Done:
 
 
 def _content(command: Command) -> bytes:
-    """What makes two inputs the same: the command's name and all its values."""
+    """What makes two inputs the same: the command's name, and every value that is not a default.
+
+    A field that commands get later has a default, so that an old key still means the same input.
+    """
+    given = {
+        field.name: value
+        for field in msgspec.structs.fields(command)
+        if (value := getattr(command, field.name)) != field.default
+    }
     try:
-        return msgspec.msgpack.encode((type(command).__name__, command), order="sorted")
+        return msgspec.msgpack.encode((type(command).__name__, given), order="sorted")
     except UnicodeEncodeError:
         return b""  # half of a surrogate pair: the decision refuses the text by name
 
