@@ -145,15 +145,14 @@ def _add_totals(
 
 def _upsert_totals(views: Views, folded: Mapping[Bucket, Sequence[int]]) -> None:
     """Add (count, total) of hours to their buckets and to those of their days."""
-    days: dict[Bucket, list[int]] = {}
-    for (ref, hour, customer, number), (count, total) in folded.items():
-        day = days.setdefault((ref, hour // DAYS.hours, customer, number), [0, 0])
-        day[0] += count
-        day[1] += total
-    for grain, buckets in ((HOURS, folded), (DAYS, days)):
-        rows = [(*key, count, *digits_of(total)) for key, (count, total) in buckets.items()]
-        rows.sort()
-        views.insert(grain.totals.name, rows, ADD_WITH_CARRY)
+    hours = [(*key, count, *digits_of(total)) for key, (count, total) in folded.items()]
+    hours.sort()
+    views.insert(HOURS.totals.name, hours, ADD_WITH_CARRY)
+    days = [
+        (ref, hour // DAYS.hours, customer, number, count, high, low, fraction)
+        for ref, hour, customer, number, count, high, low, fraction in hours
+    ]
+    views.insert(DAYS.totals.name, days, ADD_WITH_CARRY)
 
 
 def _add_uniques(
@@ -233,7 +232,11 @@ def _numbers(
     """The number of each record's combination of dimension values."""
     if not meter.meter.dimensions:
         return [0] * len(records)
-    labels = [labels_of(meter.meter, record) for record in records]
+    dimensions = meter.meter.dimensions
+    if "value" in dimensions:
+        labels = [labels_of(meter.meter, record) for record in records]
+    else:  # the same, without asking each record which property its value is
+        labels = [tuple(map(record.properties.get, dimensions)) for record in records]
     known = {one: refs.ref(views, meter.ref, one) for one in dict.fromkeys(labels)}
     return [known[one] for one in labels]
 

@@ -158,9 +158,7 @@ class Engine:
         meters = {
             name: matching.meters(views, name) for name in {r.event_name for _, _, r in records}
         }
-        customers = {
-            key: matching.customer(views, key) for key in {r.customer for _, _, r in records}
-        }
+        customers = matching.customers(views, {r.customer for _, _, r in records})
         waiting: list[tuple[int, UsageRecord]] = []
         rows: list[tuple[object, ...]] = []
         by_event: dict[str, list[Matched]] = {name: [] for name in meters}

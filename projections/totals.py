@@ -45,9 +45,8 @@ def units_of(total: Decimal) -> int:
 
 def digits_of(units: int) -> tuple[int, int, int]:
     """A number of units as (high, low, fraction), only the high digit ever negative."""
-    rest, fraction = divmod(units, DIGIT)
-    high, low = divmod(rest, DIGIT)
-    return high, low, fraction
+    rest, fraction = units // DIGIT, units % DIGIT
+    return (0, rest, fraction) if 0 <= rest < DIGIT else (rest // DIGIT, rest % DIGIT, fraction)
 
 
 def total_of(high: int, low: int, fraction: int) -> Decimal:

@@ -21,6 +21,9 @@ HOUR_US = 3_600_000_000
 ROWS_PER_EVENT = 1_024
 """More than an event holds; a record's place in the ledger is position * this + row."""
 
+CUSTOMERS_REMEMBERED = 200_000
+"""Senders' keys whose meaning is kept in memory, some 30 MB, before they are read anew."""
+
 RECORDS = Table(
     "usage_records",
     "place INTEGER PRIMARY KEY, hour INTEGER, event_ref INTEGER, customer_ref INTEGER, "
@@ -88,13 +91,19 @@ class Matching:
             known = self._meters[event_name] = meters_over(views, event_name)
         return known
 
+    def customers(self, views: Views, keys: Iterable[str]) -> dict[str, int | None]:
+        """The references of the customers that senders' keys mean: our ids, or theirs."""
+        known = self._customers
+        if len(known) > CUSTOMERS_REMEMBERED:
+            known.clear()
+        for key in keys:
+            if key not in known:
+                known[key] = customer_ref(views, key)
+        return known
+
     def customer(self, views: Views, key: str) -> int | None:
-        """The reference of the customer that a sender's key means: our id, or theirs."""
-        if key in self._customers:
-            return self._customers[key]
-        ref = customer_ref(views, key)
-        self._customers[key] = ref
-        return ref
+        """The reference of the customer that one key means."""
+        return self.customers(views, (key,))[key]
 
 
 def meters_over(views: Views, event_name: str) -> tuple[MeterRef, ...]:
