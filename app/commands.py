@@ -17,7 +17,7 @@ from app.store import KeyRow
 from app.writer import CommandJob, Group
 from domain import customers, meters, prices, products, subscriptions
 from domain.customers import Customer
-from domain.decider import Code, Event, Rejected
+from domain.decider import Code, Event, Rejected, fold
 from domain.meters import Meter
 from domain.periods import from_us
 from domain.prices import Price
@@ -34,6 +34,10 @@ Command = (
     | customers.Command
     | subscriptions.CreateSubscription
 )
+
+
+IMAGINED_ID = "new"
+"""The id of what does not exist, and is only asked about."""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -108,6 +112,19 @@ def _content(command: Command) -> bytes:
         return msgspec.msgpack.encode((type(command).__name__, given), order="sorted")
     except UnicodeEncodeError:
         return b""  # half of a surrogate pair: the decision refuses the text by name
+
+
+def imagined_subscription(
+    views: Views, command: subscriptions.CreateSubscription, at: datetime
+) -> Subscription:
+    """The subscription that a command would create, decided as if for real and written nowhere.
+
+    Raises `Rejected`, as creating it would.
+    """
+    facts = _subscription(views, command, IMAGINED_ID, at)
+    state = fold(subscriptions.evolve, subscriptions.decide(None, command, facts))
+    assert state is not None, "creating a subscription makes one"
+    return state
 
 
 # --------------------------------------------------------------------------------------- facts

@@ -1,6 +1,6 @@
 """What is owed: invoice previews, computed from the ledger as it is at the moment of asking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 import strawberry
 
+from app.commands import IMAGINED_ID, imagined_subscription
 from app.schema.connections import After, Connection, First, Node
 from app.schema.context import Info, existing
 from app.schema.customers import Customer
@@ -29,7 +30,7 @@ from app.schema.scalars import (
     money,
     optional_instant,
 )
-from app.schema.subscriptions import Subscription
+from app.schema.subscriptions import PreviewSubscriptionInput, Subscription
 from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import customers, prices, products, subscriptions, usage
 from domain.decider import Code, Path, Rejected
@@ -160,9 +161,10 @@ class Invoice(Node):
         id = self.preview.subscription.customer_id
         return Customer.of(await info.context.get(customers.Customer, id))
 
-    @resolver(description="The subscription that it bills.")
+    @resolver(description="The subscription that it bills; null when there is none yet.")
     def subscription(self) -> Subscription | None:
-        return Subscription.of(self.preview.subscription)
+        state = self.preview.subscription
+        return None if state.id == IMAGINED_ID else Subscription.of(state)
 
     @classmethod
     def of(cls, preview: Preview, lines: Sequence[InvoiceLine]) -> "Invoice":
@@ -281,12 +283,12 @@ class HypotheticalUsageInput:
 
 async def previewed(
     info: Info,
-    subscription_id: str,
+    find: Callable[[Views], subscriptions.Subscription],
     *,
     at: datetime | None = None,
     extra: Sequence[HypotheticalUsageInput] = (),
 ) -> Invoice | None:
-    """The invoice that would be issued at an instant, by default the next one.
+    """The invoice of a subscription at an instant, by default its next one.
 
     None when the subscription has not started by then. Raises `Rejected`.
     """
@@ -295,13 +297,24 @@ async def previewed(
         raise Rejected(Code.LIMIT_EXCEEDED, ("extraUsage",), message)
 
     def look_up(views: Views) -> Invoice | None:
-        found = existing(views, subscriptions.Subscription, subscription_id, "subscriptionId")
+        subscription = find(views)
         imagined = [one.read(views, ("extraUsage", str(index))) for index, one in enumerate(extra)]
         now = info.context.ledger.clock.now()
-        preview = invoice_previews.preview(views, found.state, now=now, at=at, extra=imagined)
+        preview = invoice_previews.preview(views, subscription, now=now, at=at, extra=imagined)
         return Invoice.of(preview, _lines(views, preview)) if preview else None
 
     return await info.context.read(look_up)
+
+
+def subscription_named(id: str) -> Callable[[Views], subscriptions.Subscription]:
+    """Finds the subscription that an argument names. Raises `Rejected` NOT_FOUND."""
+
+    def find(views: Views) -> subscriptions.Subscription:
+        found = existing(views, subscriptions.Subscription, id, "subscriptionId")
+        state: subscriptions.Subscription = found.state
+        return state
+
+    return find
 
 
 @strawberry.type
@@ -329,4 +342,35 @@ class InvoiceQueries:
         ] = [],  # noqa: B006  # the schema prints it, nobody changes it
     ) -> Invoice | None:
         instant = optional_instant(at, ("at",))
-        return await previewed(info, subscription_id, at=instant, extra=extra_usage or ())
+        find = subscription_named(subscription_id)
+        return await previewed(info, find, at=instant, extra=extra_usage or ())
+
+    @resolver(
+        description="An invoice of a subscription that does not exist: what would be owed if it "
+        "did, the usage already sent included. Nothing is written."
+    )
+    async def subscription_preview(
+        self,
+        info: Info,
+        input: Annotated[
+            PreviewSubscriptionInput, strawberry.argument(description="Who would subscribe.")
+        ],
+        at: Annotated[
+            InstantText | None,
+            strawberry.argument(
+                description="When it would be issued; left out, at the end of the period that "
+                "is running, or at a start to come. At the start it is the first invoice."
+            ),
+        ] = None,
+        extra_usage: Annotated[
+            list[HypotheticalUsageInput] | None,
+            strawberry.argument(description="Usage to add as if it had been sent."),
+        ] = [],  # noqa: B006  # the schema prints it, nobody changes it
+    ) -> Invoice | None:
+        command, instant = input.command(), optional_instant(at, ("at",))
+        now = info.context.ledger.clock.now()
+
+        def imagine(views: Views) -> subscriptions.Subscription:
+            return imagined_subscription(views, command, now)
+
+        return await previewed(info, imagine, at=instant, extra=extra_usage or ())

@@ -166,9 +166,9 @@ class SubscriptionItemInput:
         return subscriptions.NewItem(price_id=self.price_id, quantity=quantity)
 
 
-@strawberry.input(description="Who subscribes to what.")
-class CreateSubscriptionInput:
-    """Who subscribes to what."""
+@strawberry.input(description="Who would subscribe to what.")
+class PreviewSubscriptionInput:
+    """Who would subscribe to what."""
 
     customer_id: strawberry.ID = strawberry.field(description="Who pays.")
     items: list[SubscriptionItemInput] = strawberry.field(
@@ -191,9 +191,6 @@ class CreateSubscriptionInput:
     time_zone: str | None = strawberry.field(
         default=None, description="An IANA time zone; the customer's when left out."
     )
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="Sent again with the same key, the first result is answered."
-    )
 
     def command(self) -> subscriptions.CreateSubscription:
         """The command that is meant. Raises `Rejected` for a number or time that is none."""
@@ -206,6 +203,15 @@ class CreateSubscriptionInput:
             days_until_due=self.days_until_due,
             time_zone=self.time_zone,
         )
+
+
+@strawberry.input(description="Who subscribes to what.")
+class CreateSubscriptionInput(PreviewSubscriptionInput):
+    """Who subscribes to what."""
+
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
 
 
 @strawberry.type(description="The new subscription, or why there is none.")
@@ -224,12 +230,12 @@ class CreateSubscriptionPayload(Payload):
     ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
         # Invoices show their subscription and a new subscription its invoice: one of the two has
         # to import the other late.
-        from app.schema.invoices import previewed
+        from app.schema.invoices import previewed, subscription_named
 
         if self.subscription is None:
             return None
         state = self.subscription.state
-        return await previewed(info, state.id, at=state.start_at)
+        return await previewed(info, subscription_named(state.id), at=state.start_at)
 
 
 @strawberry.type
