@@ -28,9 +28,9 @@ from projections import current
 from projections.tables import Views
 
 Command = (
-    meters.CreateMeter
+    meters.Command
     | products.Command
-    | prices.CreatePrice
+    | prices.Command
     | customers.Command
     | subscriptions.CreateSubscription
 )
@@ -130,7 +130,7 @@ def imagined_subscription(
 # --------------------------------------------------------------------------------------- facts
 
 
-def _meter(views: Views, command: meters.CreateMeter, id: str, at: datetime) -> meters.Facts:
+def _meter(views: Views, command: meters.Command, id: str, at: datetime) -> meters.Facts:
     return meters.Facts(id=id, at=at)
 
 
@@ -138,7 +138,11 @@ def _product(views: Views, command: products.Command, id: str, at: datetime) -> 
     return products.Facts(id=id, at=at)
 
 
-def _price(views: Views, command: prices.CreatePrice, id: str, at: datetime) -> prices.Facts:
+def _price(views: Views, command: prices.Command, id: str, at: datetime) -> prices.Facts:
+    if isinstance(command, prices.ArchivePrice):
+        return prices.Facts(
+            id=id, at=at, product_exists=True, meter_dimensions=None, lookup_key_owner=None
+        )
     meter = current.get(views, Meter, command.meter_id) if command.meter_id else None
     product = current.get(views, Product, command.product_id)
     return prices.Facts(
@@ -146,6 +150,7 @@ def _price(views: Views, command: prices.CreatePrice, id: str, at: datetime) -> 
         at=at,
         product_exists=product is not None,
         product_archived=product is not None and not product.active,
+        meter_archived=meter is not None and not meter.active,
         meter_dimensions=meter.dimensions if meter else None,
         meter_aggregation=meter.aggregation if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
@@ -172,7 +177,9 @@ def _subscription(
         customer_zone=customer.time_zone if customer else None,
         customer_archived=customer is not None and customer.archived_at is not None,
         prices={
-            price_id: subscriptions.PriceTerms(currency=price.currency, metered=price.metered)
+            price_id: subscriptions.PriceTerms(
+                currency=price.currency, metered=price.metered, archived=not price.active
+            )
             for price_id, price in found.items()
             if price is not None
         },
@@ -181,6 +188,8 @@ def _subscription(
 
 HANDLERS: Mapping[type[Command], Handler] = {
     meters.CreateMeter: Handler(Meter, _meter, meters.decide),
+    meters.UpdateMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
+    meters.ArchiveMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     products.CreateProduct: Handler(Product, _product, products.decide),
     products.UpdateProduct: Handler(
         Product, _product, products.decide, lambda command: command.product_id
@@ -189,6 +198,7 @@ HANDLERS: Mapping[type[Command], Handler] = {
         Product, _product, products.decide, lambda command: command.product_id
     ),
     prices.CreatePrice: Handler(Price, _price, prices.decide),
+    prices.ArchivePrice: Handler(Price, _price, prices.decide, lambda command: command.price_id),
     customers.CreateCustomer: Handler(Customer, _customer, customers.decide),
     customers.UpdateCustomer: Handler(
         Customer, _customer, customers.decide, lambda command: command.customer_id

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from domain.decider import Code, Event, Rejected, registered
+from domain.decider import Code, Event, Rejected, existing, registered
 from domain.periods import check_zone
 from domain.text import NOTE_BYTES, check_optional, check_text
 
@@ -149,12 +149,12 @@ def decide(state: Customer | None, command: Command, facts: Facts) -> list[Event
         case CreateCustomer():
             return [] if state is not None else [_created(command, facts)]
         case UpdateCustomer():
-            return _updated(_existing(state, command.customer_id), command, facts)
+            return _updated(existing(state, "customer", command.customer_id), command, facts)
         case ArchiveCustomer():
-            existing = _existing(state, command.customer_id)
-            if existing.archived_at is not None:
+            known = existing(state, "customer", command.customer_id)
+            if known.archived_at is not None:
                 return []
-            return [CustomerArchived(id=existing.id, archived_at=facts.at)]
+            return [CustomerArchived(id=known.id, archived_at=facts.at)]
 
 
 def _created(command: CreateCustomer, facts: Facts) -> CustomerCreated:
@@ -183,12 +183,6 @@ def _updated(state: Customer, command: UpdateCustomer, facts: Facts) -> list[Eve
     }
     checked = {name: checks[name](value) for name, value in changes.items()}
     return [CustomerUpdated(id=state.id, **checked)] if checked else []
-
-
-def _existing(state: Customer | None, id: str) -> Customer:
-    if state is None:
-        raise Rejected(Code.NOT_FOUND, ("input", "customerId"), f"there is no customer {id}")
-    return state
 
 
 def _check_email(email: str | None) -> str | None:

@@ -115,6 +115,13 @@ def upcasts(topic: str) -> Callable[[Upcaster], Upcaster]:
     return keep
 
 
+def existing(state: S | None, kind: str, id: str) -> S:
+    """The state of the object that a command names. Raises `Rejected` NOT_FOUND at its id."""
+    if state is None:
+        raise Rejected(Code.NOT_FOUND, ("input", f"{kind}Id"), f"there is no {kind} {id}")
+    return state
+
+
 def fold(evolve: Callable[[S | None, Event], S | None], events: Iterable[Event]) -> S | None:
     """The state that a stream of facts adds up to, or None when there are none."""
     state: S | None = None

@@ -1,15 +1,16 @@
 """What is measured: a meter says how usage records of one name add up to a quantity.
 
-Life cycle: created (active).
+Life cycle: created (active) -> archived. Its name may be updated at any time.
 """
 
 from datetime import datetime
 from typing import ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.aggregation import Aggregation
-from domain.decider import Code, Event, Path, Rejected, registered
+from domain.decider import Code, Event, Path, Rejected, existing, registered
 from domain.text import VALUE_BYTES, check_text
 
 DIMENSIONS_LIMIT = 20
@@ -35,6 +36,24 @@ class MeterCreated(Event, frozen=True, kw_only=True, omit_defaults=True):
     dimensions: tuple[str, ...]
     created_at: datetime
     carries_over: bool = False
+
+
+@registered
+class MeterUpdated(Event, frozen=True, kw_only=True):
+    """A meter is called otherwise; what it measures never changes."""
+
+    topic: ClassVar[str] = "meter.updated/1"
+    id: str
+    name: str
+
+
+@registered
+class MeterArchived(Event, frozen=True, kw_only=True):
+    """A meter takes no new prices; usage is still measured, and billed by the prices it has."""
+
+    topic: ClassVar[str] = "meter.archived/1"
+    id: str
+    archived_at: datetime
 
 
 # --------------------------------------------------------------------------------------- state
@@ -82,6 +101,10 @@ def evolve(state: Meter | None, event: Event) -> Meter | None:
                 created_at=event.created_at,
                 carries_over=event.carries_over,
             )
+        case MeterUpdated() if state is not None:
+            return replace(state, name=event.name)
+        case MeterArchived() if state is not None:
+            return replace(state, active=False)
         case _:
             return state
 
@@ -100,6 +123,22 @@ class CreateMeter(msgspec.Struct, frozen=True, kw_only=True):
     carries_over: bool = False
 
 
+class UpdateMeter(msgspec.Struct, frozen=True, kw_only=True):
+    """Call a meter otherwise."""
+
+    meter_id: str
+    name: str
+
+
+class ArchiveMeter(msgspec.Struct, frozen=True, kw_only=True):
+    """Take no new prices over a meter."""
+
+    meter_id: str
+
+
+Command = CreateMeter | UpdateMeter | ArchiveMeter
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding needs from outside: the new id and the time."""
 
@@ -107,23 +146,35 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-def decide(state: Meter | None, command: CreateMeter, facts: Facts) -> list[Event]:
-    """Define the meter, or say which part of its definition cannot be kept (RULES, Meters)."""
-    if state is not None:
-        return []
+def decide(state: Meter | None, command: Command, facts: Facts) -> list[Event]:
+    """Define, rename or archive a meter, or say what cannot be kept (RULES, Meters)."""
+    match command:
+        case CreateMeter():
+            return [] if state is not None else [_created(command, facts)]
+        case UpdateMeter():
+            meter = existing(state, "meter", command.meter_id)
+            if command.name == meter.name:
+                return []
+            return [MeterUpdated(id=meter.id, name=check_text(command.name, ("input", "name")))]
+        case ArchiveMeter():
+            meter = existing(state, "meter", command.meter_id)
+            if not meter.active:
+                return []
+            return [MeterArchived(id=meter.id, archived_at=facts.at)]
+
+
+def _created(command: CreateMeter, facts: Facts) -> MeterCreated:
     at: Path = ("input",)
-    return [
-        MeterCreated(
-            id=facts.id,
-            name=check_text(command.name, (*at, "name")),
-            event_name=check_text(command.event_name, (*at, "eventName")),
-            aggregation=command.aggregation,
-            value_property=check_text(command.value_property, (*at, "valueProperty")),
-            dimensions=_check_dimensions(command, (*at, "dimensions")),
-            created_at=facts.at,
-            carries_over=_check_carrying(command, (*at, "carriesOver")),
-        )
-    ]
+    return MeterCreated(
+        id=facts.id,
+        name=check_text(command.name, (*at, "name")),
+        event_name=check_text(command.event_name, (*at, "eventName")),
+        aggregation=command.aggregation,
+        value_property=check_text(command.value_property, (*at, "valueProperty")),
+        dimensions=_check_dimensions(command, (*at, "dimensions")),
+        created_at=facts.at,
+        carries_over=_check_carrying(command, (*at, "carriesOver")),
+    )
 
 
 def _check_carrying(command: CreateMeter, path: Path) -> bool:

@@ -1,6 +1,6 @@
 """What it costs: a price asks an amount for a product, per licensed unit or over a meter.
 
-Life cycle: created (active). A price never changes.
+Life cycle: created (active) -> archived. What a price asks never changes.
 """
 
 from datetime import datetime
@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from domain import pricing
 from domain.aggregation import Aggregation
-from domain.decider import Code, Event, Path, Rejected, registered, upcasts
+from domain.decider import Code, Event, Path, Rejected, existing, registered, upcasts
 from domain.money import check_currency
 from domain.periods import Interval, check_interval
 from domain.pricing import Modifiers, Pricing
@@ -62,6 +63,15 @@ def _without_modifiers(data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "price.created/2", {**data, "modifiers": None}
 
 
+@registered
+class PriceArchived(Event, frozen=True, kw_only=True):
+    """A price takes no new subscriptions; those that have it go on at it."""
+
+    topic: ClassVar[str] = "price.archived/1"
+    id: str
+    archived_at: datetime
+
+
 # --------------------------------------------------------------------------------------- state
 
 
@@ -107,6 +117,8 @@ def evolve(state: Price | None, event: Event) -> Price | None:
                 active=True,
                 created_at=event.created_at,
             )
+        case PriceArchived() if state is not None:
+            return replace(state, active=False)
         case _:
             return state
 
@@ -129,6 +141,15 @@ class CreatePrice(msgspec.Struct, frozen=True, kw_only=True):
     lookup_key: str | None = None
 
 
+class ArchivePrice(msgspec.Struct, frozen=True, kw_only=True):
+    """Take no new subscriptions to a price."""
+
+    price_id: str
+
+
+Command = CreatePrice | ArchivePrice
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding needs from outside; what is said of the meter is None when there is none."""
 
@@ -136,15 +157,23 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     product_exists: bool
     product_archived: bool = False
+    meter_archived: bool = False
     meter_dimensions: tuple[str, ...] | None
     meter_aggregation: Aggregation | None = None
     lookup_key_owner: str | None
 
 
-def decide(state: Price | None, command: CreatePrice, facts: Facts) -> list[Event]:
-    """Set the price, or say which part of it could not be billed (RULES, Prices)."""
-    if state is not None:
-        return []
+def decide(state: Price | None, command: Command, facts: Facts) -> list[Event]:
+    """Set or archive a price, or say which part of it could not be billed (RULES, Prices)."""
+    match command:
+        case CreatePrice():
+            return [] if state is not None else [_created(command, facts)]
+        case ArchivePrice():
+            price = existing(state, "price", command.price_id)
+            return [PriceArchived(id=price.id, archived_at=facts.at)] if price.active else []
+
+
+def _created(command: CreatePrice, facts: Facts) -> PriceCreated:
     if not facts.product_exists:
         message = f"there is no product {command.product_id}"
         raise Rejected(Code.NOT_FOUND, ("input", "productId"), message)
@@ -158,22 +187,20 @@ def decide(state: Price | None, command: CreatePrice, facts: Facts) -> list[Even
     _check_records(command, facts)
     if command.modifiers is not None:
         command.modifiers.check(("input", "modifiers"))
-    return [
-        PriceCreated(
-            id=facts.id,
-            product_id=command.product_id,
-            currency=command.currency,
-            interval=command.interval,
-            meter_id=command.meter_id,
-            meter_filter=command.meter_filter,
-            timing=_timing(command),
-            pricing=command.pricing,
-            modifiers=command.modifiers,
-            nickname=check_optional(command.nickname, ("input", "nickname")),
-            lookup_key=_check_lookup_key(command.lookup_key, facts),
-            created_at=facts.at,
-        )
-    ]
+    return PriceCreated(
+        id=facts.id,
+        product_id=command.product_id,
+        currency=command.currency,
+        interval=command.interval,
+        meter_id=command.meter_id,
+        meter_filter=command.meter_filter,
+        timing=_timing(command),
+        pricing=command.pricing,
+        modifiers=command.modifiers,
+        nickname=check_optional(command.nickname, ("input", "nickname")),
+        lookup_key=_check_lookup_key(command.lookup_key, facts),
+        created_at=facts.at,
+    )
 
 
 def _timing(command: CreatePrice) -> Timing:
@@ -191,6 +218,9 @@ def _check_meter(command: CreatePrice, facts: Facts) -> None:
     if command.meter_id is not None and facts.meter_dimensions is None:
         message = f"there is no meter {command.meter_id}"
         raise Rejected(Code.NOT_FOUND, ("input", "meterId"), message)
+    if facts.meter_archived:
+        message = f"meter {command.meter_id} is archived"
+        raise Rejected(Code.WRONG_STATE, ("input", "meterId"), message)
     path: Path = ("input", "meterFilter")
     if command.meter_filter and command.meter_id is None:
         raise Rejected(Code.INVALID_VALUE, path, "meterFilter needs a meterId")

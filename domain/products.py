@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from domain.decider import Code, Event, Rejected, registered
+from domain.decider import Event, existing, registered
 from domain.text import NOTE_BYTES, check_optional, check_text
 
 _CHANGEABLE = ("name", "description", "unit_label")
@@ -133,12 +133,12 @@ def decide(state: Product | None, command: Command, facts: Facts) -> list[Event]
         case CreateProduct():
             return [] if state is not None else [_created(command, facts)]
         case UpdateProduct():
-            return _updated(_existing(state, command.product_id), command)
+            return _updated(existing(state, "product", command.product_id), command)
         case ArchiveProduct():
-            existing = _existing(state, command.product_id)
-            if not existing.active:
+            known = existing(state, "product", command.product_id)
+            if not known.active:
                 return []
-            return [ProductArchived(id=existing.id, archived_at=facts.at)]
+            return [ProductArchived(id=known.id, archived_at=facts.at)]
 
 
 def _created(command: CreateProduct, facts: Facts) -> ProductCreated:
@@ -162,9 +162,3 @@ def _updated(state: Product, command: UpdateProduct) -> list[Event]:
     }
     checked = {name: checks[name](value) for name, value in changes.items()}
     return [ProductUpdated(id=state.id, **checked)] if checked else []
-
-
-def _existing(state: Product | None, id: str) -> Product:
-    if state is None:
-        raise Rejected(Code.NOT_FOUND, ("input", "productId"), f"there is no product {id}")
-    return state

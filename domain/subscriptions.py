@@ -120,6 +120,7 @@ class PriceTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     currency: str
     metered: bool
+    archived: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +189,9 @@ def _check_items(command: CreateSubscription, facts: Facts) -> str:
         if terms is None:
             message = f"there is no price {new.price_id}"
             raise Rejected(Code.NOT_FOUND, (*here, "priceId"), message)
+        if terms.archived:
+            message = f"price {new.price_id} is archived"
+            raise Rejected(Code.WRONG_STATE, (*here, "priceId"), message)
         if new.price_id in seen:
             message = f"price {new.price_id} is listed twice; give one item the whole quantity"
             raise Rejected(Code.INVALID_VALUE, (*here, "priceId"), message)

@@ -23,9 +23,9 @@ from domain.aggregation import Aggregation
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.ledgers import LedgerOpened
-from domain.meters import MeterCreated
+from domain.meters import MeterArchived, MeterCreated, MeterUpdated
 from domain.periods import Interval, IntervalUnit
-from domain.prices import DimensionFilter, PriceCreated, Timing
+from domain.prices import DimensionFilter, PriceArchived, PriceCreated, Timing
 from domain.pricing import (
     MODELS,
     Graduated,
@@ -154,6 +154,9 @@ SAMPLES: dict[str, Event] = {
         time_zone="Europe/Berlin",
         created_at=AT,
     ),
+    "meter.updated/1": MeterUpdated(id="met_1", name="Tokens"),
+    "meter.archived/1": MeterArchived(id="met_1", archived_at=AT),
+    "price.archived/1": PriceArchived(id="price_1", archived_at=AT),
     "product.updated/1": ProductUpdated(id="prod_1", name="Alpaca.ai tokens", description=None),
     "product.archived/1": ProductArchived(id="prod_1", archived_at=AT),
     "customer.updated/1": CustomerUpdated(id="cus_1", external_id="lover", email=None),

@@ -117,6 +117,49 @@ class CreateMeterPayload(Payload):
     meter: Meter | None = strawberry.field(description="The meter; null when it was refused.")
 
 
+@strawberry.input(description="What to call a meter from now on.")
+class UpdateMeterInput:
+    """What to call a meter from now on."""
+
+    meter_id: strawberry.ID = strawberry.field(description="The meter to change.")
+    name: str = strawberry.field(description="What people call it.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> meters.UpdateMeter:
+        """The command that is meant."""
+        return meters.UpdateMeter(meter_id=self.meter_id, name=self.name)
+
+
+@strawberry.type(description="The meter as it now is, or why it stayed as it was.")
+class UpdateMeterPayload(Payload):
+    """The meter as it now is, or why it stayed as it was."""
+
+    meter: Meter | None = strawberry.field(description="The meter; null when it was refused.")
+
+
+@strawberry.input(description="The meter that takes no new prices.")
+class ArchiveMeterInput:
+    """The meter that takes no new prices."""
+
+    meter_id: strawberry.ID = strawberry.field(description="The meter to archive.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> meters.ArchiveMeter:
+        """The command that is meant."""
+        return meters.ArchiveMeter(meter_id=self.meter_id)
+
+
+@strawberry.type(description="The archived meter, or why it is not.")
+class ArchiveMeterPayload(Payload):
+    """The archived meter, or why it is not."""
+
+    meter: Meter | None = strawberry.field(description="The meter; null when it was refused.")
+
+
 @strawberry.type
 class MeterQueries:
     """Asking for meters."""
@@ -162,6 +205,32 @@ class MeterMutations:
     ) -> CreateMeterPayload:
         done = await info.context.execute(meters.Meter, input.command, input.idempotency_key)
         return CreateMeterPayload(
+            meter=Meter.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(description="Call a meter otherwise; what it measures never changes.")
+    async def update_meter(
+        self,
+        info: Info,
+        input: Annotated[UpdateMeterInput, strawberry.argument(description="Which one.")],
+    ) -> UpdateMeterPayload:
+        done = await info.context.execute(meters.Meter, input.command, input.idempotency_key)
+        return UpdateMeterPayload(
+            meter=Meter.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(description="Take no new prices over a meter; usage is still measured and billed.")
+    async def archive_meter(
+        self,
+        info: Info,
+        input: Annotated[ArchiveMeterInput, strawberry.argument(description="Which one.")],
+    ) -> ArchiveMeterPayload:
+        done = await info.context.execute(meters.Meter, input.command, input.idempotency_key)
+        return ArchiveMeterPayload(
             meter=Meter.of(done.state) if done.state else None,
             user_errors=done.user_errors,
             position=done.position,

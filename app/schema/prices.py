@@ -205,6 +205,27 @@ class CreatePricePayload(Payload):
     price: Price | None = strawberry.field(description="The price; null when it was refused.")
 
 
+@strawberry.input(description="The price that takes no new subscriptions.")
+class ArchivePriceInput:
+    """The price that takes no new subscriptions."""
+
+    price_id: strawberry.ID = strawberry.field(description="The price to archive.")
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Sent again with the same key, the first result is answered."
+    )
+
+    def command(self) -> prices.ArchivePrice:
+        """The command that is meant."""
+        return prices.ArchivePrice(price_id=self.price_id)
+
+
+@strawberry.type(description="The archived price, or why it is not.")
+class ArchivePricePayload(Payload):
+    """The archived price, or why it is not."""
+
+    price: Price | None = strawberry.field(description="The price; null when it was refused.")
+
+
 @strawberry.type
 class PriceQueries:
     """Asking for prices."""
@@ -278,6 +299,19 @@ class PriceMutations:
     ) -> CreatePricePayload:
         done = await info.context.execute(prices.Price, input.command, input.idempotency_key)
         return CreatePricePayload(
+            price=Price.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(description="Take no new subscriptions to a price; those that have it go on.")
+    async def archive_price(
+        self,
+        info: Info,
+        input: Annotated[ArchivePriceInput, strawberry.argument(description="Which one.")],
+    ) -> ArchivePricePayload:
+        done = await info.context.execute(prices.Price, input.command, input.idempotency_key)
+        return ArchivePricePayload(
             price=Price.of(done.state) if done.state else None,
             user_errors=done.user_errors,
             position=done.position,

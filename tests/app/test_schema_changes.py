@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.app.asking import Asking, Story, client, story
+from tests.app.asking import Asking, Story, client, story, tokens
 
 __all__ = ["client", "story"]
 
@@ -69,6 +69,9 @@ def test_a_product_is_described_otherwise(client: Asking, story: Story) -> None:
         ("archiveCustomer", "ArchiveCustomerInput", {"customerId": "\ud800"}, "customerId"),
         ("updateProduct", "UpdateProductInput", {"productId": "cus_none"}, "productId"),
         ("archiveProduct", "ArchiveProductInput", {"productId": ""}, "productId"),
+        ("updateMeter", "UpdateMeterInput", {"meterId": "met_none", "name": "x"}, "meterId"),
+        ("archiveMeter", "ArchiveMeterInput", {"meterId": "met_none"}, "meterId"),
+        ("archivePrice", "ArchivePriceInput", {"priceId": "price_none"}, "priceId"),
     ],
 )
 def test_what_does_not_exist_is_not_changed(
@@ -87,3 +90,25 @@ def test_a_name_cannot_be_cleared(client: Asking, story: Story) -> None:
         input={"customerId": story.customer, "name": None},
     )
     assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+def test_what_is_archived_goes_on_for_those_who_have_it(client: Asking, story: Story) -> None:
+    for name, input_type, input, wanted in (
+        ("archivePrice", "ArchivePriceInput", {"priceId": story.usage}, "price { active }"),
+        ("archiveMeter", "ArchiveMeterInput", {"meterId": story.meter}, "meter { active }"),
+        (
+            "updateMeter",
+            "UpdateMeterInput",
+            {"meterId": story.meter, "name": "Tokens of old"},
+            "meter { name active }",
+        ),
+    ):
+        assert client.mutate(name, input_type, input, wanted)["userErrors"] == []
+    client.record(tokens(1, "3000"))
+    preview = "query($id: ID!) { invoicePreview(subscriptionId: $id) { total { amount } } }"
+    assert client.field(preview, id=story.subscription) == {"total": {"amount": "180.00"}}
+    found = client.field("query($id: ID!) { meter(id: $id) { name active } }", id=story.meter)
+    assert found == {"name": "Tokens of old", "active": False}
+    new = {"customerId": story.customer, "items": [{"priceId": story.usage}]}
+    refused = client.mutate("createSubscription", "CreateSubscriptionInput", new)
+    assert refused["userErrors"][0]["path"] == ["input", "items", "0", "priceId"]

@@ -7,7 +7,15 @@ import pytest
 from domain import meters
 from domain.aggregation import Aggregation
 from domain.decider import fold
-from domain.meters import CreateMeter, Facts, MeterCreated
+from domain.meters import (
+    ArchiveMeter,
+    CreateMeter,
+    Facts,
+    MeterArchived,
+    MeterCreated,
+    MeterUpdated,
+    UpdateMeter,
+)
 from tests.spec import given
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,3 +119,23 @@ def test_twenty_dimensions_are_enough() -> None:
     assert isinstance(created, MeterCreated)
     assert created.dimensions == names[:20]
     given().when(meter(dimensions=names), FACTS).then_rejected("LIMIT_EXCEEDED", "input.dimensions")
+
+
+def test_a_meter_may_be_called_otherwise() -> None:
+    renamed = MeterUpdated(id="met_1", name="Tokens")
+    given(TOKENS).when(UpdateMeter(meter_id="met_1", name="Tokens"), FACTS).then(renamed)
+    given(TOKENS, renamed).when(UpdateMeter(meter_id="met_1", name="Tokens"), FACTS).then()
+
+
+def test_a_meter_is_archived_once() -> None:
+    archived = MeterArchived(id="met_1", archived_at=AT)
+    given(TOKENS).when(ArchiveMeter(meter_id="met_1"), FACTS).then(archived)
+    given(TOKENS, archived).when(ArchiveMeter(meter_id="met_1"), FACTS).then()
+
+
+def test_a_refused_change() -> None:
+    nameless = UpdateMeter(meter_id="met_1", name=" ")
+    given(TOKENS).when(nameless, FACTS).then_rejected("REQUIRED", "input.name")
+    missing = UpdateMeter(meter_id="met_9", name="x")
+    given().when(missing, FACTS).then_rejected("NOT_FOUND", "input.meterId")
+    given().when(ArchiveMeter(meter_id="met_9"), FACTS).then_rejected("NOT_FOUND", "input.meterId")
