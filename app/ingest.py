@@ -62,7 +62,8 @@ async def post_usage(request: Request) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     try:
-        if kind in ("application/json", ""):
+        # No type at all is what another site's page can make a browser send: it must be said.
+        if kind == "application/json":
             raw = _split_json(body)
         elif kind in ("application/x-ndjson", "application/ndjson"):
             raw = [msgspec.Raw(line) for line in body.splitlines() if line.strip()]

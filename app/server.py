@@ -9,7 +9,7 @@ from cross_web import HTTPException
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -105,7 +105,10 @@ class BodyLimit:
         limit = self._settings.body_limit_bytes
         if scope["path"].startswith("/v1/"):
             limit = self._settings.ingest_limit_bytes
-        body = await _read(receive, limit)
+        try:
+            body = await _read(receive, limit)
+        except ClientDisconnect:
+            return  # half a body is never taken for a whole one
         if body is None:
             answer = refusal(413, "BODY_TOO_LARGE", f"the body is larger than {limit} bytes")
             await answer(scope, receive, send)
@@ -124,13 +127,13 @@ class BodyLimit:
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None as soon as it exceeds the limit."""
+    """The whole body; None as soon as it exceeds the limit. Raises `ClientDisconnect`."""
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b"".join(parts)
+            raise ClientDisconnect
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:

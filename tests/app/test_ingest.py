@@ -94,6 +94,7 @@ def test_a_conflict_is_a_problem_and_writes_nothing(talking: Talking) -> None:
         (b"\xff", "application/json", 400, "BAD_JSON"),
         (b"[" * 100_000, "application/json", 400, "BAD_JSON"),
         (b"[]", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (b"[]", "", 415, "UNSUPPORTED_MEDIA_TYPE"),
         (b"[" + b"{}," * 10_000 + b"{}]", "application/json", 413, "LIMIT_EXCEEDED"),
         (b" " * 5_242_881, "application/json", 413, "BODY_TOO_LARGE"),
     ],

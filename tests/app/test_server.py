@@ -1,11 +1,15 @@
 """The routes of the server, and what it answers when it is asked nonsense."""
 
+import asyncio
 import json
 
 import pytest
+from starlette.types import Message, Scope
 
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ledger import Ledger
+from app.server import create_app
+from app.settings import Settings
 from tests.app.http import Talking
 
 
@@ -88,3 +92,30 @@ def test_a_bug_is_answered_with_an_id_and_nothing_else(
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == "INTERNAL"
     assert "secret" not in answer.text
+
+
+def test_half_a_body_is_never_taken_for_a_whole_one(talking: Talking) -> None:
+    sent: list[Message] = []
+    arriving: list[Message] = [
+        {"type": "http.request", "body": b'{"id":"a","eventName":"t"', "more_body": True},
+        {"type": "http.request", "body": b',"customer":"al"}\n{"id":', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return arriving.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/usage",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/x-ndjson")],
+    }
+    before = talking.ledger.store.head()
+    asyncio.run(create_app(talking.ledger, Settings())(scope, receive, send))
+    assert (sent, arriving) == ([], [])
+    assert talking.ledger.store.head() == before
