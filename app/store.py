@@ -284,6 +284,8 @@ class Store:
     ) -> list[int]:
         """Write events and what goes with them in one transaction; return once it is on disk.
 
+        A key may come without an event: what it asked for was true already.
+
         Raises `TakenError` when an identity, a key or a stream version is taken already.
         """
         try:
@@ -368,10 +370,9 @@ class Store:
                 found[name, written_id(kept_id)] = Prior(position, digest)
         return found
 
-    def count_identities(self) -> tuple[int, int]:
-        """How many usage records and how many idempotency keys are known."""
-        records = self._select("SELECT COUNT(*) FROM usage_identities")[0][0]
-        return records, self._select("SELECT COUNT(*) FROM idempotency_keys")[0][0]
+    def count_identities(self) -> int:
+        """How many usage records are known."""
+        return int(self._select("SELECT COUNT(*) FROM usage_identities")[0][0])
 
     def key(self, key: str) -> KeyRow | None:
         """What an idempotency key was used for."""

@@ -79,12 +79,19 @@ class Job(Generic[T]):
     def deliver(self) -> None:
         """Give the answer that is held ready, unless the asker has given up waiting."""
         result, error = self._held
-        if self._future is None or self._future.done():
+        waiting = self._future
+        # A thread may give up at any moment, so it is asked and held in one step; a coroutine
+        # gives up only in its own loop, which is where this runs for it.
+        if isinstance(waiting, Future):
+            gone = not waiting.set_running_or_notify_cancel()
+        else:
+            gone = waiting is None or waiting.done()
+        if waiting is None or gone:
             return
         if error is not None:
-            self._future.set_exception(error)
+            waiting.set_exception(error)
         else:
-            self._future.set_result(cast("T", result))
+            waiting.set_result(cast("T", result))
 
     @property
     def weight(self) -> int:
@@ -267,7 +274,7 @@ class Writer:
         database.begin()
         try:
             _decide(group, jobs, taken)
-            if group.pending:
+            if group.pending or group.keys:
                 self._store.append(group.pending, group.identities, list(group.keys.values()))
         except BaseException:
             database.rollback()

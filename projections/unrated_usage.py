@@ -73,7 +73,7 @@ class Search:
 
     @property
     def seeks(self) -> int:
-        """How many buckets are looked for at each customer: the hours of the period, by meter."""
+        """The most buckets that are looked for at a customer: the hours of the period, by meter."""
         return max(1, self._period.microseconds // HOUR_US * len(self._meters))
 
     def of(self, customer: Found, after: Place = BEGINNING) -> Iterator[Unrated]:

@@ -29,7 +29,7 @@ from projections.unrated_usage import BEGINNING, END_OF_CUSTOMER, Place, Search,
 CUSTOMERS_LIMIT = 100
 """The most customers that are looked at for one page."""
 SEEKS_LIMIT = 2_000_000
-"""The most hours of meters that are looked at for one page, about a second of work."""
+"""The most hours of meters that one page covers: a second of work, less where days are whole."""
 
 _PLACE = re.compile(r"c([0-9]{1,18})\.([0-9]{1,18})")
 

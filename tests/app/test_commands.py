@@ -12,7 +12,7 @@ from app import commands
 from app.commands import HANDLERS, Command, Done
 from app.ledger import Ledger
 from domain.aggregation import Aggregation
-from domain.customers import CreateCustomer, Customer
+from domain.customers import CreateCustomer, Customer, UpdateCustomer
 from domain.decider import Code, Rejected
 from domain.meters import CreateMeter, Meter
 from domain.periods import Interval, IntervalUnit
@@ -208,3 +208,15 @@ def test_what_makes_two_inputs_the_same_outlives_new_fields() -> None:
     # Pinned: with other bytes, keys that are in somebody's ledger would mean another input.
     content = commands._content(CreateProduct(name="Tokens", description=None))
     assert content == b"\x92\xadCreateProduct\x81\xa4name\xa6Tokens"
+
+
+def test_a_key_that_changed_nothing_is_kept_all_the_same(ledger: Ledger) -> None:
+    customer = ledger.execute_now(CreateCustomer(name="Alpaca Lover"), "create").subject
+    asked = UpdateCustomer(customer_id=customer, name="Alpaca Lover")
+    first = ledger.execute_now(asked, "rename")
+    ledger.execute_now(UpdateCustomer(customer_id=customer, name="Lover & Co."))
+    assert ledger.execute_now(asked, "rename") == first
+    with ledger.snapshot() as views:
+        known = current.get(views, Customer, customer)
+    assert known is not None
+    assert known.name == "Lover & Co.", "a retry undid what came after it"

@@ -327,6 +327,22 @@ def test_a_request_taken_back_is_nobody_elses_failure(alpaca: Ledger) -> None:
     assert statuses(alpaca.record_now([tokens("c")])) == [Status.ACCEPTED]
 
 
+def test_giving_up_while_the_answer_is_given_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = UsageJob([tokens("a")], None)
+    waiting = job.for_thread()
+    job.answer([])
+
+    def looks_undone_and_is_cancelled() -> bool:
+        waiting.cancel()
+        return False
+
+    monkeypatch.setattr(waiting, "done", looks_undone_and_is_cancelled)
+    job.deliver()
+    assert not waiting.cancel(), "an answer that was given stays given"
+
+
 def test_coroutines_wait_without_holding_their_loop(alpaca: Ledger) -> None:
     async def everybody() -> list[list[Receipt]]:
         with busy_writer(alpaca) as release:
