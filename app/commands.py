@@ -139,10 +139,8 @@ def _product(views: Views, command: products.Command, id: str, at: datetime) -> 
 
 
 def _price(views: Views, command: prices.Command, id: str, at: datetime) -> prices.Facts:
-    if isinstance(command, prices.ArchivePrice):
-        return prices.Facts(
-            id=id, at=at, product_exists=True, meter_dimensions=None, lookup_key_owner=None
-        )
+    if not isinstance(command, prices.CreatePrice):
+        return _price_that_exists(views, id, at)
     meter = current.get(views, Meter, command.meter_id) if command.meter_id else None
     product = current.get(views, Product, command.product_id)
     return prices.Facts(
@@ -154,6 +152,20 @@ def _price(views: Views, command: prices.Command, id: str, at: datetime) -> pric
         meter_dimensions=meter.dimensions if meter else None,
         meter_aggregation=meter.aggregation if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
+    )
+
+
+def _price_that_exists(views: Views, id: str, at: datetime) -> prices.Facts:
+    """What superseding or archiving a price needs to know: what its meter adds up."""
+    price = current.get(views, Price, id)
+    meter = current.get(views, Meter, price.meter_id) if price and price.meter_id else None
+    return prices.Facts(
+        id=id,
+        at=at,
+        product_exists=True,
+        meter_dimensions=None,
+        meter_aggregation=meter.aggregation if meter else None,
+        lookup_key_owner=None,
     )
 
 
@@ -198,6 +210,7 @@ HANDLERS: Mapping[type[Command], Handler] = {
         Product, _product, products.decide, lambda command: command.product_id
     ),
     prices.CreatePrice: Handler(Price, _price, prices.decide),
+    prices.SupersedePrice: Handler(Price, _price, prices.decide, lambda command: command.price_id),
     prices.ArchivePrice: Handler(Price, _price, prices.decide, lambda command: command.price_id),
     customers.CreateCustomer: Handler(Customer, _customer, customers.decide),
     customers.UpdateCustomer: Handler(

@@ -9,9 +9,8 @@ RULES, "Time".
 import calendar
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from fractions import Fraction
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -201,6 +200,11 @@ def _wall(instant: datetime, zone: str) -> datetime:
     return instant.astimezone(_zone(zone)).replace(tzinfo=None, fold=0)
 
 
+def local_date(instant: datetime, zone: str) -> date:
+    """The day on which an instant falls on the local calendar."""
+    return _wall(instant, zone).date()
+
+
 def _plus_months(wall: datetime, months: int) -> datetime:
     year, month = divmod(wall.year * 12 + wall.month - 1 + months, 12)
     last_day = calendar.monthrange(year, month + 1)[1]
@@ -274,11 +278,6 @@ class BillingPeriod(msgspec.Struct, frozen=True):
         """Whether the subscription started within the period rather than at its start."""
         return self.period != self.whole
 
-    @property
-    def fraction(self) -> Fraction:
-        """The share of a licensed item's amount that is due; 1 unless the period is a stub."""
-        return elapsed_fraction(self.period, self.whole)
-
 
 def billing_period_at(
     start: datetime, anchor: datetime, interval: Interval, zone: str, instant: datetime
@@ -309,18 +308,6 @@ def boundaries_between(
         if end > previous:
             yield end
         n, previous = n + 1, end
-
-
-def elapsed_fraction(part: Period, whole: Period) -> Fraction:
-    """The share of a whole period that a part of it covers: the factor of a proration.
-
-    Exact to the microsecond. For instants on whole seconds that is the proration to the second of
-    RULES, "Subscriptions"; finer instants only make it finer.
-    ValueError when the part lies outside.
-    """
-    if part.start < whole.start or part.end > whole.end or not whole.microseconds:
-        raise ValueError("the part must lie within the whole period")
-    return Fraction(part.microseconds, whole.microseconds)
 
 
 class UsageWindow(StrEnum):

@@ -1,24 +1,28 @@
 """What it costs: a price asks an amount for a product, per licensed unit or over a meter.
 
-Life cycle: created (active) -> archived. What a price asks never changes.
+Life cycle: created (active) -> superseded, any number of times -> archived. What a version of a
+price asks never changes: from an instant on, another version is in force.
 """
 
 from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from domain import pricing
 from domain.aggregation import Aggregation
 from domain.decider import Code, Event, Path, Rejected, existing, registered, upcasts
 from domain.money import check_currency
-from domain.periods import Interval, check_interval
+from domain.periods import Interval, Period, check_interval
 from domain.pricing import Modifiers, Pricing
 from domain.text import VALUE_BYTES, check_optional, check_text
 
 FILTER_VALUES_LIMIT = 100
+VERSIONS_LIMIT = 100
 
 
 class Timing(StrEnum):
@@ -64,6 +68,19 @@ def _without_modifiers(data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 @registered
+class PriceSuperseded(Event, frozen=True, kw_only=True):
+    """From an instant on, a price asks something else."""
+
+    topic: ClassVar[str] = "price.superseded/1"
+    id: str
+    number: int
+    effective_at: datetime
+    pricing: Pricing
+    modifiers: Modifiers | None
+    superseded_at: datetime
+
+
+@registered
 class PriceArchived(Event, frozen=True, kw_only=True):
     """A price takes no new subscriptions; those that have it go on at it."""
 
@@ -75,8 +92,21 @@ class PriceArchived(Event, frozen=True, kw_only=True):
 # --------------------------------------------------------------------------------------- state
 
 
+class PriceVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a price asks from an instant on; the first version holds from the beginning of time."""
+
+    number: int
+    effective_at: datetime | None
+    pricing: Pricing
+    modifiers: Modifiers | None
+    created_at: datetime
+
+
 class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """A price as it stands; with a meter it is metered, without one it is licensed."""
+    """A price as it stands; with a meter it is metered, without one it is licensed.
+
+    Its versions stand in the order in which they take effect.
+    """
 
     id: str
     product_id: str
@@ -85,8 +115,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     meter_id: str | None
     meter_filter: tuple[DimensionFilter, ...]
     timing: Timing
-    pricing: Pricing
-    modifiers: Modifiers | None = None
+    versions: tuple[PriceVersion, ...]
     nickname: str | None
     lookup_key: str | None
     active: bool
@@ -96,6 +125,31 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def metered(self) -> bool:
         """Whether the quantity comes from a meter rather than from the subscription."""
         return self.meter_id is not None
+
+    def version(self, number: int) -> PriceVersion:
+        """The version of this number."""
+        return next(version for version in self.versions if version.number == number)
+
+    def version_at(self, instant: datetime) -> PriceVersion:
+        """The version in force at an instant: what happens then costs what it says.
+
+        Of two that take effect at the same instant, the one that was set later.
+        """
+        return next(
+            version
+            for version in reversed(self.versions)
+            if version.effective_at is None or version.effective_at <= instant
+        )
+
+    def parts(self, period: Period) -> list[tuple[Period, PriceVersion]]:
+        """A period in the parts in which one version is in force (RULES, Prices)."""
+        changes = {
+            version.effective_at
+            for version in self.versions
+            if version.effective_at is not None and period.start < version.effective_at < period.end
+        }
+        edges = [period.start, *sorted(changes), period.end]
+        return [(Period(start, end), self.version_at(start)) for start, end in pairwise(edges)]
 
 
 def evolve(state: Price | None, event: Event) -> Price | None:
@@ -110,17 +164,47 @@ def evolve(state: Price | None, event: Event) -> Price | None:
                 meter_id=event.meter_id,
                 meter_filter=event.meter_filter,
                 timing=event.timing,
-                pricing=event.pricing,
-                modifiers=event.modifiers,
+                versions=(_first_version(event),),
                 nickname=event.nickname,
                 lookup_key=event.lookup_key,
                 active=True,
                 created_at=event.created_at,
             )
+        case PriceSuperseded() if state is not None:
+            return replace(state, versions=_with_version(state.versions, event))
         case PriceArchived() if state is not None:
             return replace(state, active=False)
         case _:
             return state
+
+
+def _first_version(event: PriceCreated) -> PriceVersion:
+    return PriceVersion(
+        number=1,
+        effective_at=None,
+        pricing=event.pricing,
+        modifiers=event.modifiers,
+        created_at=event.created_at,
+    )
+
+
+def _with_version(
+    versions: tuple[PriceVersion, ...], event: PriceSuperseded
+) -> tuple[PriceVersion, ...]:
+    """The versions with one more, behind all that take effect no later."""
+    later = PriceVersion(
+        number=event.number,
+        effective_at=event.effective_at,
+        pricing=event.pricing,
+        modifiers=event.modifiers,
+        created_at=event.superseded_at,
+    )
+    before = [
+        version
+        for version in versions
+        if version.effective_at is None or version.effective_at <= event.effective_at
+    ]
+    return (*before, later, *versions[len(before) :])
 
 
 # ------------------------------------------------------------------------------------ commands
@@ -141,13 +225,25 @@ class CreatePrice(msgspec.Struct, frozen=True, kw_only=True):
     lookup_key: str | None = None
 
 
+class SupersedePrice(msgspec.Struct, frozen=True, kw_only=True):
+    """Let a price ask something else from an instant on, now when none is given.
+
+    What is left out stays as it is in force at that instant; modifiers None are none.
+    """
+
+    price_id: str
+    effective_at: datetime | None = None
+    pricing: Pricing | None = None
+    modifiers: Modifiers | UnsetType | None = UNSET
+
+
 class ArchivePrice(msgspec.Struct, frozen=True, kw_only=True):
     """Take no new subscriptions to a price."""
 
     price_id: str
 
 
-Command = CreatePrice | ArchivePrice
+Command = CreatePrice | SupersedePrice | ArchivePrice
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,10 +260,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(state: Price | None, command: Command, facts: Facts) -> list[Event]:
-    """Set or archive a price, or say which part of it could not be billed (RULES, Prices)."""
+    """Set, supersede or archive a price, or say what could not be billed (RULES, Prices)."""
     match command:
         case CreatePrice():
             return [] if state is not None else [_created(command, facts)]
+        case SupersedePrice():
+            return _superseded(existing(state, "price", command.price_id), command, facts)
         case ArchivePrice():
             price = existing(state, "price", command.price_id)
             return [PriceArchived(id=price.id, archived_at=facts.at)] if price.active else []
@@ -184,7 +282,7 @@ def _created(command: CreatePrice, facts: Facts) -> PriceCreated:
     check_currency(command.currency, ("input", "currency"))
     check_interval(command.interval, ("input", "interval"))
     pricing.check(command.pricing, ("input", "pricing"))
-    _check_records(command, facts)
+    _check_records(command.pricing, facts)
     if command.modifiers is not None:
         command.modifiers.check(("input", "modifiers"))
     return PriceCreated(
@@ -201,6 +299,36 @@ def _created(command: CreatePrice, facts: Facts) -> PriceCreated:
         lookup_key=_check_lookup_key(command.lookup_key, facts),
         created_at=facts.at,
     )
+
+
+def _superseded(price: Price, command: SupersedePrice, facts: Facts) -> list[Event]:
+    """One more version; none when the price asks just that at that instant already."""
+    if command.pricing is None and command.modifiers is UNSET:
+        message = "say what the price asks from then on: pricing, modifiers or both"
+        raise Rejected(Code.REQUIRED, ("input", "pricing"), message)
+    effective_at = command.effective_at or facts.at
+    known = price.version_at(effective_at)
+    asked = command.pricing or known.pricing
+    modifiers = known.modifiers if command.modifiers is UNSET else command.modifiers
+    pricing.check(asked, ("input", "pricing"))
+    _check_records(asked, facts)
+    if modifiers is not None:
+        modifiers.check(("input", "modifiers"))
+    if (asked, modifiers) == (known.pricing, known.modifiers):
+        return []
+    if len(price.versions) >= VERSIONS_LIMIT:
+        message = f"a price has at most {VERSIONS_LIMIT} versions; create another price"
+        raise Rejected(Code.LIMIT_EXCEEDED, ("input", "priceId"), message)
+    return [
+        PriceSuperseded(
+            id=price.id,
+            number=len(price.versions) + 1,
+            effective_at=effective_at,
+            pricing=asked,
+            modifiers=modifiers,
+            superseded_at=facts.at,
+        )
+    ]
 
 
 def _timing(command: CreatePrice) -> Timing:
@@ -237,9 +365,9 @@ def _check_meter(command: CreatePrice, facts: Facts) -> None:
         _check_values(wanted, (*here, "values"))
 
 
-def _check_records(command: CreatePrice, facts: Facts) -> None:
+def _check_records(asked: Pricing, facts: Facts) -> None:
     """Pricing by single records needs a meter whose quantity is the sum of its records."""
-    if command.pricing.needs_records and facts.meter_aggregation is not Aggregation.SUM:
+    if asked.needs_records and facts.meter_aggregation is not Aggregation.SUM:
         message = "pricing that looks at single records needs a meter that sums them up"
         raise Rejected(Code.INVALID_VALUE, ("input", "pricing"), message)
 

@@ -1,6 +1,6 @@
 """Who pays what from when: a subscription binds a customer to prices, from a billing anchor.
 
-Life cycle: created (scheduled until it starts, then active).
+Life cycle: created (scheduled until it starts, then in trial if it has one, then active).
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ import msgspec
 
 from domain.decider import Code, Event, Path, Rejected, registered
 from domain.money import check_amount
-from domain.periods import check_zone
+from domain.periods import check_zone, format_instant
+from domain.proration import ProrationGranularity
 
 ITEMS_LIMIT = 100
 DAYS_UNTIL_DUE_DEFAULT = 30
@@ -39,8 +40,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @registered
-class SubscriptionCreated(Event, frozen=True, kw_only=True):
-    """A customer subscribed."""
+class SubscriptionCreated(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A customer subscribed.
+
+    What has a default came later: it is stored only when it differs, so that all others stay as
+    they were.
+    """
 
     topic: ClassVar[str] = "subscription.created/1"
     id: str
@@ -53,13 +58,19 @@ class SubscriptionCreated(Event, frozen=True, kw_only=True):
     collection_method: CollectionMethod
     days_until_due: int | None
     created_at: datetime
+    trial_end: datetime | None = None
+    bills_usage_in_trial: bool = False
+    proration_granularity: ProrationGranularity = ProrationGranularity.SECOND
 
 
 # --------------------------------------------------------------------------------------- state
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription as it stands."""
+    """A subscription as it stands.
+
+    Until its trial ends, the licence is free, and so is usage unless it says otherwise.
+    """
 
     id: str
     customer_id: str
@@ -71,6 +82,18 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     collection_method: CollectionMethod
     days_until_due: int | None
     created_at: datetime
+    trial_end: datetime | None = None
+    bills_usage_in_trial: bool = False
+    proration_granularity: ProrationGranularity = ProrationGranularity.SECOND
+
+    @property
+    def paid_from(self) -> datetime:
+        """The instant from which billing periods run: the end of the trial, if there is one."""
+        return self.trial_end or self.start_at
+
+    def in_trial(self, instant: datetime) -> bool:
+        """Whether the subscription has started and its trial has not ended."""
+        return self.start_at <= instant < self.paid_from
 
 
 def evolve(state: Subscription | None, event: Event) -> Subscription | None:
@@ -88,6 +111,9 @@ def evolve(state: Subscription | None, event: Event) -> Subscription | None:
                 collection_method=event.collection_method,
                 days_until_due=event.days_until_due,
                 created_at=event.created_at,
+                trial_end=event.trial_end,
+                bills_usage_in_trial=event.bills_usage_in_trial,
+                proration_granularity=event.proration_granularity,
             )
         case _:
             return state
@@ -113,6 +139,9 @@ class CreateSubscription(msgspec.Struct, frozen=True, kw_only=True):
     collection_method: CollectionMethod = CollectionMethod.CHARGE_AUTOMATICALLY
     days_until_due: int | None = None
     time_zone: str | None = None
+    trial_end: datetime | None = None
+    bills_usage_in_trial: bool = False
+    proration_granularity: ProrationGranularity = ProrationGranularity.SECOND
 
 
 class PriceTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +176,7 @@ def decide(state: Subscription | None, command: CreateSubscription, facts: Facts
     currency = _check_items(command, facts)
     start = command.start_at or facts.at
     zone = command.time_zone or facts.customer_zone
+    trial_end = _trial_end(command, start)
     return [
         SubscriptionCreated(
             id=facts.id,
@@ -157,13 +187,30 @@ def decide(state: Subscription | None, command: CreateSubscription, facts: Facts
                 for item_id, new in zip(facts.item_ids, command.items, strict=True)
             ),
             start_at=start,
-            billing_anchor=command.billing_anchor or start,
+            billing_anchor=command.billing_anchor or trial_end or start,
             time_zone=check_zone(zone, ("input", "timeZone")),
             collection_method=command.collection_method,
             days_until_due=_days_until_due(command),
             created_at=facts.at,
+            trial_end=trial_end,
+            bills_usage_in_trial=command.bills_usage_in_trial,
+            proration_granularity=command.proration_granularity,
         )
     ]
+
+
+def _trial_end(command: CreateSubscription, start: datetime) -> datetime | None:
+    """A trial begins with the subscription and ends after it."""
+    end = command.trial_end
+    if end is None:
+        if command.bills_usage_in_trial:
+            message = "billUsageInTrial goes with a trialEnd only"
+            raise Rejected(Code.INVALID_VALUE, ("input", "billUsageInTrial"), message)
+        return None
+    if end <= start:
+        message = f"the trial must end after the subscription starts, {format_instant(start)}"
+        raise Rejected(Code.INVALID_VALUE, ("input", "trialEnd"), message)
+    return end
 
 
 def _quantity(new: NewItem, facts: Facts) -> Decimal | None:

@@ -9,13 +9,14 @@ from datetime import datetime
 
 import msgspec
 
-from domain import aggregation, rating
+from domain import aggregation, charges, rating
 from domain.aggregation import Sample
+from domain.charges import Charge
 from domain.customers import Customer
 from domain.meters import Meter
 from domain.periods import Period, to_us
 from domain.prices import Price
-from domain.rating import Bill, Charge, Line
+from domain.rating import Bill, Line, Reading
 from domain.subscriptions import Subscription
 from projections import current, meter_summaries
 from projections.meter_summaries import Question
@@ -26,7 +27,7 @@ from projections.usage_records import Matched, MeterRef, meters_over
 class Hypothetical(msgspec.Struct, frozen=True, kw_only=True):
     """A usage record that was never sent, to see what it would cost.
 
-    Without a timestamp it lies in whatever period is billed.
+    Without a timestamp it lies at the end of whatever is billed.
     """
 
     event_name: str
@@ -61,11 +62,12 @@ def preview(
     None when the subscription has not started by then.
     """
     prices = prices_of(views, subscription)
-    instant = at or rating.next_billing(subscription, prices, now)
+    instant = at or charges.next_billing(subscription, prices, now)
     if instant < subscription.start_at:
         return None
-    due = rating.charges(subscription, prices, instant)
-    lines = [_line(views, subscription, charge, extra) for charge in due]
+    due = charges.charges(subscription, prices, instant)
+    until = {charge.item_id: charge.period.end for charge in due}
+    lines = [_line(views, subscription, one, extra, until[one.item_id]) for one in due]
     return Preview(
         bill=rating.bill(subscription, instant, lines),
         subscription=subscription,
@@ -109,35 +111,46 @@ def customer_ref(views: Views, customer_id: str) -> int:
 
 
 def _line(
-    views: Views, subscription: Subscription, charge: Charge, extra: Sequence[Hypothetical]
+    views: Views,
+    subscription: Subscription,
+    charge: Charge,
+    extra: Sequence[Hypothetical],
+    until: datetime,
 ) -> Line:
     """Read the charge's meter, if it has one, and rate it."""
     if charge.quantity is not None:
         return rating.rate(charge)
     asked = question(views, charge.price, subscription.customer_id)
-    imagined = _imagined(extra, asked, charge.period)
-    if charge.price.pricing.needs_records:
-        return _line_by_records(views, asked, charge, imagined)
-    state = meter_summaries.quantity(views, asked, charge.period)
-    for sample in imagined:
-        state = state.add(sample)
-    return rating.rate(charge, aggregation.billable(state.value(charge.period, charge.whole)))
+    whole = Period(charge.since, charge.period.end)
+    imagined = _imagined(extra, asked, whole, until)
+    usage = _reading(views, asked, charge, whole, imagined)
+    if charge.settled is None:
+        return rating.rate(charge, usage)
+    start_us = to_us(charge.period.start)
+    before = [sample for sample in imagined if sample.timestamp_us < start_us]
+    return rating.rate(charge, usage, _reading(views, asked, charge, charge.settled, before))
 
 
-def _line_by_records(
-    views: Views, asked: Question, charge: Charge, imagined: Sequence[Sample]
-) -> Line:
-    """Rate the records of a period one by one; the quantity is theirs, so that the two agree."""
-    records = [*meter_summaries.samples(views, asked, charge.period), *imagined]
+def _reading(
+    views: Views, asked: Question, charge: Charge, period: Period, imagined: Sequence[Sample]
+) -> Reading:
+    """What the meter read in a period, and each record where the pricing looks at single ones."""
+    if not charge.version.pricing.needs_records:
+        state = meter_summaries.quantity(views, asked, period)
+        for sample in imagined:
+            state = state.add(sample)
+        return Reading(aggregation.billable(state.value(period, charge.whole)))
+    # The quantity is that of these records, so that the two agree.
+    records = [*meter_summaries.samples(views, asked, period), *imagined]
     records.sort(key=lambda one: (one.timestamp_us, one.position, one.row))
     state = aggregation.aggregate(asked.meter.meter.aggregation, records)
-    values = [one.value for one in records if one.value is not None]
-    return rating.rate(
-        charge, aggregation.billable(state.value(charge.period, charge.whole)), values
-    )
+    values = tuple(one.value for one in records if one.value is not None)
+    return Reading(aggregation.billable(state.value(period, charge.whole)), values)
 
 
-def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) -> Sequence[Sample]:
+def _imagined(
+    extra: Sequence[Hypothetical], asked: Question, period: Period, until: datetime
+) -> Sequence[Sample]:
     """The hypothetical records that a price would bill in a period, after all real ones.
 
     A level changed before the period is carried over into it: there from its start.
@@ -148,7 +161,7 @@ def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) ->
         Matched(asked.customer_ref, max(at_us, first), 2**62, row, one.value, one.properties)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
-        for at_us in (last if one.timestamp is None else to_us(one.timestamp),)
+        for at_us in (to_us(one.timestamp or until - datetime.resolution),)
         if earliest <= at_us <= last
     )
     return [sample for sample in map(asked.counts, records) if sample is not None]

@@ -25,7 +25,7 @@ from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcas
 from domain.ledgers import LedgerOpened
 from domain.meters import MeterArchived, MeterCreated, MeterUpdated
 from domain.periods import Interval, IntervalUnit
-from domain.prices import DimensionFilter, PriceArchived, PriceCreated, Timing
+from domain.prices import DimensionFilter, PriceArchived, PriceCreated, PriceSuperseded, Timing
 from domain.pricing import (
     MODELS,
     Graduated,
@@ -41,6 +41,7 @@ from domain.pricing import (
     Volume,
 )
 from domain.products import ProductArchived, ProductCreated, ProductUpdated
+from domain.proration import ProrationGranularity
 from domain.subscriptions import CollectionMethod, Item, SubscriptionCreated
 from domain.usage import UsageRecord, UsageRecorded
 
@@ -156,6 +157,14 @@ SAMPLES: dict[str, Event] = {
     ),
     "meter.updated/1": MeterUpdated(id="met_1", name="Tokens"),
     "meter.archived/1": MeterArchived(id="met_1", archived_at=AT),
+    "price.superseded/1": PriceSuperseded(
+        id="price_1",
+        number=2,
+        effective_at=AT,
+        pricing=PerUnit(unit_amount=Decimal("0.05")),
+        modifiers=Modifiers(included_units=Decimal(10)),
+        superseded_at=AT,
+    ),
     "price.archived/1": PriceArchived(id="price_1", archived_at=AT),
     "product.updated/1": ProductUpdated(id="prod_1", name="Alpaca.ai tokens", description=None),
     "product.archived/1": ProductArchived(id="prod_1", archived_at=AT),
@@ -175,6 +184,24 @@ SAMPLES: dict[str, Event] = {
         collection_method=CollectionMethod.SEND_INVOICE,
         days_until_due=30,
         created_at=AT,
+    ),
+    "subscription.created/1 trial": SubscriptionCreated(
+        id="sub_1",
+        customer_id="cus_1",
+        currency="USD",
+        items=(
+            Item(id="item_1", price_id="price_1", quantity=Decimal("2.5")),
+            Item(id="item_2", price_id="price_2", quantity=None),
+        ),
+        start_at=AT,
+        billing_anchor=AT,
+        time_zone="UTC",
+        collection_method=CollectionMethod.SEND_INVOICE,
+        days_until_due=30,
+        created_at=AT,
+        trial_end=AT,
+        bills_usage_in_trial=True,
+        proration_granularity=ProrationGranularity.DAY,
     ),
     "usage.recorded/1": UsageRecorded(
         records=(

@@ -13,6 +13,7 @@ from app.schema.connections import After, Connection, First, Node
 from app.schema.context import Info, existing
 from app.schema.customers import Customer
 from app.schema.fields import resolver
+from app.schema.price_versions import PriceVersion
 from app.schema.prices import Price
 from app.schema.pricing import PricingStep
 from app.schema.scalars import (
@@ -33,9 +34,10 @@ from app.schema.scalars import (
 from app.schema.subscriptions import PreviewSubscriptionInput, Subscription
 from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import customers, prices, products, subscriptions, usage
+from domain.charges import LineKind
 from domain.decider import Code, Path, Rejected
 from domain.periods import format_instant, to_us
-from domain.rating import Line, LineKind
+from domain.rating import Line
 from domain.subscriptions import CollectionMethod
 from domain.text import check_text
 from projections import current, invoice_previews, meter_summaries, usage_records
@@ -75,6 +77,9 @@ class InvoiceLine:
     kind: LineKind = strawberry.field(description="Why it stands on the invoice.")
     description: str = strawberry.field(description="What is charged, in words.")
     price: Price | None = strawberry.field(description="The price it was rated by.")
+    price_version: PriceVersion | None = strawberry.field(
+        description="The version of the price that was in force."
+    )
     subscription_item_id: strawberry.ID | None = strawberry.field(
         description="The item of the subscription it is for."
     )
@@ -223,6 +228,7 @@ def _line(
         kind=line.kind,
         description=f"{product.name}{nickname}",
         price=Price.of(price),
+        price_version=PriceVersion.of(price.version(line.price_version)),
         subscription_item_id=strawberry.ID(line.item_id),
         period=Period.of(line.period),
         quantity=decimal_text(line.quantity),

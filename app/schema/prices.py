@@ -18,6 +18,7 @@ from app.schema.context import Info
 from app.schema.errors import Payload
 from app.schema.fields import mutation, resolver
 from app.schema.meters import Meter
+from app.schema.price_versions import PriceVersion, SupersedePriceInput
 from app.schema.pricing import PriceModifiersInput, PriceQuote, PricingInput, quote
 from app.schema.products import Product
 from app.schema.scalars import (
@@ -25,7 +26,6 @@ from app.schema.scalars import (
     DecimalText,
     InstantText,
     Json,
-    as_json,
     described,
     instant_text,
 )
@@ -89,7 +89,8 @@ class DimensionFilter:
 
 
 @strawberry.type(
-    description="What a product costs: per licensed unit, or over a meter. A price never changes."
+    description="What a product costs: per licensed unit, or over a meter. What it asks never "
+    "changes: it is superseded from an instant on."
 )
 class Price(Node):
     """A price as it is shown."""
@@ -100,11 +101,8 @@ class Price(Node):
     interval: Interval = strawberry.field(description="How often it is billed.")
     timing: Timing = strawberry.field(description="When in its period it is billed.")
     active: bool = strawberry.field(description="Whether it can be subscribed to.")
-    pricing: Json = strawberry.field(
-        description="How a quantity becomes an amount: the model's name and its values."
-    )
-    modifiers: Json | None = strawberry.field(
-        description="The changes around it, by the names of PriceModifiersInput; null for none."
+    versions: list[PriceVersion] = strawberry.field(
+        description="All that it has asked, asks and will ask, in the order of taking effect."
     )
     meter_filter: list[DimensionFilterSetting] = strawberry.field(
         description="Which of the meter's usage it bills; empty for all of it."
@@ -123,8 +121,7 @@ class Price(Node):
             interval=Interval(unit=state.interval.unit, count=state.interval.count),
             timing=state.timing,
             active=state.active,
-            pricing=Json(as_json(state.pricing)),
-            modifiers=Json(as_json(state.modifiers)) if state.modifiers else None,
+            versions=[PriceVersion.of(version) for version in state.versions],
             meter_filter=[
                 DimensionFilterSetting(name=one.name, values=list(one.values))
                 for one in state.meter_filter
@@ -132,6 +129,19 @@ class Price(Node):
             created_at=instant_text(state.created_at),
             state=state,
         )
+
+    @resolver(description="How a quantity becomes an amount now: the model's name and its values.")
+    def pricing(self, info: Info) -> Json:
+        return PriceVersion.of(self._in_force(info)).pricing
+
+    @resolver(
+        description="The changes around it now, by the names of PriceModifiersInput; null for none."
+    )
+    def modifiers(self, info: Info) -> Json | None:
+        return PriceVersion.of(self._in_force(info)).modifiers
+
+    def _in_force(self, info: Info) -> prices.PriceVersion:
+        return self.state.version_at(info.context.ledger.clock.now())
 
     @resolver(description="What it is the price of.")
     async def product(self, info: Info) -> Product:
@@ -201,6 +211,13 @@ class CreatePriceInput:
 @strawberry.type(description="The new price, or why there is none.")
 class CreatePricePayload(Payload):
     """The new price, or why there is none."""
+
+    price: Price | None = strawberry.field(description="The price; null when it was refused.")
+
+
+@strawberry.type(description="The price with its new version, or why it has none.")
+class SupersedePricePayload(Payload):
+    """The price with its new version, or why it has none."""
 
     price: Price | None = strawberry.field(description="The price; null when it was refused.")
 
@@ -299,6 +316,22 @@ class PriceMutations:
     ) -> CreatePricePayload:
         done = await info.context.execute(prices.Price, input.command, input.idempotency_key)
         return CreatePricePayload(
+            price=Price.of(done.state) if done.state else None,
+            user_errors=done.user_errors,
+            position=done.position,
+        )
+
+    @mutation(
+        description="Let a price ask something else from an instant on. Every subscription that "
+        "has it follows; usage is charged by the version in force when it happened."
+    )
+    async def supersede_price(
+        self,
+        info: Info,
+        input: Annotated[SupersedePriceInput, strawberry.argument(description="What, and when.")],
+    ) -> SupersedePricePayload:
+        done = await info.context.execute(prices.Price, input.command, input.idempotency_key)
+        return SupersedePricePayload(
             price=Price.of(done.state) if done.state else None,
             user_errors=done.user_errors,
             position=done.position,

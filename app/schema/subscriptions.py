@@ -31,8 +31,10 @@ from app.schema.scalars import (
     optional_decimal,
     optional_instant,
 )
-from domain import customers, prices, rating, subscriptions
+from domain import charges, customers, prices, subscriptions
+from domain.decider import Rejected
 from domain.money import parse_decimal
+from domain.proration import ProrationGranularity
 from domain.subscriptions import CollectionMethod
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Status(StrEnum):
     """Where a subscription stands at the present instant."""
 
     SCHEDULED = "SCHEDULED"
+    TRIALING = "TRIALING"
     ACTIVE = "ACTIVE"
 
 
@@ -51,6 +54,7 @@ described(
     "Where a subscription stands.",
     name="SubscriptionStatus",
     SCHEDULED="It has not started yet.",
+    TRIALING="It has started, and its trial has not ended.",
     ACTIVE="It has started and is billed.",
 )
 described(
@@ -58,6 +62,12 @@ described(
     "How an invoice is paid.",
     CHARGE_AUTOMATICALLY="It is charged by itself when it is issued.",
     SEND_INVOICE="It is sent with a due date.",
+)
+described(
+    ProrationGranularity,
+    "How time is shared out when a licence is billed for part of a period.",
+    SECOND="Exactly.",
+    DAY="By whole days of the local calendar.",
 )
 
 
@@ -80,7 +90,7 @@ class SubscriptionItem:
     async def current_period(self, info: Info) -> Period:
         price = await info.context.get(prices.Price, self.state.price_id)
         now = info.context.ledger.clock.now()
-        return Period.of(rating.current_period(self.subscription, price, now))
+        return Period.of(charges.current_period(self.subscription, price, now))
 
 
 @strawberry.type(description="A customer's agreement to pay some prices, from a start on.")
@@ -99,6 +109,15 @@ class Subscription(Node):
     collection_method: CollectionMethod = strawberry.field(description="How its invoices are paid.")
     days_until_due: int | None = strawberry.field(
         description="The days to pay an invoice that is sent; null when it is charged."
+    )
+    trial_end: InstantText | None = strawberry.field(
+        description="When its trial ends, from which on it is paid; null without a trial."
+    )
+    bill_usage_in_trial: bool = strawberry.field(
+        description="Whether usage is billed in the trial, in which licences are free."
+    )
+    proration_granularity: ProrationGranularity = strawberry.field(
+        description="How time is shared out when a licence is billed for part of a period."
     )
     created_at: InstantText = strawberry.field(description="When it was agreed.")
     state: strawberry.Private[subscriptions.Subscription]
@@ -123,6 +142,9 @@ class Subscription(Node):
             time_zone=state.time_zone,
             collection_method=state.collection_method,
             days_until_due=state.days_until_due,
+            trial_end=instant_text(state.trial_end) if state.trial_end else None,
+            bill_usage_in_trial=state.bills_usage_in_trial,
+            proration_granularity=state.proration_granularity,
             created_at=instant_text(state.created_at),
             state=state,
         )
@@ -133,8 +155,10 @@ class Subscription(Node):
 
     @resolver(description="Where it stands now.")
     def status(self, info: Info) -> Status:
-        started = info.context.ledger.clock.now() >= self.state.start_at
-        return Status.ACTIVE if started else Status.SCHEDULED
+        now = info.context.ledger.clock.now()
+        if now < self.state.start_at:
+            return Status.SCHEDULED
+        return Status.TRIALING if self.state.in_trial(now) else Status.ACTIVE
 
     @resolver(
         description="The billing period that ends next, among its items; null before the start."
@@ -145,7 +169,7 @@ class Subscription(Node):
             return None
         items = [info.context.get(prices.Price, item.price_id) for item in self.state.items]
         running = [
-            rating.current_period(self.state, price, now) for price in await asyncio.gather(*items)
+            charges.current_period(self.state, price, now) for price in await asyncio.gather(*items)
         ]
         return Period.of(min(running, key=lambda period: period.end))
 
@@ -180,7 +204,15 @@ class PreviewSubscriptionInput:
     )
     billing_anchor: InstantText | None = strawberry.field(
         default=None,
-        description="From when billing periods are counted; the start when left out.",
+        description="From when billing periods are counted; the end of the trial, or else the "
+        "start, when left out.",
+    )
+    trial_end: InstantText | None = strawberry.field(
+        default=None,
+        description="Until when licences are free, and usage is not billed; none when left out.",
+    )
+    bill_usage_in_trial: bool | None = strawberry.field(
+        default=False, description="Whether usage in the trial is billed all the same."
     )
     collection_method: CollectionMethod | None = strawberry.field(
         default=CollectionMethod.CHARGE_AUTOMATICALLY, description="How its invoices are paid."
@@ -190,6 +222,10 @@ class PreviewSubscriptionInput:
     )
     time_zone: str | None = strawberry.field(
         default=None, description="An IANA time zone; the customer's when left out."
+    )
+    proration_granularity: ProrationGranularity | None = strawberry.field(
+        default=ProrationGranularity.SECOND,
+        description="How time is shared out when a licence is billed for part of a period.",
     )
 
     def command(self) -> subscriptions.CreateSubscription:
@@ -202,6 +238,9 @@ class PreviewSubscriptionInput:
             collection_method=self.collection_method or CollectionMethod.CHARGE_AUTOMATICALLY,
             days_until_due=self.days_until_due,
             time_zone=self.time_zone,
+            trial_end=optional_instant(self.trial_end, ("input", "trialEnd")),
+            bills_usage_in_trial=bool(self.bill_usage_in_trial),
+            proration_granularity=self.proration_granularity or ProrationGranularity.SECOND,
         )
 
 
@@ -223,7 +262,9 @@ class CreateSubscriptionPayload(Payload):
     )
 
     @resolver(
-        description="A preview of the invoice at its start: licences in advance, no usage yet."
+        description="A preview of its first invoice: at its start, licences in advance and no "
+        "usage yet; created with a start in the past, all that the elapsed periods would have "
+        "been billed. Null when that is more than an invoice holds."
     )
     async def first_invoice(
         self, info: Info
@@ -235,7 +276,10 @@ class CreateSubscriptionPayload(Payload):
         if self.subscription is None:
             return None
         state = self.subscription.state
-        return await previewed(info, subscription_named(state.id), at=state.start_at)
+        try:
+            return await previewed(info, subscription_named(state.id), at=charges.opening(state))
+        except Rejected:  # decades in days: the subscription stands all the same
+            return None
 
 
 @strawberry.type

@@ -202,7 +202,7 @@ def test_modifiers_are_kept_and_checked() -> None:
     discount = Modifiers(percentage_discount=Decimal(10))
     state = fold(prices.evolve, prices.decide(None, price(modifiers=discount), NO_METER))
     assert state is not None
-    assert state.modifiers == discount
+    assert state.versions[0].modifiers == discount
     more = Modifiers(percentage_discount=Decimal(101))
     given().when(price(modifiers=more), NO_METER).then_rejected(
         "INVALID_VALUE", "input.modifiers.percentageDiscount"

@@ -47,6 +47,8 @@ def subscribe(
     days_until_due: int | None = None,
     sent: bool = False,
     time_zone: str | None = None,
+    trial_end: datetime | None = None,
+    bills_usage_in_trial: bool = False,
 ) -> CreateSubscription:
     """Subscribe alpaca-lover."""
     method = CollectionMethod.SEND_INVOICE if sent else CollectionMethod.CHARGE_AUTOMATICALLY
@@ -58,6 +60,8 @@ def subscribe(
         collection_method=method,
         days_until_due=days_until_due,
         time_zone=time_zone,
+        trial_end=trial_end,
+        bills_usage_in_trial=bills_usage_in_trial,
     )
 
 
@@ -67,6 +71,7 @@ def created(
     billing_anchor: datetime = AT,
     time_zone: str = "UTC",
     days_until_due: int | None = None,
+    trial_end: datetime | None = None,
 ) -> SubscriptionCreated:
     """What a subscription in USD becomes; one with a due date is sent."""
     sent = days_until_due is not None
@@ -83,6 +88,7 @@ def created(
         ),
         days_until_due=days_until_due,
         created_at=AT,
+        trial_end=trial_end,
     )
 
 
@@ -170,3 +176,29 @@ def test_a_refused_subscription(command: CreateSubscription, code: str, path: st
 def test_only_a_customer_that_exists_subscribes() -> None:
     stranger = facts(1, customer_zone=None)
     given().when(subscribe(LICENCE), stranger).then_rejected("NOT_FOUND", "input.customerId")
+
+
+# --------------------------------------------------------------------------------------- trials
+
+
+def test_a_trial_is_kept_and_periods_are_counted_from_its_end() -> None:
+    item = Item(id="item_1", price_id="price_usage", quantity=None)
+    given().when(subscribe(USAGE, trial_end=LATER), facts(1)).then(
+        created(item, billing_anchor=LATER, trial_end=LATER)
+    )
+    given().when(subscribe(USAGE, trial_end=LATER, billing_anchor=EARLIER), facts(1)).then(
+        created(item, billing_anchor=EARLIER, trial_end=LATER)
+    )
+
+
+@pytest.mark.parametrize("trial_end", [AT, EARLIER])
+def test_a_trial_ends_after_the_start(trial_end: datetime) -> None:
+    given().when(subscribe(USAGE, trial_end=trial_end), facts(1)).then_rejected(
+        "INVALID_VALUE", "input.trialEnd"
+    )
+
+
+def test_usage_in_a_trial_needs_a_trial() -> None:
+    given().when(subscribe(USAGE, bills_usage_in_trial=True), facts(1)).then_rejected(
+        "INVALID_VALUE", "input.billUsageInTrial"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from domain.periods import Interval, IntervalUnit
 from domain.prices import CreatePrice, Timing
 from domain.pricing import Graduated, Package, PerUnit, Pricing, Tier, Volume
+from domain.proration import ProrationGranularity
 from domain.subscriptions import CreateSubscription, NewItem
 
 TIERED: Mapping[str, Callable[..., Pricing]] = {"graduated": Graduated, "volume": Volume}
@@ -25,7 +26,12 @@ ITEM = re.compile(rf"(\S+?)(?: x {AMOUNT})?")
 
 
 def price(name: str, product_id: str, terms: str, ids: Mapping[str, str]) -> CreatePrice:
-    """A price from clauses such as `graduated USD, per month, on tokens, 0 up to 1000, then 0.04`.
+    """A price from its clauses: see `asked`."""
+    return CreatePrice(product_id=product_id, nickname=name, **asked(terms, ids))
+
+
+def asked(terms: str, ids: Mapping[str, str]) -> dict[str, Any]:
+    """What a price asks: `graduated USD, per month, on tokens, 0 up to 1000, then 0.04`.
 
     The rate is `100 USD`, or `0.04 USD for each 100 units above 1000`, or `graduated USD` or
     `volume USD` with tiers: `0 up to 1000`, `100 flat and 0 up to 1000`, `then 0.04`.
@@ -57,7 +63,7 @@ def price(name: str, product_id: str, terms: str, ids: Mapping[str, str]) -> Cre
             raise AssertionError(f"no such clause of a price: {clause}")
     if tiered := said.pop("tiered", None):
         said["pricing"] = tiered(tiers=tuple(tiers))
-    return CreatePrice(product_id=product_id, nickname=name, **said)
+    return said
 
 
 def subscription(
@@ -69,7 +75,8 @@ def subscription(
 ) -> CreateSubscription:
     """A subscription from `licence x 2, usage`, with `from <date>` and `anchored at <date>`.
 
-    It starts when the step happens unless it says otherwise.
+    Also `trial to <date>`, `usage billed in the trial` and `by whole days`. It starts when the step
+    happens unless it says otherwise.
     """
     said: dict[str, Any] = {"start_at": at}
     items: list[NewItem] = []
@@ -78,6 +85,12 @@ def subscription(
             said["start_at"] = instant(found[1])
         elif found := re.fullmatch(r"anchored at (\S+)", clause):
             said["billing_anchor"] = instant(found[1])
+        elif found := re.fullmatch(r"trial to (\S+)", clause):
+            said["trial_end"] = instant(found[1])
+        elif clause == "usage billed in the trial":
+            said["bills_usage_in_trial"] = True
+        elif clause == "by whole days":
+            said["proration_granularity"] = ProrationGranularity.DAY
         elif found := ITEM.fullmatch(clause):
             items.append(NewItem(price_id=prices[found[1]], quantity=_decimal(found[2])))
         else:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from app.ledger import Ledger
-from domain import customers, meters, products
+from domain import customers, meters, prices, products
 from domain.aggregation import Aggregation
 from domain.customers import Customer
 from domain.periods import format_instant, parse_instant
@@ -176,6 +176,16 @@ class Story:
         """`price licence: 100 USD, per month, in advance`: see `clauses.price`."""
         command = clauses.price(name, self._product, terms, self.ids)
         self.prices[name] = self.ledger.execute_now(command).subject
+
+    @sentence(r"price (\S+) asks from (\S+): (.+)")
+    def supersede_price(self, at: datetime, name: str, when: str, terms: str) -> None:
+        """`price usage asks from 2026-01-11: 0.05 USD`."""
+        command = prices.SupersedePrice(
+            price_id=self.prices[name],
+            effective_at=self.instant(when),
+            pricing=clauses.asked(terms, self.ids)["pricing"],
+        )
+        self.ledger.execute_now(command)
 
     @sentence(r"customer (\S+?)(?:, in (\S+))?")
     def take_on(self, at: datetime, name: str, zone: str | None) -> None:

@@ -1,0 +1,57 @@
+"""What a part of a period costs: the share of a licence that is due for less than a whole period.
+
+Usage, allowances, tier bounds and flat amounts of metered items are never prorated. Source: RULES,
+"Subscriptions".
+"""
+
+from enum import StrEnum
+from fractions import Fraction
+
+from domain.periods import Period, local_date
+
+
+class ProrationGranularity(StrEnum):
+    """Whether time is shared out to the second or by whole days."""
+
+    SECOND = "SECOND"
+    DAY = "DAY"
+
+
+def proration(
+    part: Period, whole: Period, granularity: ProrationGranularity, zone: str
+) -> Fraction:
+    """The share of a whole period's amount that a part of it costs.
+
+    By whole days, a part has the local days from the one on which it begins to the one before it
+    ends: parts that tile a period always add up to it. A licence of 31.00 for May costs from noon
+    of the 22nd on:
+
+    >>> from domain.periods import parse_instant
+    >>> may = Period(*(parse_instant(f"2026-{day}T00:00:00Z", ()) for day in ("05-01", "06-01")))
+    >>> rest = Period(parse_instant("2026-05-22T12:00:00Z", ()), may.end)
+    >>> 31 * proration(rest, may, ProrationGranularity.SECOND, "UTC")
+    Fraction(19, 2)
+    >>> 31 * proration(rest, may, ProrationGranularity.DAY, "UTC")
+    Fraction(10, 1)
+    """
+    exactly = elapsed_fraction(part, whole)
+    if granularity is ProrationGranularity.SECOND:
+        return exactly
+    days = _days(whole, zone)
+    return Fraction(_days(part, zone), days) if days else exactly
+
+
+def elapsed_fraction(part: Period, whole: Period) -> Fraction:
+    """The share of a whole period that a part of it covers: the factor of a proration.
+
+    Exact to the microsecond. For instants on whole seconds that is the proration to the second of
+    RULES, "Subscriptions"; finer instants only make it finer.
+    ValueError when the part lies outside.
+    """
+    if part.start < whole.start or part.end > whole.end or not whole.microseconds:
+        raise ValueError("the part must lie within the whole period")
+    return Fraction(part.microseconds, whole.microseconds)
+
+
+def _days(period: Period, zone: str) -> int:
+    return (local_date(period.end, zone) - local_date(period.start, zone)).days
