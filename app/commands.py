@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from app import invoice_facts
 from app.clock import new_id
 from app.store import KeyRow
 from app.writer import CommandJob, Group
-from domain import customers, meters, prices, products, subscriptions
+from domain import customers, invoices, meters, prices, products, subscriptions
 from domain.customers import Customer
 from domain.decider import Code, Event, Rejected, fold
+from domain.invoices import Invoice
 from domain.meters import Meter
 from domain.periods import from_us
 from domain.prices import Price
@@ -33,6 +35,7 @@ Command = (
     | prices.Command
     | customers.Command
     | subscriptions.CreateSubscription
+    | invoices.Command
 )
 
 
@@ -62,13 +65,13 @@ class Handler(msgspec.Struct, frozen=True):
 def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
     """The command as a job for the writer. Its answer is `Done`, or it fails with `Rejected`."""
     digest = hashlib.blake2b(_content(command), digest_size=16).digest()
-    return CommandJob(lambda group: _handle(group, command, key, digest, actor), actor)
+    return CommandJob(lambda group: handle(group, command, key, digest, actor), actor)
 
 
-def _handle(
+def handle(
     group: Group, command: Command, key: str | None, digest: bytes, actor: str | None
 ) -> Done:
-    """Answer a repeat with the first result; otherwise decide and append."""
+    """Answer a repeat with the first result; otherwise decide and append. Raises `Rejected`."""
     if key is not None:
         check_text(key, ("input", "idempotencyKey"))
         used = group.key(key)
@@ -220,5 +223,9 @@ HANDLERS: Mapping[type[Command], Handler] = {
         Customer, _customer, customers.decide, lambda command: command.customer_id
     ),
     subscriptions.CreateSubscription: Handler(Subscription, _subscription, subscriptions.decide),
+    invoices.DraftInvoice: Handler(Invoice, invoice_facts.invoice, invoices.decide),
+    invoices.FinalizeInvoice: Handler(
+        Invoice, invoice_facts.invoice, invoices.decide, lambda command: command.invoice_id
+    ),
 }
 """Every command with how it is handled."""

@@ -6,11 +6,11 @@ Life cycle: created (scheduled until it starts, then in trial if it has one, the
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import ClassVar
 
 import msgspec
 
+from domain.collection import CollectionMethod
 from domain.decider import Code, Event, Path, Rejected, registered
 from domain.money import check_amount
 from domain.periods import check_zone, format_instant
@@ -19,13 +19,6 @@ from domain.proration import ProrationGranularity
 ITEMS_LIMIT = 100
 DAYS_UNTIL_DUE_DEFAULT = 30
 DAYS_UNTIL_DUE_LIMIT = 365
-
-
-class CollectionMethod(StrEnum):
-    """Whether an invoice is charged by itself or sent with a due date."""
-
-    CHARGE_AUTOMATICALLY = "CHARGE_AUTOMATICALLY"
-    SEND_INVOICE = "SEND_INVOICE"
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import MeterCreated
 from domain.usage import UsageRecord, UsageRecorded
-from projections import buckets, current, history, usage_records
+from projections import buckets, current, history, invoices, usage_records
 from projections.buckets import DimensionRefs
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
 from projections.usage_records import (
@@ -32,6 +32,7 @@ CODE_VERSION = 1
 TABLES: Sequence[Table] = (
     *current.TABLES,
     *history.TABLES,
+    *invoices.TABLES,
     *usage_records.TABLES,
     *buckets.TABLES,
 )
@@ -65,6 +66,7 @@ class Engine:
         for one in recorded:
             current.apply(views, one)
             history.apply(views, one)
+            invoices.apply(views, one)
             self._apply_usage(views, one)
             views.set_meta("position", one.position)
 

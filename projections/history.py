@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from domain.decider import Event, Recorded
+from domain.invoices import InvoiceDrafted, InvoiceFinalized
 from domain.prices import PriceCreated
 from domain.subscriptions import SubscriptionCreated
 from projections.tables import Table, Views
@@ -29,6 +30,8 @@ def related(event: Event) -> Sequence[str]:
             return [event.product_id, *([event.meter_id] if event.meter_id else [])]
         case SubscriptionCreated():
             return [event.customer_id, *(item.price_id for item in event.items)]
+        case InvoiceDrafted() | InvoiceFinalized():
+            return [event.subscription_id, event.customer_id]
         case _:
             return []
 

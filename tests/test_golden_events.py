@@ -9,7 +9,6 @@ one an upcaster, and the sample of the former one stays. To store the samples of
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from eventsourcing.persistence import StoredEvent
 
 from app.store import CorruptLedger, LedgerMapper, Pending
 from domain.aggregation import Aggregation
+from domain.collection import CollectionMethod
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.ledgers import LedgerOpened
@@ -42,13 +42,13 @@ from domain.pricing import (
 )
 from domain.products import ProductArchived, ProductCreated, ProductUpdated
 from domain.proration import ProrationGranularity
-from domain.subscriptions import CollectionMethod, Item, SubscriptionCreated
+from domain.subscriptions import Item, SubscriptionCreated
 from domain.usage import UsageRecord, UsageRecorded
+from tests.invoice_samples import AT, INVOICE_SAMPLES
 
 FOLDER = Path(__file__).parent / "golden" / "events"
 NEVER = "a stored sample is never changed: give the event a new version and upcast this one"
 
-AT = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 ENVELOPE = Envelope(1_769_862_615_123_456, actor="key_1", idempotency_key="once", caused_by=7)
 
 
@@ -203,6 +203,7 @@ SAMPLES: dict[str, Event] = {
         bills_usage_in_trial=True,
         proration_granularity=ProrationGranularity.DAY,
     ),
+    **INVOICE_SAMPLES,
     "usage.recorded/1": UsageRecorded(
         records=(
             UsageRecord(

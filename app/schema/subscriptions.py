@@ -32,10 +32,10 @@ from app.schema.scalars import (
     optional_instant,
 )
 from domain import charges, customers, prices, subscriptions
+from domain.collection import CollectionMethod
 from domain.decider import Rejected
 from domain.money import parse_decimal
 from domain.proration import ProrationGranularity
-from domain.subscriptions import CollectionMethod
 
 if TYPE_CHECKING:
     from app.schema.invoices import Invoice

@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from domain import charges, rating
+from domain.collection import CollectionMethod
 from domain.money import Number
 from domain.periods import Interval, IntervalUnit, Period
 from domain.prices import Price, PriceVersion, Timing
 from domain.pricing import Graduated, Modifiers, PerUnit, Pricing, Tier
 from domain.proration import ProrationGranularity
 from domain.rating import Bill, Reading
-from domain.subscriptions import CollectionMethod, Item, Subscription
+from domain.subscriptions import Item, Subscription
 
 MONTH = Interval(IntervalUnit.MONTH)
 WEEK = Interval(IntervalUnit.WEEK)

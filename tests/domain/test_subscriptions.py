@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from domain.collection import CollectionMethod
 from domain.subscriptions import (
-    CollectionMethod,
     CreateSubscription,
     Facts,
     Item,
