@@ -14,7 +14,7 @@ from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import MeterCreated
 from domain.usage import UsageRecord, UsageRecorded
-from projections import buckets, current, history, invoices, usage_records
+from projections import buckets, current, due_work, history, invoices, usage_records
 from projections.buckets import DimensionRefs
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
 from projections.usage_records import (
@@ -35,6 +35,7 @@ TABLES: Sequence[Table] = (
     *invoices.TABLES,
     *usage_records.TABLES,
     *buckets.TABLES,
+    *due_work.TABLES,
 )
 _CATCH_UP_EVENTS = 500
 
@@ -67,6 +68,7 @@ class Engine:
             current.apply(views, one)
             history.apply(views, one)
             invoices.apply(views, one)
+            due_work.apply(views, one)
             self._apply_usage(views, one)
             views.set_meta("position", one.position)
 
