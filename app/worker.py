@@ -18,7 +18,7 @@ import msgspec
 from app import commands, invoicing
 from app.commands import Command, Done
 from app.writer import Closed, CommandJob, Group
-from domain import charges, ledgers, subscriptions
+from domain import charges, ledgers
 from domain.decider import Event
 from domain.invoices import Reason
 from domain.ledgers import AdvanceClock, LedgerState
@@ -114,7 +114,7 @@ def _reason(views: Views, due: Due) -> Reason:
 def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
     """A command as a job for the writer, with what it makes due at once in the same transaction."""
     asked = commands.job(command, key=key, actor=actor)
-    if not isinstance(command, subscriptions.CreateSubscription):
+    if commands.HANDLERS[type(command)].kind is not Subscription:
         return asked
 
     def run(group: Group) -> Done:
@@ -205,11 +205,14 @@ class Worker:
 
     async def catch_up(self) -> None:
         """Do everything that is due by now, a portion at a time: others have their turn between."""
-        portion = Portion(failed=self._resting())
+        resting = self._resting()
+        portion = Portion(failed=resting)
         while portion.more:
             portion = await self._ledger.writer.ask(_due_now(Portion(failed=portion.failed)))
         retry_at = self._ledger.clock.now() + RETRY
-        self._failed = {due: self._failed.get(due, retry_at) for due in portion.failed}
+        self._failed = {
+            due: self._failed[due] if due in resting else retry_at for due in portion.failed
+        }
 
     def _resting(self) -> frozenset[Due]:
         """What failed and is not tried again yet."""
