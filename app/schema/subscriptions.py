@@ -173,6 +173,20 @@ class Subscription(Node):
         ]
         return Period.of(min(running, key=lambda period: period.end))
 
+    @resolver(description="Its invoices in the order in which they were drafted.")
+    async def invoices(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Invoice", strawberry.lazy("app.schema.invoices")]]:
+        from app.schema.invoice_queries import invoice_page
+
+        page = Page.of(first, after, last, before)
+        return await invoice_page(info, page, subscriptionId=self.id)
+
 
 @strawberry.input(description="A price to subscribe to.")
 class SubscriptionItemInput:
@@ -271,7 +285,7 @@ class CreateSubscriptionPayload(Payload):
     ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
         # Invoices show their subscription and a new subscription its invoice: one of the two has
         # to import the other late.
-        from app.schema.invoices import previewed, subscription_named
+        from app.schema.previews import previewed, subscription_named
 
         if self.subscription is None:
             return None
@@ -280,6 +294,11 @@ class CreateSubscriptionPayload(Payload):
             return await previewed(info, subscription_named(state.id), at=charges.opening(state))
         except Rejected:  # decades in days: the subscription stands all the same
             return None
+
+
+async def subscription_page(info: Info, page: Page, **keys: str | None) -> Connection[Subscription]:
+    """A page of subscriptions in the order of their creation, found by these keys."""
+    return await objects(info, subscriptions.Subscription, Subscription.of, page, **keys)
 
 
 @strawberry.type
@@ -308,9 +327,7 @@ class SubscriptionQueries:
         ] = None,
     ) -> Connection[Subscription]:
         page = Page.of(first, after, last, before)
-        return await objects(
-            info, subscriptions.Subscription, Subscription.of, page, customerId=customer_id
-        )
+        return await subscription_page(info, page, customerId=customer_id)
 
 
 @strawberry.type

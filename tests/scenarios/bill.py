@@ -19,7 +19,10 @@ def print_bill(preview: Preview, names: Mapping[str, str], zone: str) -> str:
     """The bill, its dates in this zone and its prices by these names."""
     bill = preview.bill
     title = f"{_date(bill.at, zone)}, for {_dates(bill.period.start, bill.period.end, zone)}"
-    blocks = [_Block(line, names[line.price_id], bill.currency, zone) for line in bill.lines]
+    blocks = [
+        _Block(line, line.description or names[line.price_id or ""], bill.currency, zone)
+        for line in bill.lines
+    ]
     total = format_money(bill.total, bill.currency)
     columns = _widths([block.cells for block in blocks])
     lefts = [block.left(columns) for block in blocks]
