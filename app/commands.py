@@ -7,7 +7,7 @@ from the views as of its turn, then the domain's decision, then the events.
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import UNSET
@@ -16,9 +16,19 @@ from app import invoice_facts
 from app.clock import new_id
 from app.store import KeyRow
 from app.writer import CommandJob, Group
-from domain import customers, invoices, meters, prices, products, subscriptions
+from domain import (
+    customers,
+    invoice_items,
+    invoices,
+    meters,
+    prices,
+    products,
+    settlements,
+    subscriptions,
+)
 from domain.customers import Customer
 from domain.decider import Code, Event, Rejected, fold
+from domain.invoice_items import InvoiceItem
 from domain.invoices import Invoice
 from domain.meters import Meter
 from domain.periods import from_us
@@ -36,6 +46,8 @@ Command = (
     | customers.Command
     | subscriptions.CreateSubscription
     | invoices.Command
+    | settlements.Command
+    | invoice_items.CreateInvoiceItem
 )
 
 
@@ -201,6 +213,10 @@ def _subscription(
     )
 
 
+SETTLEMENT = Handler(
+    Invoice, invoice_facts.settlement, settlements.decide, lambda command: command.invoice_id
+)
+
 HANDLERS: Mapping[type[Command], Handler] = {
     meters.CreateMeter: Handler(Meter, _meter, meters.decide),
     meters.UpdateMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
@@ -226,6 +242,10 @@ HANDLERS: Mapping[type[Command], Handler] = {
     invoices.DraftInvoice: Handler(Invoice, invoice_facts.invoice, invoices.decide),
     invoices.FinalizeInvoice: Handler(
         Invoice, invoice_facts.invoice, invoices.decide, lambda command: command.invoice_id
+    ),
+    **dict.fromkeys(get_args(settlements.Command), SETTLEMENT),
+    invoice_items.CreateInvoiceItem: Handler(
+        InvoiceItem, invoice_facts.invoice_item, invoice_items.decide
     ),
 }
 """Every command with how it is handled."""

@@ -2,8 +2,10 @@
 
 from datetime import datetime
 
-from domain import invoices
+from app.clock import new_id
+from domain import invoice_items, invoices, settlements
 from domain.invoices import DraftInvoice, Invoice
+from domain.subscriptions import Subscription
 from projections import current, statements
 from projections import invoices as invoiced
 from projections.tables import Views
@@ -28,4 +30,27 @@ def invoice(views: Views, command: invoices.Command, id: str, at: datetime) -> i
         statement=statements.of_invoice(views, known, at),
         number=invoiced.next_number(views),
         balance=invoiced.balance(views, known.customer_id, known.currency),
+    )
+
+
+def settlement(
+    views: Views, command: settlements.Command, id: str, at: datetime
+) -> settlements.Facts:
+    """The facts for what happens to an issued invoice; the id is that of what is added to it."""
+    if isinstance(command, settlements.CreateCreditNote):
+        number = invoiced.next_credit_note_number(views)
+        return settlements.Facts(id=new_id("cn"), at=at, number=number)
+    return settlements.Facts(id=new_id("pay"), at=at)
+
+
+def invoice_item(
+    views: Views, command: invoice_items.CreateInvoiceItem, id: str, at: datetime
+) -> invoice_items.Facts:
+    """The facts for a one-off item: whose the subscription is, and its currency."""
+    subscription = current.get(views, Subscription, command.subscription_id)
+    return invoice_items.Facts(
+        id=id,
+        at=at,
+        owner=subscription.customer_id if subscription else None,
+        currency=subscription.currency if subscription else "",
     )

@@ -28,6 +28,7 @@ class LineKind(StrEnum):
 
     RECURRING = "RECURRING"
     USAGE = "USAGE"
+    ONE_OFF = "ONE_OFF"
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):

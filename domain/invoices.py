@@ -11,16 +11,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from fractions import Fraction
 from typing import ClassVar
 
 import msgspec
 
-from domain.charges import LineKind
 from domain.collection import CollectionMethod, due_at
 from domain.decider import Code, Event, Rejected, existing, registered
 from domain.money import exact
 from domain.periods import Period, format_instant
+from domain.statements import BilledTo, IssuedLine, Statement
 
 GRACE_DEFAULT = timedelta(hours=1)
 """How long a draft with usage waits for records that come late."""
@@ -38,69 +37,6 @@ class Reason(StrEnum):
 
 ONCE = frozenset({Reason.OPENING, Reason.RENEWAL, Reason.FINAL})
 """The reasons for which a subscription is invoiced at most once at an instant."""
-
-
-class IssuedStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One row of the breakdown of a line; the amounts of all rows add up to its exact amount."""
-
-    description: str
-    quantity: Fraction | None = None
-    unit_amount: Fraction | None = None
-    flat_amount: Fraction | None = None
-    from_quantity: Fraction | None = None
-    up_to: Fraction | None = None
-    amount: Fraction
-
-
-class IssuedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line as it is written down; what is not about a price has no item and no version."""
-
-    id: str
-    kind: LineKind
-    description: str
-    item_id: str | None = None
-    price_id: str | None = None
-    price_version: int | None = None
-    period: Period
-    since: datetime
-    quantity: Fraction
-    exact: Fraction
-    amount: Decimal
-    steps: tuple[IssuedStep, ...]
-
-
-class BilledTo(msgspec.Struct, frozen=True, kw_only=True):
-    """Who owes an invoice, as known when it was issued."""
-
-    name: str
-    email: str | None
-    description: str | None
-    external_id: str | None
-    time_zone: str
-
-
-class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What an invoice says is owed: as it stands in the ledger now, or as it was issued.
-
-    `position` is the ledger position up to which everything is in it.
-    """
-
-    customer_id: str
-    subscription_id: str
-    currency: str
-    collection_method: CollectionMethod
-    days_until_due: int | None
-    period: Period
-    lines: tuple[IssuedLine, ...]
-    total: Decimal
-    content_hash: str
-    position: int
-    billed_to: BilledTo
-
-    @property
-    def has_usage(self) -> bool:
-        """Whether records that come late could change it."""
-        return any(line.kind is LineKind.USAGE for line in self.lines)
 
 
 # -------------------------------------------------------------------------------------- events
@@ -163,6 +99,40 @@ class Status(StrEnum):
     UNCOLLECTIBLE = "UNCOLLECTIBLE"
 
 
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that came in for an invoice; `to_balance` of it was more than was due."""
+
+    id: str
+    amount: Decimal
+    to_balance: Decimal
+    reference: str | None
+    paid_at: datetime
+
+
+class CreditedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a line is taken back."""
+
+    line_id: str
+    amount: Decimal
+
+
+class CreditNote(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of an invoice that is owed no more; `to_balance` of it had been paid."""
+
+    id: str
+    number: int
+    lines: tuple[CreditedLine, ...]
+    total: Decimal
+    to_balance: Decimal
+    reason: str | None
+    created_at: datetime
+
+    @property
+    def printed_number(self) -> str:
+        """The number as people see it."""
+        return f"CN-{self.number:06}"
+
+
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     """An invoice as it stands; a draft has no number and no statement yet."""
 
@@ -181,6 +151,41 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     balance_applied: Decimal = Decimal(0)
     amount_due: Decimal = Decimal(0)
+    payments: tuple[Payment, ...] = ()
+    credit_notes: tuple[CreditNote, ...] = ()
+    overdue_at: datetime | None = None
+    uncollectible_at: datetime | None = None
+    voided_at: datetime | None = None
+    void_reason: str | None = None
+
+    @property
+    @exact
+    def amount_paid(self) -> Decimal:
+        """What was paid of what was due; for a void invoice nothing, it is the customer's again."""
+        if self.status is Status.VOID:
+            return Decimal(0)
+        return _sum(payment.amount - payment.to_balance for payment in self.payments)
+
+    @property
+    @exact
+    def amount_credited(self) -> Decimal:
+        """What credit notes took back, whether it had been paid or not."""
+        return _sum(note.total for note in self.credit_notes)
+
+    @property
+    @exact
+    def creditable(self) -> dict[str, Decimal]:
+        """What is left of each line that can be credited, by its id."""
+        lines = self.statement.lines if self.statement else ()
+        left = {line.id: line.amount for line in lines}
+        for note in self.credit_notes:
+            for credited in note.lines:
+                left[credited.line_id] -= credited.amount
+        return left
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether it is open past its due date."""
+        return self.status is Status.OPEN and self.due_at is not None and self.due_at <= now
 
     @property
     def printed_number(self) -> str | None:
@@ -217,25 +222,6 @@ def evolve(state: Invoice | None, event: Event) -> Invoice | None:
             return state
 
 
-class BalanceChange(msgspec.Struct, frozen=True):
-    """What a fact adds to what we owe a customer; negative when something was paid from it."""
-
-    customer_id: str
-    currency: str
-    amount: Decimal
-
-
-@exact
-def balance_change(event: Event) -> BalanceChange | None:
-    """What a fact changes of a customer's balance; None for a fact that is not about money."""
-    match event:
-        case InvoiceFinalized(customer_id=customer_id, currency=currency):
-            change = event.to_balance - event.balance_applied
-            return BalanceChange(customer_id, currency, change)
-        case _:
-            return None
-
-
 def _statement(event: InvoiceFinalized) -> Statement:
     """What the invoice says, as it was issued."""
     return Statement(
@@ -246,6 +232,7 @@ def _statement(event: InvoiceFinalized) -> Statement:
         days_until_due=event.days_until_due,
         period=event.period,
         lines=event.lines,
+        subtotal=event.subtotal,
         total=event.total,
         content_hash=event.content_hash,
         position=event.position,
@@ -329,11 +316,24 @@ def _drafted(command: DraftInvoice, facts: Facts) -> list[Event]:
     ]
 
 
+def paid_from_balance(total: Decimal, balance: Decimal) -> tuple[Decimal, Decimal]:
+    """What the customer's balance pays of a total, and what is left to pay.
+
+    >>> [str(part) for part in paid_from_balance(Decimal(100), Decimal(30))]
+    ['30', '70']
+    >>> [str(part) for part in paid_from_balance(Decimal(-5), Decimal(30))]
+    ['0', '0']
+    """
+    owed = max(total, Decimal(0))
+    applied = min(owed, balance)
+    return applied, owed - applied
+
+
 def _finalized(state: Invoice, facts: Facts) -> list[Event]:
     """The invoice with everything written down; time to pay runs from its issue."""
     owed = facts.statement
     assert owed is not None, f"{state.id} was drafted for a subscription that has started"
-    applied = min(max(owed.total, Decimal(0)), facts.balance)
+    applied, left = paid_from_balance(owed.total, facts.balance)
     return [
         InvoiceFinalized(
             id=state.id,
@@ -348,11 +348,11 @@ def _finalized(state: Invoice, facts: Facts) -> list[Event]:
             due_at=due_at(facts.at, owed.days_until_due),
             period=owed.period,
             lines=owed.lines,
-            subtotal=_sum(line.amount for line in owed.lines),
+            subtotal=owed.subtotal,
             total=owed.total,
             balance_applied=applied,
             to_balance=max(-owed.total, Decimal(0)),
-            amount_due=max(owed.total, Decimal(0)) - applied,
+            amount_due=left,
             billed_to=owed.billed_to,
             finalized_at=facts.at,
         )

@@ -193,6 +193,16 @@ def exponent(currency: str) -> int:
     return CURRENCY_EXPONENTS[currency]
 
 
+def check_minor_units(value: Decimal, currency: str, path: Path) -> None:
+    """Refuse an amount that cannot be paid, being finer than the minor unit of its currency.
+
+    Raises `Rejected` INVALID_VALUE.
+    """
+    if _places(value.normalize(EXACT)) > exponent(currency):
+        message = f"{currency} has {exponent(currency)} decimal places."
+        raise Rejected(Code.INVALID_VALUE, path, message)
+
+
 def check_currency(code: str, path: Path) -> str:
     """Accept an ISO 4217 code in capitals. Raises `Rejected` INVALID_VALUE for anything else."""
     if code not in CURRENCY_EXPONENTS:

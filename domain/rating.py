@@ -33,12 +33,13 @@ NOTHING = Reading(Decimal(0))
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One invoice line: `exact` before and `amount` after the one rounding it gets.
 
-    `since` is when the billing period began that `period` is a later part of, or is itself.
+    `since` is when the billing period began that `period` is a later part of, or is itself. What is
+    not about a price has a description instead.
     """
 
-    item_id: str
-    price_id: str
-    price_version: int
+    item_id: str | None
+    price_id: str | None
+    price_version: int | None
     kind: LineKind
     period: Period
     since: datetime
@@ -46,6 +47,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     exact: Fraction
     amount: Decimal
     steps: tuple[Step, ...]
+    description: str | None = None
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,11 +97,30 @@ def rate(charge: Charge, usage: Reading = NOTHING, settled: Reading = NOTHING) -
     )
 
 
+def one_off(description: str, amount: Decimal, period: Period) -> Line:
+    """The invoice line of something that is billed once, besides prices."""
+    exactly = Fraction(amount)
+    return Line(
+        item_id=None,
+        price_id=None,
+        price_version=None,
+        kind=LineKind.ONE_OFF,
+        period=period,
+        since=period.start,
+        quantity=Decimal(1),
+        exact=exactly,
+        amount=amount,
+        steps=(Step(description=description, amount=exactly),),
+        description=description,
+    )
+
+
 @exact
 def bill(subscription: Subscription, at: datetime, lines: Iterable[Line]) -> Bill:
     """The lines as one bill; its total is the sum of the rounded lines (RULES, Numbers)."""
     kept = tuple(lines)
-    opening = [Period(line.since, line.period.end) for line in kept]
+    billing = [line for line in kept if line.kind is not LineKind.ONE_OFF] or kept
+    opening = [Period(line.since, line.period.end) for line in billing]
     closing = [period for period in opening if period.end <= at]
     closed = max(closing, key=lambda period: (period.start, period.end), default=None)
     period = closed or min(opening, key=lambda period: period.end, default=Period(at, at))

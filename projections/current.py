@@ -5,9 +5,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from domain import customers, invoices, ledgers, meters, prices, products, subscriptions
+from domain import (
+    customers,
+    invoice_items,
+    ledgers,
+    meters,
+    prices,
+    products,
+    settlements,
+    subscriptions,
+)
 from domain.customers import Customer
 from domain.decider import Event, Recorded
+from domain.invoice_items import InvoiceItem
 from domain.invoices import Invoice
 from domain.ledgers import LedgerState
 from domain.meters import Meter
@@ -30,7 +40,7 @@ KEYS = Table(
 )
 TABLES = (OBJECTS, KEYS)
 
-State = LedgerState | Meter | Product | Price | Customer | Subscription | Invoice
+State = LedgerState | Meter | Product | Price | Customer | Subscription | Invoice | InvoiceItem
 T = TypeVar("T", bound=State)
 
 
@@ -86,7 +96,7 @@ _KINDS = (
     Kind(
         "inv",
         "invoice",
-        invoices.evolve,
+        settlements.evolve,
         Invoice,
         lambda invoice: (
             ("customerId", invoice.customer_id),
@@ -94,6 +104,13 @@ _KINDS = (
             ("status", invoice.status),
             ("number", invoice.printed_number),
         ),
+    ),
+    Kind(
+        "ii",
+        "invoice item",
+        invoice_items.evolve,
+        InvoiceItem,
+        lambda item: (("customerId", item.customer_id), ("subscriptionId", item.subscription_id)),
     ),
 )
 

@@ -14,7 +14,15 @@ from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import MeterCreated
 from domain.usage import UsageRecord, UsageRecorded
-from projections import buckets, current, due_work, history, invoices, usage_records
+from projections import (
+    buckets,
+    current,
+    due_work,
+    history,
+    invoice_items,
+    invoices,
+    usage_records,
+)
 from projections.buckets import DimensionRefs
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
 from projections.usage_records import (
@@ -33,6 +41,7 @@ TABLES: Sequence[Table] = (
     *current.TABLES,
     *history.TABLES,
     *invoices.TABLES,
+    *invoice_items.TABLES,
     *usage_records.TABLES,
     *buckets.TABLES,
     *due_work.TABLES,
@@ -68,6 +77,7 @@ class Engine:
             current.apply(views, one)
             history.apply(views, one)
             invoices.apply(views, one)
+            invoice_items.apply(views, one)
             due_work.apply(views, one)
             self._apply_usage(views, one)
             views.set_meta("position", one.position)

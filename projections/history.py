@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 
 from domain.decider import Event, Recorded
+from domain.invoice_items import InvoiceItemCreated
 from domain.invoices import InvoiceDrafted, InvoiceFinalized
 from domain.prices import PriceCreated
+from domain.settlements import (
+    CreditNoteCreated,
+    InvoiceMarkedUncollectible,
+    InvoiceOverdue,
+    InvoiceVoided,
+    PaymentRecorded,
+)
 from domain.subscriptions import SubscriptionCreated
 from projections.tables import Table, Views
 
@@ -30,8 +38,12 @@ def related(event: Event) -> Sequence[str]:
             return [event.product_id, *([event.meter_id] if event.meter_id else [])]
         case SubscriptionCreated():
             return [event.customer_id, *(item.price_id for item in event.items)]
-        case InvoiceDrafted() | InvoiceFinalized():
+        case InvoiceDrafted() | InvoiceFinalized() | InvoiceItemCreated():
             return [event.subscription_id, event.customer_id]
+        case PaymentRecorded() | CreditNoteCreated() | InvoiceVoided():
+            return [event.customer_id]
+        case InvoiceMarkedUncollectible() | InvoiceOverdue():
+            return [event.customer_id]
         case _:
             return []
 

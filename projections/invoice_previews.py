@@ -18,7 +18,7 @@ from domain.periods import Period, to_us
 from domain.prices import Price
 from domain.rating import Bill, Line, Reading
 from domain.subscriptions import Subscription
-from projections import current, meter_summaries
+from projections import current, invoice_items, meter_summaries
 from projections.meter_summaries import Question
 from projections.tables import Views
 from projections.usage_records import Matched, MeterRef, meters_over
@@ -56,10 +56,12 @@ def preview(
     now: datetime,
     at: datetime | None = None,
     extra: Sequence[Hypothetical] = (),
+    invoice_id: str | None = None,
 ) -> Preview | None:
     """The invoice that would be issued at an instant, by default the next one.
 
-    None when the subscription has not started by then.
+    With an invoice, the one-off items are those that it took when it was drafted; without one,
+    those that wait. None when the subscription has not started by then.
     """
     prices = prices_of(views, subscription)
     instant = at or charges.next_billing(subscription, prices, now)
@@ -68,6 +70,7 @@ def preview(
     due = charges.charges(subscription, prices, instant)
     until = {charge.item_id: charge.period.end for charge in due}
     lines = [_line(views, subscription, one, extra, until[one.item_id]) for one in due]
+    lines += invoice_items.lines(views, subscription.id, instant, invoice_id)
     return Preview(
         bill=rating.bill(subscription, instant, lines),
         subscription=subscription,

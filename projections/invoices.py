@@ -10,11 +10,13 @@ from decimal import Decimal
 
 import msgspec
 
-from domain import invoices
+from domain import settlements
 from domain.decider import Event, Recorded
-from domain.invoices import Invoice, InvoiceDrafted, InvoiceFinalized, IssuedLine, Reason, Status
+from domain.invoices import Invoice, InvoiceDrafted, InvoiceFinalized, Reason, Status
 from domain.money import EXACT, format_decimal
 from domain.periods import Period, to_us
+from domain.settlements import CreditNoteCreated
+from domain.statements import IssuedLine
 from projections import current
 from projections.tables import Table, Views
 
@@ -35,7 +37,10 @@ BALANCES = Table(
     "customer_id TEXT, currency TEXT, amount TEXT",
     key="customer_id, currency",
 )
-TABLES = (INSTANTS, NUMBERS, LINES, BALANCES)
+CREDIT_NOTES = Table(
+    "credit_notes", "number INTEGER PRIMARY KEY, id TEXT, invoice_id TEXT", key="number"
+)
+TABLES = (INSTANTS, NUMBERS, LINES, BALANCES, CREDIT_NOTES)
 
 
 class Billed(msgspec.Struct, frozen=True):
@@ -62,6 +67,8 @@ def apply(views: Views, recorded: Recorded) -> None:
         case InvoiceFinalized() as event:
             views.insert("invoice_numbers", [(event.number, event.id)])
             views.insert("invoiced_lines", list(_line_rows(event)))
+        case CreditNoteCreated() as event:
+            views.insert("credit_notes", [(event.number, event.credit_note_id, event.id)])
     _add_to_balance(views, recorded.event)
 
 
@@ -75,7 +82,7 @@ def _line_rows(event: InvoiceFinalized) -> Iterator[tuple[str, str, int, str, in
 
 def _add_to_balance(views: Views, event: Event) -> None:
     """What the fact adds to what we owe the customer, or takes from it."""
-    change = invoices.balance_change(event)
+    change = settlements.balance_change(event)
     if change is None or not change.amount:
         return
     after = EXACT.add(balance(views, change.customer_id, change.currency), change.amount)
@@ -96,6 +103,21 @@ def next_number(views: Views) -> int:
     """The number of the invoice that is issued next; there are no gaps."""
     row = views.row("SELECT MAX(number) FROM invoice_numbers")
     return 1 + (row[0] or 0) if row else 1
+
+
+def next_credit_note_number(views: Views) -> int:
+    """The number of the credit note that is created next; there are no gaps."""
+    row = views.row("SELECT MAX(number) FROM credit_notes")
+    return 1 + (row[0] or 0) if row else 1
+
+
+def balances(views: Views, customer_id: str) -> list[tuple[Decimal, str]]:
+    """What we owe a customer, as (amount, currency) in every currency that was ever owed."""
+    rows = views.rows(
+        "SELECT amount, currency FROM customer_balances WHERE customer_id=? ORDER BY currency",
+        (customer_id,),
+    )
+    return [(Decimal(amount), currency) for amount, currency in rows]
 
 
 def invoiced(views: Views, subscription_id: str, at: datetime, reason: Reason) -> str | None:

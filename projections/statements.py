@@ -4,14 +4,17 @@ Previews, drafts and finalized invoices are all shown from a statement, so that 
 issued says what its preview said.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from fractions import Fraction
 
 from domain.customers import Customer
-from domain.invoices import BilledTo, Invoice, IssuedLine, IssuedStep, Statement
+from domain.invoices import Invoice
+from domain.prices import Price
 from domain.pricing import Step
 from domain.products import Product
 from domain.rating import Line
+from domain.statements import BilledTo, IssuedLine, IssuedStep, Statement
 from domain.subscriptions import Subscription
 from projections import current, invoice_previews
 from projections.invoice_previews import Preview
@@ -23,10 +26,7 @@ def statement(views: Views, preview: Preview, id: str) -> Statement:
     bill, subscription = preview.bill, preview.subscription
     customer = current.get(views, Customer, subscription.customer_id)
     assert customer is not None, f"{subscription.id} is that of a customer that exists"
-    names = {
-        price_id: _name(views, price.product_id, price.nickname)
-        for price_id, price in invoice_previews.prices_of(views, subscription).items()
-    }
+    names = _names(views, {line.price_id for line in bill.lines})
     return Statement(
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
@@ -35,9 +35,10 @@ def statement(views: Views, preview: Preview, id: str) -> Statement:
         days_until_due=subscription.days_until_due,
         period=bill.period,
         lines=tuple(
-            _line(line, f"{id}_{number}", names[line.price_id])
+            _line(line, f"{id}_{number}", line.description or names[line.price_id])
             for number, line in enumerate(bill.lines, start=1)
         ),
+        subtotal=bill.total,
         total=bill.total,
         content_hash=preview.content_hash,
         position=preview.position,
@@ -49,15 +50,19 @@ def of_invoice(views: Views, invoice: Invoice, now: datetime) -> Statement:
     """What was issued; of a draft, what it would say if it were issued now."""
     if invoice.statement is not None:
         return invoice.statement
-    found = due(views, invoice.subscription_id, invoice.at, invoice.id, now)
-    assert found is not None, f"{invoice.id} was drafted for a subscription that has started"
-    return found
+    subscription = current.get(views, Subscription, invoice.subscription_id)
+    assert subscription is not None, f"{invoice.id} was drafted for a subscription"
+    preview = invoice_previews.preview(
+        views, subscription, now=now, at=invoice.at, invoice_id=invoice.id
+    )
+    assert preview is not None, f"{subscription.id} had started when {invoice.id} was drafted"
+    return statement(views, preview, invoice.id)
 
 
 def due(
     views: Views, subscription_id: str, at: datetime, invoice_id: str, now: datetime
 ) -> Statement | None:
-    """What a subscription owes at an instant; None when it does not exist or has not started."""
+    """What a draft for an instant would say; None without a subscription that has started."""
     subscription = current.get(views, Subscription, subscription_id)
     if subscription is None:
         return None
@@ -65,11 +70,16 @@ def due(
     return None if preview is None else statement(views, preview, invoice_id)
 
 
-def _name(views: Views, product_id: str, nickname: str | None) -> str:
-    """What a line is called: the product, and which of its prices."""
-    product = current.get(views, Product, product_id)
-    assert product is not None, f"{product_id} has a price but was never created"
-    return f"{product.name} ({nickname})" if nickname else product.name
+def _names(views: Views, price_ids: Iterable[str | None]) -> dict[str | None, str]:
+    """What the lines of prices are called: the product, and which of its prices."""
+    names: dict[str | None, str] = {}
+    for price_id in price_ids:
+        price = current.get(views, Price, price_id) if price_id else None
+        product = current.get(views, Product, price.product_id) if price else None
+        if price is not None and product is not None:
+            nickname = f" ({price.nickname})" if price.nickname else ""
+            names[price_id] = f"{product.name}{nickname}"
+    return names
 
 
 def _line(line: Line, id: str, description: str) -> IssuedLine:

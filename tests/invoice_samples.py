@@ -7,15 +7,17 @@ from fractions import Fraction
 from domain.charges import LineKind
 from domain.collection import CollectionMethod
 from domain.decider import Event
-from domain.invoices import (
-    BilledTo,
-    InvoiceDrafted,
-    InvoiceFinalized,
-    IssuedLine,
-    IssuedStep,
-    Reason,
-)
+from domain.invoice_items import InvoiceItemCreated
+from domain.invoices import CreditedLine, InvoiceDrafted, InvoiceFinalized, Reason
 from domain.periods import Period
+from domain.settlements import (
+    CreditNoteCreated,
+    InvoiceMarkedUncollectible,
+    InvoiceOverdue,
+    InvoiceVoided,
+    PaymentRecorded,
+)
+from domain.statements import BilledTo, IssuedLine, IssuedStep
 
 AT = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -74,6 +76,57 @@ ISSUED = InvoiceFinalized(
 )
 
 INVOICE_SAMPLES: dict[str, Event] = {
+    "invoice.payment_recorded/1": PaymentRecorded(
+        id="inv_1",
+        customer_id="cus_1",
+        currency="USD",
+        payment_id="pay_1",
+        amount=Decimal("0.05"),
+        to_balance=Decimal("0.02"),
+        reference="wire 17",
+        paid_at=AT,
+        recorded_at=AT,
+    ),
+    "invoice.credited/1": CreditNoteCreated(
+        id="inv_1",
+        customer_id="cus_1",
+        currency="USD",
+        credit_note_id="cn_1",
+        number=3,
+        lines=(CreditedLine(line_id="inv_1_1", amount=Decimal("0.33")),),
+        total=Decimal("0.33"),
+        to_balance=Decimal("0.30"),
+        reason="an outage",
+        created_at=AT,
+    ),
+    "invoice.voided/1": InvoiceVoided(
+        id="inv_1",
+        customer_id="cus_1",
+        currency="USD",
+        to_balance=Decimal("0.30"),
+        reason=None,
+        voided_at=AT,
+    ),
+    "invoice.uncollectible_marked/1": InvoiceMarkedUncollectible(
+        id="inv_1",
+        customer_id="cus_1",
+        currency="USD",
+        amount=Decimal("0.03"),
+        marked_at=AT,
+    ),
+    "invoice.overdue_noted/1": InvoiceOverdue(
+        id="inv_1", customer_id="cus_1", due_at=AT, noted_at=AT
+    ),
+    "invoice_item.created/1": InvoiceItemCreated(
+        id="ii_1",
+        customer_id="cus_1",
+        subscription_id="sub_1",
+        description="Set-up",
+        amount=Decimal("-50.5"),
+        currency="USD",
+        period=Period(AT, AT),
+        created_at=AT,
+    ),
     "invoice.drafted/1": InvoiceDrafted(
         id="inv_1",
         subscription_id="sub_1",

@@ -1,23 +1,27 @@
 """The GraphQL schema: what clients can ask and do. Resolvers only translate."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 import strawberry
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
+from app.schema.clocks import ClockMutations
 from app.schema.connections import Node
 from app.schema.context import Context, Info
 from app.schema.customers import Customer, CustomerMutations, CustomerQueries
 from app.schema.errors import Schema
 from app.schema.fields import resolver
-from app.schema.invoices import InvoiceQueries
+from app.schema.invoice_items import InvoiceItem, InvoiceItemMutations
+from app.schema.invoice_queries import InvoiceQueries, shown
 from app.schema.ledgers import Ledger, LedgerQueries
 from app.schema.meters import Meter, MeterMutations, MeterQueries
+from app.schema.previews import PreviewQueries
 from app.schema.prices import Price, PriceMutations, PriceQueries
 from app.schema.products import Product, ProductMutations, ProductQueries
 from app.schema.scalars import SCALARS
+from app.schema.settlements import SettlementMutations
 from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
 from app.schema.summaries import SummaryQueries
 from app.schema.unrated_usage import UnratedUsageQueries
@@ -30,13 +34,27 @@ __all__ = ["SHOWN", "Context", "schema", "sdl"]
 TOKENS_LIMIT = 5_000
 """The longest document that is parsed."""
 
-SHOWN: Mapping[str, Callable[[Any], Node]] = {
-    "led": Ledger.of,
-    "met": Meter.of,
-    "prod": Product.of,
-    "price": Price.of,
-    "cus": Customer.of,
-    "sub": Subscription.of,
+Show = Callable[[Info, Any], Awaitable[Node]]
+
+
+def _by_itself(show: Callable[[Any], Node]) -> Show:
+    """Shows an object from its own state alone."""
+
+    async def alone(info: Info, state: Any) -> Node:
+        return show(state)
+
+    return alone
+
+
+SHOWN: Mapping[str, Show] = {
+    "led": _by_itself(Ledger.of),
+    "met": _by_itself(Meter.of),
+    "prod": _by_itself(Product.of),
+    "price": _by_itself(Price.of),
+    "cus": _by_itself(Customer.of),
+    "sub": _by_itself(Subscription.of),
+    "inv": shown,
+    "ii": _by_itself(InvoiceItem.of),
 }
 """How each kind of object is shown, by the prefix of its ids."""
 
@@ -45,6 +63,7 @@ SHOWN: Mapping[str, Callable[[Any], Node]] = {
 class Query(
     LedgerQueries,
     InvoiceQueries,
+    PreviewQueries,
     SubscriptionQueries,
     CustomerQueries,
     PriceQueries,
@@ -66,12 +85,15 @@ class Query(
         if prefix not in SHOWN:
             return None
         state = await info.context.find(KINDS[prefix].state, id)
-        return SHOWN[prefix](state) if state else None
+        return await SHOWN[prefix](info, state) if state else None
 
 
 @strawberry.type(description="What can be done.")
 class Mutation(
+    ClockMutations,
     SubscriptionMutations,
+    SettlementMutations,
+    InvoiceItemMutations,
     CustomerMutations,
     PriceMutations,
     ProductMutations,

@@ -1,6 +1,6 @@
 """Who is billed: customers, and how to take them on."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -17,8 +17,13 @@ from app.schema.connections import (
 from app.schema.context import Info
 from app.schema.errors import Payload
 from app.schema.fields import mutation, resolver, wanted
-from app.schema.scalars import InstantText, instant_text
+from app.schema.scalars import InstantText, Money, instant_text, money
 from domain import customers
+from projections import invoices
+
+if TYPE_CHECKING:
+    from app.schema.invoices import Invoice
+    from app.schema.subscriptions import Subscription
 
 
 @strawberry.type(description="Who is billed.")
@@ -52,6 +57,41 @@ class Customer(Node):
             created_at=instant_text(state.created_at),
             archived_at=None if state.archived_at is None else instant_text(state.archived_at),
         )
+
+    @resolver(description="What we owe the customer, in each currency; its next invoices use it.")
+    async def balances(self, info: Info) -> list[Money]:
+        id = self.id
+        found = await info.context.read(lambda views: invoices.balances(views, id))
+        return [money(amount, currency) for amount, currency in found]
+
+    @resolver(description="Its subscriptions in the order of their creation.")
+    async def subscriptions(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Subscription", strawberry.lazy("app.schema.subscriptions")]]:
+        # A subscription shows its customer, and a customer its subscriptions: one of the two has to
+        # import the other late. So it is with invoices.
+        from app.schema.subscriptions import subscription_page
+
+        page = Page.of(first, after, last, before)
+        return await subscription_page(info, page, customerId=self.id)
+
+    @resolver(description="Its invoices in the order in which they were drafted.")
+    async def invoices(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Invoice", strawberry.lazy("app.schema.invoices")]]:
+        from app.schema.invoice_queries import invoice_page
+
+        return await invoice_page(info, Page.of(first, after, last, before), customerId=self.id)
 
 
 @strawberry.input(description="Who is to be billed.")

@@ -1,134 +1,162 @@
-"""What is owed: invoice previews, computed from the ledger as it is at the moment of asking."""
+"""What is owed: invoices as they are previewed, drafted and issued, and how to ask for them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, cast
 
 import strawberry
 
-from app.commands import IMAGINED_ID, imagined_subscription
-from app.schema.connections import After, Connection, First, Node
-from app.schema.context import Info, existing
+from app.commands import IMAGINED_ID
+from app.schema.connections import (
+    Node,
+)
+from app.schema.context import Info
 from app.schema.customers import Customer
 from app.schema.fields import resolver
-from app.schema.price_versions import PriceVersion
-from app.schema.prices import Price
-from app.schema.pricing import PricingStep
+from app.schema.invoice_lines import InvoiceLine
 from app.schema.scalars import (
     BigIntText,
     Currency,
-    DecimalText,
     InstantText,
-    Json,
     Money,
     Period,
     big_int,
-    decimal_text,
     described,
     instant_text,
     money,
-    optional_instant,
+    optional_instant_text,
 )
-from app.schema.subscriptions import PreviewSubscriptionInput, Subscription
-from app.schema.usage_records import Showing, UsageRecord, record_page
-from domain import customers, prices, products, subscriptions, usage
-from domain.charges import LineKind
-from domain.collection import CollectionMethod
-from domain.decider import Code, Path, Rejected
-from domain.periods import format_instant, to_us
-from domain.rating import Line
-from domain.text import check_text
-from projections import current, invoice_previews, meter_summaries, usage_records
-from projections.invoice_previews import Hypothetical, Preview
+from app.schema.subscriptions import Subscription
+from domain import customers, invoices, subscriptions
+from domain.collection import CollectionMethod, due_at
+from domain.invoices import Reason
+from domain.money import exact
+from domain.periods import format_instant
+from domain.statements import BilledTo as BilledToState
+from domain.statements import Statement
+from projections import invoices as invoiced
+from projections import statements
+from projections.invoice_previews import Preview
 from projections.tables import Views
-from projections.usage_records import Listed, Place, Wanted
-
-EXTRA_USAGE_LIMIT = 1_000
 
 
 class Status(StrEnum):
     """Where an invoice stands."""
 
     PREVIEW = "PREVIEW"
+    DRAFT = "DRAFT"
+    OPEN = "OPEN"
+    PAID = "PAID"
+    VOID = "VOID"
+    UNCOLLECTIBLE = "UNCOLLECTIBLE"
 
 
 described(
     Status,
     "Where an invoice stands.",
     name="InvoiceStatus",
-    PREVIEW="It has not been issued; it says what would be owed.",
+    PREVIEW="It does not exist; it says what would be owed.",
+    DRAFT="It fell due, and waits for usage that comes late; it says what is owed so far.",
+    OPEN="It was issued, and something is left to pay.",
+    PAID="It was issued, and nothing is left to pay.",
+    VOID="It was issued and counts no more; what was paid is the customer's again.",
+    UNCOLLECTIBLE="It was issued, and what is left to pay is not expected any more.",
 )
 described(
-    LineKind,
-    "Why a line stands on an invoice.",
-    name="InvoiceLineKind",
-    RECURRING="A licence for a period.",
-    USAGE="What a meter counted in a period.",
+    Reason,
+    "Why an invoice fell due.",
+    name="InvoiceReason",
+    OPENING="The subscription began.",
+    RENEWAL="A billing period ended.",
+    CHANGE="The subscription changed, and the change is billed at once.",
+    FINAL="The subscription ended.",
+    ONE_OFF="Something is billed once.",
 )
 
 
-@strawberry.type(description="One line of an invoice.")
-class InvoiceLine:
-    """One line of an invoice as it is shown."""
+@strawberry.type(description="Who owes an invoice, as known when it was issued.")
+class BilledTo:
+    """Who owes an invoice as it is shown."""
 
-    id: strawberry.ID = strawberry.field(description="The line's id, unique on all invoices.")
-    kind: LineKind = strawberry.field(description="Why it stands on the invoice.")
-    description: str = strawberry.field(description="What is charged, in words.")
-    price: Price | None = strawberry.field(description="The price it was rated by.")
-    price_version: PriceVersion | None = strawberry.field(
-        description="The version of the price that was in force."
-    )
-    subscription_item_id: strawberry.ID | None = strawberry.field(
-        description="The item of the subscription it is for."
-    )
-    period: Period = strawberry.field(description="The time that is charged.")
-    quantity: DecimalText | None = strawberry.field(description="How much is charged.")
-    amount: Money = strawberry.field(description="What is owed, rounded once.")
-    exact_amount: DecimalText = strawberry.field(description="The amount before it was rounded.")
-    steps: list[PricingStep] = strawberry.field(description="How the amount came about.")
-    line: strawberry.Private[Line]
-    customer_id: strawberry.Private[str]
+    name: str = strawberry.field(description="Who the customer was, as the invoice says it.")
+    email: str | None = strawberry.field(description="Where invoices were sent.")
+    description: str | None = strawberry.field(description="A note of your own.")
+    external_id: str | None = strawberry.field(description="The customer's id in your own system.")
+    time_zone: str = strawberry.field(description="The customer's IANA time zone.")
 
-    @resolver(
-        description="The usage records behind the line, in time order; none behind a licence."
-    )
-    async def usage(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[UsageRecord]:
-        store = info.context.ledger.store
-        return await info.context.read(
-            lambda views: self._usage(Showing(views, store), views, first, after)
+    @classmethod
+    def of(cls, state: BilledToState) -> "BilledTo":
+        """The customer as it is shown."""
+        return cls(
+            name=state.name,
+            email=state.email,
+            description=state.description,
+            external_id=state.external_id,
+            time_zone=state.time_zone,
         )
 
-    def _usage(
-        self, showing: Showing, views: Views, first: int | None, after: str | None
-    ) -> Connection[UsageRecord]:
-        """The records that the line's meter counted for its customer in its period."""
-        price = self.price.state if self.price else None
-        if price is None or not price.metered:
-            return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
-        asked = invoice_previews.question(views, price, self.customer_id)
-        wanted = Wanted(
-            meter=asked.meters[0],
-            customer=current.find(views, customers.Customer, self.customer_id),
-            start_us=to_us(self.line.period.start),
-            end_us=to_us(self.line.period.end),
-            waiting=False,
+
+@strawberry.type(description="Money that came in for an invoice.")
+class Payment:
+    """A payment as it is shown."""
+
+    id: strawberry.ID = strawberry.field(description="The payment's own id.")
+    amount: Money = strawberry.field(description="How much came in.")
+    to_balance: Money = strawberry.field(
+        description="How much of it was more than was due, and went to the customer's balance."
+    )
+    reference: str | None = strawberry.field(description="What you called it.")
+    paid_at: InstantText = strawberry.field(description="When it was paid.")
+
+    @classmethod
+    def of(cls, state: invoices.Payment, currency: str) -> "Payment":
+        """The payment as it is shown."""
+        return cls(
+            id=strawberry.ID(state.id),
+            amount=money(state.amount, currency),
+            to_balance=money(state.to_balance, currency),
+            reference=state.reference,
+            paid_at=instant_text(state.paid_at),
         )
 
-        def counted(after: Place) -> Iterator[Listed]:
-            for record in usage_records.listed(views, wanted, after):
-                if asked.counts(record) is not None:
-                    yield record
 
-        return record_page(
-            showing,
-            counted,
-            first,
-            after,
-            lambda later: meter_summaries.quantity(later, asked, self.line.period).count,
+@strawberry.type(description="How much of a line a credit note takes back.")
+class CreditedLine:
+    """A line of a credit note as it is shown."""
+
+    line_id: strawberry.ID = strawberry.field(description="The line of the invoice.")
+    amount: Money = strawberry.field(description="How much of it is taken back.")
+
+
+@strawberry.type(description="Part of an issued invoice that is owed no more.")
+class CreditNote:
+    """A credit note as it is shown."""
+
+    id: strawberry.ID = strawberry.field(description="The credit note's own id.")
+    number: str = strawberry.field(description="Its number, gapless in the ledger.")
+    lines: list[CreditedLine] = strawberry.field(description="What is taken back, line by line.")
+    total: Money = strawberry.field(description="What is taken back in all.")
+    to_balance: Money = strawberry.field(
+        description="How much of it had been paid, and went to the customer's balance."
+    )
+    reason: str | None = strawberry.field(description="Why.")
+    created_at: InstantText = strawberry.field(description="When it was created.")
+
+    @classmethod
+    def of(cls, state: invoices.CreditNote, currency: str) -> "CreditNote":
+        """The credit note as it is shown."""
+        return cls(
+            id=strawberry.ID(state.id),
+            number=state.printed_number,
+            lines=[
+                CreditedLine(
+                    line_id=strawberry.ID(line.line_id), amount=money(line.amount, currency)
+                )
+                for line in state.lines
+            ],
+            total=money(state.total, currency),
+            to_balance=money(state.to_balance, currency),
+            reason=state.reason,
+            created_at=instant_text(state.created_at),
         )
 
 
@@ -136,247 +164,131 @@ class InvoiceLine:
 class Invoice(Node):
     """An invoice as it is shown."""
 
-    number: str | None = strawberry.field(description="Its number; null until it is issued.")
+    number: str | None = strawberry.field(
+        description="Its number, gapless in the ledger; null until it is issued."
+    )
     status: Status = strawberry.field(description="Where it stands.")
+    reason: Reason | None = strawberry.field(description="Why it fell due; null for a preview.")
     currency: Currency = strawberry.field(description="The currency of all its amounts.")
     collection_method: CollectionMethod = strawberry.field(description="How it is paid.")
     at: InstantText = strawberry.field(description="The instant it is computed for.")
+    finalizes_at: InstantText | None = strawberry.field(
+        description="When a draft is issued; until then it shows usage that comes late."
+    )
     issued_at: InstantText | None = strawberry.field(
-        description="When it was issued; null for a preview."
+        description="When it was issued; null until then."
     )
     due_at: InstantText | None = strawberry.field(
         description="When it is due, if it is sent; null when it is charged."
+    )
+    overdue: bool = strawberry.field(description="Whether it is open past its due date.")
+    voided_at: InstantText | None = strawberry.field(description="When it was voided, if it was.")
+    uncollectible_at: InstantText | None = strawberry.field(
+        description="When what was left to pay was written off, if it was."
     )
     period: Period = strawberry.field(description="The billing period it closes or opens.")
     lines: list[InvoiceLine] = strawberry.field(description="What is owed, one by one.")
     subtotal: Money = strawberry.field(description="The sum of the lines.")
     total: Money = strawberry.field(description="What is owed in all.")
+    balance_applied: Money = strawberry.field(description="What the customer's balance pays of it.")
+    amount_credited: Money = strawberry.field(description="What its credit notes take back.")
+    amount_paid: Money = strawberry.field(
+        description="What has been paid of it; more than was due is on the customer's balance."
+    )
     amount_due: Money = strawberry.field(description="What is still to be paid.")
-    amount_paid: Money = strawberry.field(description="What has been paid.")
+    payments: list[Payment] = strawberry.field(description="What came in for it, in order.")
+    credit_notes: list[CreditNote] = strawberry.field(description="What was taken back, in order.")
+    billed_to: BilledTo = strawberry.field(
+        description="Who owes it, as known when it was issued; until then, as known now."
+    )
     position: BigIntText = strawberry.field(
         description="The ledger position up to which everything is in it."
     )
     content_hash: str = strawberry.field(
         description="A fingerprint of what is owed and why; equal invoices have equal ones."
     )
-    preview: strawberry.Private[Preview]
+    statement: strawberry.Private[Statement]
 
     @resolver(description="Who owes it.")
     async def customer(self, info: Info) -> Customer:
-        id = self.preview.subscription.customer_id
-        return Customer.of(await info.context.get(customers.Customer, id))
+        return Customer.of(await info.context.get(customers.Customer, self.statement.customer_id))
 
     @resolver(description="The subscription that it bills; null when there is none yet.")
-    def subscription(self) -> Subscription | None:
-        state = self.preview.subscription
-        return None if state.id == IMAGINED_ID else Subscription.of(state)
+    async def subscription(self, info: Info) -> Subscription | None:
+        id = self.statement.subscription_id
+        if id == IMAGINED_ID:
+            return None
+        return Subscription.of(await info.context.get(subscriptions.Subscription, id))
 
     @classmethod
-    def of(cls, preview: Preview, lines: Sequence[InvoiceLine]) -> "Invoice":
-        """The preview as it is shown."""
-        bill, subscription = preview.bill, preview.subscription
-        total = money(bill.total, bill.currency)
+    def previewed(cls, views: Views, preview: Preview) -> "Invoice":
+        """A preview as it is shown."""
+        at = preview.bill.at
+        id = f"preview_{preview.subscription.id}_{format_instant(at)}"
+        said = statements.statement(views, preview, id)
+        imagined = invoices.Invoice(
+            id=id,
+            subscription_id=said.subscription_id,
+            customer_id=said.customer_id,
+            currency=said.currency,
+            at=at,
+            reason=Reason.RENEWAL,
+            finalizes_at=at,
+            drafted_at=at,
+        )
+        return cls._of(views, imagined, said, Status.PREVIEW, at)
+
+    @classmethod
+    def of(cls, views: Views, state: invoices.Invoice, now: datetime) -> "Invoice":
+        """An invoice as it is shown: as it was issued, or what its draft would be now."""
+        said = statements.of_invoice(views, state, now)
+        return cls._of(views, state, said, Status(state.status), now)
+
+    @classmethod
+    @exact
+    def _of(
+        cls,
+        views: Views,
+        state: invoices.Invoice,
+        said: Statement,
+        status: Status,
+        now: datetime,
+    ) -> "Invoice":
+        """What an invoice says, and where it stands."""
+        issued, currency = state.statement is not None, said.currency
+        applied, due = state.balance_applied, state.amount_due
+        if not issued:
+            held = invoiced.balance(views, said.customer_id, currency)
+            applied, due = invoices.paid_from_balance(said.total, held)
+        preview = status is Status.PREVIEW
         return cls(
-            id=strawberry.ID(_id(preview)),
-            number=None,
-            status=Status.PREVIEW,
-            currency=Currency(bill.currency),
-            collection_method=subscription.collection_method,
-            at=instant_text(bill.at),
-            issued_at=None,
-            due_at=_due_at(subscription, bill.at),
-            period=Period.of(bill.period),
-            lines=list(lines),
-            subtotal=total,
-            total=total,
-            amount_due=total,
-            amount_paid=money(Decimal(0), bill.currency),
-            position=big_int(preview.position),
-            content_hash=preview.content_hash,
-            preview=preview,
-        )
-
-
-def _id(preview: Preview) -> str:
-    return f"preview_{preview.subscription.id}_{format_instant(preview.bill.at)}"
-
-
-def _due_at(subscription: subscriptions.Subscription, at: datetime) -> InstantText | None:
-    """When a sent invoice is due."""
-    if subscription.days_until_due is None:
-        return None
-    return instant_text(at + timedelta(days=subscription.days_until_due))
-
-
-def _lines(views: Views, preview: Preview) -> list[InvoiceLine]:
-    """The lines as they are shown, with what they are called."""
-    rated_by = invoice_previews.prices_of(views, preview.subscription)
-    return [
-        _line(views, preview, line, rated_by[line.price_id], number)
-        for number, line in enumerate(preview.bill.lines, start=1)
-    ]
-
-
-def _line(
-    views: Views, preview: Preview, line: Line, price: prices.Price, number: int
-) -> InvoiceLine:
-    product = current.get(views, products.Product, price.product_id)
-    assert product is not None, f"{price.id} is the price of a product that was never created"
-    nickname = f" ({price.nickname})" if price.nickname else ""
-    return InvoiceLine(
-        id=strawberry.ID(f"{_id(preview)}_{number}"),
-        kind=line.kind,
-        description=f"{product.name}{nickname}",
-        price=Price.of(price),
-        price_version=PriceVersion.of(price.version(line.price_version)),
-        subscription_item_id=strawberry.ID(line.item_id),
-        period=Period.of(line.period),
-        quantity=decimal_text(line.quantity),
-        amount=money(line.amount, preview.bill.currency),
-        exact_amount=decimal_text(line.exact),
-        steps=[PricingStep.of(step) for step in line.steps],
-        line=line,
-        customer_id=preview.subscription.customer_id,
-    )
-
-
-@strawberry.input(description="Usage that was never sent, to see what it would cost.")
-class HypotheticalUsageInput:
-    """Usage that was never sent."""
-
-    event_name: str = strawberry.field(description="What would be used, as meters know it.")
-    timestamp: InstantText | None = strawberry.field(
-        default=None, description="When; left out, in whatever period is billed."
-    )
-    value: DecimalText | None = strawberry.field(
-        default=None, description="How much; short for the property of that name."
-    )
-    properties: Json | None = strawberry.field(
-        default=None, description="A flat object of up to 20 strings; numbers as decimal strings."
-    )
-
-    def read(self, views: Views, path: Path) -> Hypothetical:
-        """The usage that is meant, judged as if it had been sent. Raises `Rejected`."""
-        check_text(self.event_name, (*path, "eventName"))
-        offered = usage.RecordInput(
-            id="extra",
-            event_name=self.event_name,
-            customer="anybody",
-            timestamp=self.timestamp,
-            value=self.value,
-            properties=cast("dict[str, Any] | None", self.properties),
-        )
-        meters = usage_records.meters_over(views, self.event_name)
-        facts = usage.Facts(
-            at_us=0,
-            value_properties={self.event_name: usage_records.numbers_needed(meters)},
-            text_properties={self.event_name: usage_records.texts_needed(meters)},
-            customers=(),
-            recorded={},
-        )
-        decided = usage.decide(usage.RecordUsage(records=[offered]), facts)
-        refusal = decided.verdicts[0].error
-        if refusal is not None:
-            raise Rejected(refusal.code, (*path, *refusal.path), refusal.message)
-        record = decided.events[0].records[0]
-        return Hypothetical(
-            event_name=record.event_name,
-            timestamp=optional_instant(self.timestamp, (*path, "timestamp")),
-            value=record.value,
-            properties=record.properties,
-        )
-
-
-async def previewed(
-    info: Info,
-    find: Callable[[Views], subscriptions.Subscription],
-    *,
-    at: datetime | None = None,
-    extra: Sequence[HypotheticalUsageInput] = (),
-) -> Invoice | None:
-    """The invoice of a subscription at an instant, by default its next one.
-
-    None when the subscription has not started by then. Raises `Rejected`.
-    """
-    if len(extra) > EXTRA_USAGE_LIMIT:
-        message = f"at most {EXTRA_USAGE_LIMIT} records"
-        raise Rejected(Code.LIMIT_EXCEEDED, ("extraUsage",), message)
-
-    def look_up(views: Views) -> Invoice | None:
-        subscription = find(views)
-        imagined = [one.read(views, ("extraUsage", str(index))) for index, one in enumerate(extra)]
-        now = info.context.ledger.clock.now()
-        preview = invoice_previews.preview(views, subscription, now=now, at=at, extra=imagined)
-        return Invoice.of(preview, _lines(views, preview)) if preview else None
-
-    return await info.context.read(look_up)
-
-
-def subscription_named(id: str) -> Callable[[Views], subscriptions.Subscription]:
-    """Finds the subscription that an argument names. Raises `Rejected` NOT_FOUND."""
-
-    def find(views: Views) -> subscriptions.Subscription:
-        found = existing(views, subscriptions.Subscription, id, "subscriptionId")
-        state: subscriptions.Subscription = found.state
-        return state
-
-    return find
-
-
-@strawberry.type
-class InvoiceQueries:
-    """Asking for invoices."""
-
-    @resolver(
-        description="The invoice that would be issued, without any lag; null before the start."
-    )
-    async def invoice_preview(
-        self,
-        info: Info,
-        subscription_id: Annotated[
-            strawberry.ID, strawberry.argument(description="The subscription to bill.")
-        ],
-        at: Annotated[
-            InstantText | None,
-            strawberry.argument(
-                description="When it would be issued; left out, at the current period's end."
+            id=strawberry.ID(state.id),
+            number=state.printed_number,
+            status=status,
+            reason=None if preview else state.reason,
+            currency=Currency(currency),
+            collection_method=said.collection_method,
+            at=instant_text(state.at),
+            finalizes_at=instant_text(state.finalizes_at) if status is Status.DRAFT else None,
+            issued_at=optional_instant_text(state.finalized_at),
+            due_at=optional_instant_text(
+                state.due_at if issued else due_at(state.finalizes_at, said.days_until_due)
             ),
-        ] = None,
-        extra_usage: Annotated[
-            list[HypotheticalUsageInput] | None,
-            strawberry.argument(description="Usage to add as if it had been sent."),
-        ] = [],  # noqa: B006  # the schema prints it, nobody changes it
-    ) -> Invoice | None:
-        instant = optional_instant(at, ("at",))
-        find = subscription_named(subscription_id)
-        return await previewed(info, find, at=instant, extra=extra_usage or ())
-
-    @resolver(
-        description="An invoice of a subscription that does not exist: what would be owed if it "
-        "did, the usage already sent included. Nothing is written."
-    )
-    async def subscription_preview(
-        self,
-        info: Info,
-        input: Annotated[
-            PreviewSubscriptionInput, strawberry.argument(description="Who would subscribe.")
-        ],
-        at: Annotated[
-            InstantText | None,
-            strawberry.argument(
-                description="When it would be issued; left out, at the end of the period that "
-                "is running, or at a start to come. At the start it is the first invoice."
-            ),
-        ] = None,
-        extra_usage: Annotated[
-            list[HypotheticalUsageInput] | None,
-            strawberry.argument(description="Usage to add as if it had been sent."),
-        ] = [],  # noqa: B006  # the schema prints it, nobody changes it
-    ) -> Invoice | None:
-        command, instant = input.command(), optional_instant(at, ("at",))
-        now = info.context.ledger.clock.now()
-
-        def imagine(views: Views) -> subscriptions.Subscription:
-            return imagined_subscription(views, command, now)
-
-        return await previewed(info, imagine, at=instant, extra=extra_usage or ())
+            overdue=state.is_overdue(now),
+            voided_at=optional_instant_text(state.voided_at),
+            uncollectible_at=optional_instant_text(state.uncollectible_at),
+            period=Period.of(said.period),
+            lines=[InvoiceLine.of(line, said, issued=issued) for line in said.lines],
+            subtotal=money(said.subtotal, currency),
+            total=money(said.total, currency),
+            balance_applied=money(applied, currency),
+            amount_credited=money(state.amount_credited, currency),
+            amount_paid=money(state.amount_paid, currency),
+            amount_due=money(due, currency),
+            payments=[Payment.of(one, currency) for one in state.payments],
+            credit_notes=[CreditNote.of(one, currency) for one in state.credit_notes],
+            billed_to=BilledTo.of(said.billed_to),
+            position=big_int(said.position),
+            content_hash=said.content_hash,
+            statement=said,
+        )

@@ -25,6 +25,7 @@ from domain.money import (
     round_to_minor,
 )
 from domain.pricing import RoundingMode
+from domain.statements import IssuedStep
 
 RECORDS_LIMIT = 1_000
 """How many records a quote looks at."""
@@ -299,7 +300,7 @@ class PricingStep:
     amount: DecimalText = strawberry.field(description="What the step comes to, not yet rounded.")
 
     @classmethod
-    def of(cls, step: pricing.Step) -> "PricingStep":
+    def of(cls, step: pricing.Step | IssuedStep) -> "PricingStep":
         """The step as it is shown."""
         return cls(
             description=step.description,

@@ -114,6 +114,11 @@ def instant_text(instant: datetime) -> InstantText:
     return InstantText(format_instant(instant))
 
 
+def optional_instant_text(instant: datetime | None) -> InstantText | None:
+    """An instant as it is printed, if there is one."""
+    return None if instant is None else instant_text(instant)
+
+
 def optional_instant(text: InstantText | None, path: Path) -> datetime | None:
     """Read an instant that may be left out. Raises `Rejected` at `path`."""
     return None if text is None else parse_instant(text, path)

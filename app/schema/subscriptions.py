@@ -31,11 +31,13 @@ from app.schema.scalars import (
     optional_decimal,
     optional_instant,
 )
-from domain import charges, customers, prices, subscriptions
+from domain import charges, customers, invoices, prices, subscriptions
 from domain.collection import CollectionMethod
 from domain.decider import Rejected
+from domain.invoices import Reason
 from domain.money import parse_decimal
 from domain.proration import ProrationGranularity
+from projections import invoices as invoiced
 
 if TYPE_CHECKING:
     from app.schema.invoices import Invoice
@@ -173,6 +175,20 @@ class Subscription(Node):
         ]
         return Period.of(min(running, key=lambda period: period.end))
 
+    @resolver(description="Its invoices in the order in which they were drafted.")
+    async def invoices(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Invoice", strawberry.lazy("app.schema.invoices")]]:
+        from app.schema.invoice_queries import invoice_page
+
+        page = Page.of(first, after, last, before)
+        return await invoice_page(info, page, subscriptionId=self.id)
+
 
 @strawberry.input(description="A price to subscribe to.")
 class SubscriptionItemInput:
@@ -262,24 +278,37 @@ class CreateSubscriptionPayload(Payload):
     )
 
     @resolver(
-        description="A preview of its first invoice: at its start, licences in advance and no "
+        description="Its first invoice, issued with it: at the start, licences in advance and no "
         "usage yet; created with a start in the past, all that the elapsed periods would have "
-        "been billed. Null when that is more than an invoice holds."
+        "been billed, as a draft while it waits for late usage. Before the start, or when nothing "
+        "is due there, a preview. Null when that is more than an invoice holds."
     )
     async def first_invoice(
         self, info: Info
     ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
         # Invoices show their subscription and a new subscription its invoice: one of the two has
         # to import the other late.
-        from app.schema.invoices import previewed, subscription_named
+        from app.schema.invoice_queries import shown
+        from app.schema.previews import previewed, subscription_named
 
         if self.subscription is None:
             return None
         state = self.subscription.state
+        opening = charges.opening(state)
+        drafted = await info.context.read(
+            lambda views: invoiced.invoiced(views, state.id, opening, Reason.OPENING)
+        )
+        if drafted is not None:
+            return await shown(info, await info.context.get(invoices.Invoice, drafted))
         try:
-            return await previewed(info, subscription_named(state.id), at=charges.opening(state))
+            return await previewed(info, subscription_named(state.id), at=opening)
         except Rejected:  # decades in days: the subscription stands all the same
             return None
+
+
+async def subscription_page(info: Info, page: Page, **keys: str | None) -> Connection[Subscription]:
+    """A page of subscriptions in the order of their creation, found by these keys."""
+    return await objects(info, subscriptions.Subscription, Subscription.of, page, **keys)
 
 
 @strawberry.type
@@ -308,9 +337,7 @@ class SubscriptionQueries:
         ] = None,
     ) -> Connection[Subscription]:
         page = Page.of(first, after, last, before)
-        return await objects(
-            info, subscriptions.Subscription, Subscription.of, page, customerId=customer_id
-        )
+        return await subscription_page(info, page, customerId=customer_id)
 
 
 @strawberry.type

@@ -4,6 +4,7 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def opened(folder: Path) -> Ledger:
     return Ledger(folder, test_clock_at=CLOCK, grace=timedelta())
 
 
-def subscribe(story: Story, names: list[str], start: datetime, **more: datetime | None) -> None:
+def subscribe(story: Story, names: list[str], start: datetime, **more: Any) -> None:
     """The story's customer subscribes to these prices."""
     items = tuple(NewItem(price_id=story.prices[name]) for name in names)
     command = CreateSubscription(customer_id=story.ids["al"], items=items, start_at=start, **more)

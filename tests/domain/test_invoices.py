@@ -8,20 +8,19 @@ import pytest
 
 from domain.charges import LineKind
 from domain.collection import CollectionMethod
+from domain.decider import fold
 from domain.invoices import (
-    BilledTo,
     DraftInvoice,
     Facts,
     FinalizeInvoice,
     InvoiceDrafted,
     InvoiceFinalized,
-    IssuedLine,
-    IssuedStep,
     Reason,
-    Statement,
-    balance_change,
+    Status,
 )
 from domain.periods import Period
+from domain.settlements import balance_change, evolve
+from domain.statements import BilledTo, IssuedLine, IssuedStep, Statement
 from tests.spec import given
 
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,6 +61,7 @@ def owed(*lines: IssuedLine, days: int | None = None) -> Statement:
         days_until_due=days,
         period=PERIOD,
         lines=lines,
+        subtotal=sum((one.amount for one in lines), Decimal(0)),
         total=sum((one.amount for one in lines), Decimal(0)),
         content_hash="hash",
         position=7,
@@ -192,9 +192,6 @@ def test_a_negative_total_goes_to_the_balance() -> None:
 
 
 def test_the_state_of_an_invoice() -> None:
-    from domain.decider import fold
-    from domain.invoices import Status, evolve
-
     draft = fold(evolve, [drafted()])
     assert draft is not None
     assert (draft.status, draft.printed_number) == (Status.DRAFT, None)

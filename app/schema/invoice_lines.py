@@ -1,0 +1,139 @@
+"""What is owed, one by one: the lines of an invoice, their steps, and the records behind them."""
+
+from collections.abc import Iterator
+
+import strawberry
+
+from app.schema.connections import After, Connection, First
+from app.schema.context import Info
+from app.schema.fields import resolver
+from app.schema.price_versions import PriceVersion
+from app.schema.prices import Price
+from app.schema.pricing import PricingStep
+from app.schema.scalars import (
+    DecimalText,
+    Money,
+    Period,
+    decimal_text,
+    described,
+    money,
+)
+from app.schema.usage_records import Showing, UsageRecord, record_page
+from domain import customers, prices
+from domain.charges import LineKind
+from domain.periods import to_us
+from domain.statements import IssuedLine, Statement
+from projections import current, invoice_previews, meter_summaries, usage_records
+from projections.meter_summaries import Question
+from projections.tables import Views
+from projections.usage_records import Listed, Place, Wanted
+
+described(
+    LineKind,
+    "Why a line stands on an invoice.",
+    name="InvoiceLineKind",
+    RECURRING="A licence for a period.",
+    USAGE="What a meter counted in a period.",
+    ONE_OFF="Something that is billed, or credited, once.",
+)
+
+
+@strawberry.type(description="One line of an invoice.")
+class InvoiceLine:
+    """One line of an invoice as it is shown."""
+
+    id: strawberry.ID = strawberry.field(description="The line's id, unique on all invoices.")
+    kind: LineKind = strawberry.field(description="Why it stands on the invoice.")
+    description: str = strawberry.field(description="What is charged, in words.")
+    subscription_item_id: strawberry.ID | None = strawberry.field(
+        description="The item of the subscription it is for; null for what has no price."
+    )
+    period: Period = strawberry.field(description="The time that is charged.")
+    quantity: DecimalText | None = strawberry.field(description="How much is charged.")
+    amount: Money = strawberry.field(description="What is owed, rounded once.")
+    exact_amount: DecimalText = strawberry.field(description="The amount before it was rounded.")
+    steps: list[PricingStep] = strawberry.field(description="How the amount came about.")
+    line: strawberry.Private[IssuedLine]
+    statement: strawberry.Private[Statement]
+    issued: strawberry.Private[bool]
+
+    @classmethod
+    def of(cls, line: IssuedLine, statement: Statement, *, issued: bool) -> "InvoiceLine":
+        """The line as it is shown."""
+        return cls(
+            id=strawberry.ID(line.id),
+            kind=line.kind,
+            description=line.description,
+            subscription_item_id=strawberry.ID(line.item_id) if line.item_id else None,
+            period=Period.of(line.period),
+            quantity=decimal_text(line.quantity),
+            amount=money(line.amount, statement.currency),
+            exact_amount=decimal_text(line.exact),
+            steps=[PricingStep.of(step) for step in line.steps],
+            line=line,
+            statement=statement,
+            issued=issued,
+        )
+
+    @resolver(description="The price it was rated by; null for what has none.")
+    async def price(self, info: Info) -> Price | None:
+        state = await self._price(info)
+        return Price.of(state) if state else None
+
+    @resolver(description="The version of the price that was in force; null for what has none.")
+    async def price_version(self, info: Info) -> PriceVersion | None:
+        state, number = await self._price(info), self.line.price_version
+        return PriceVersion.of(state.version(number)) if state and number else None
+
+    @resolver(
+        description="The usage records behind the line, in time order; none behind a licence. "
+        "Behind an issued line, those that had been recorded when it was issued."
+    )
+    async def usage(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[UsageRecord]:
+        store = info.context.ledger.store
+        state = await self._price(info)
+        return await info.context.read(
+            lambda views: self._usage(Showing(views, store), views, state, first, after)
+        )
+
+    async def _price(self, info: Info) -> prices.Price | None:
+        id = self.line.price_id
+        return None if id is None else await info.context.get(prices.Price, id)
+
+    def _usage(
+        self,
+        showing: Showing,
+        views: Views,
+        price: prices.Price | None,
+        first: int | None,
+        after: str | None,
+    ) -> Connection[UsageRecord]:
+        """The records that the line's meter counted for its customer in its period."""
+        if price is None or not price.metered:
+            return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
+        asked = invoice_previews.question(views, price, self.statement.customer_id)
+
+        def count(later: Views) -> int:
+            if self.issued:
+                return sum(1 for _ in self._counted(later, asked, usage_records.BEGINNING))
+            return meter_summaries.quantity(later, asked, self.line.period).count
+
+        return record_page(
+            showing, lambda place: self._counted(views, asked, place), first, after, count
+        )
+
+    def _counted(self, views: Views, asked: Question, after: Place) -> Iterator[Listed]:
+        """The records after a place; behind an issued line, none that was recorded later."""
+        wanted = Wanted(
+            meter=asked.meters[0],
+            customer=current.find(views, customers.Customer, self.statement.customer_id),
+            start_us=to_us(self.line.period.start),
+            end_us=to_us(self.line.period.end),
+            waiting=False,
+        )
+        for record in usage_records.listed(views, wanted, after):
+            in_time = not self.issued or record.position <= self.statement.position
+            if in_time and asked.counts(record) is not None:
+                yield record

@@ -1,0 +1,97 @@
+"""Asking for invoices: one by its id, or lists of them."""
+
+from functools import partial
+from typing import Annotated
+
+import strawberry
+
+from app.schema.connections import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    Page,
+    connection,
+    cursor_at,
+    taken,
+)
+from app.schema.context import Info
+from app.schema.fields import resolver
+from app.schema.invoices import Invoice, Status
+from domain import invoices
+from domain.text import check_text
+from projections import current
+from projections.tables import Views
+
+
+async def shown(info: Info, state: invoices.Invoice) -> Invoice:
+    """An invoice as it is shown now."""
+    now = info.context.ledger.clock.now()
+    return await info.context.read(lambda views: Invoice.of(views, state, now))
+
+
+async def invoice_page(info: Info, page: Page, **keys: str | None) -> Connection[Invoice]:
+    """A page of invoices in the order in which they were drafted, found by these keys.
+
+    A key is named as its argument is; None asks for any. Raises `Rejected`.
+    """
+    wanted = {name: check_text(key, (name,)) for name, key in keys.items() if key is not None}
+    now = info.context.ledger.clock.now()
+
+    def look_up(views: Views) -> Connection[Invoice]:
+        found = taken(partial(current.select, views, invoices.Invoice, wanted), page)
+        return connection(
+            [(cursor_at(one.position), Invoice.of(views, one.state, now)) for one in found.entries],
+            has_next=found.has_next,
+            has_previous=found.has_previous,
+            count=lambda later: current.count(later, invoices.Invoice, wanted),
+        )
+
+    return await info.context.read(look_up)
+
+
+@strawberry.type
+class InvoiceQueries:
+    """Asking for invoices."""
+
+    @resolver(description="The invoice with this id; null when there is none, or it is a preview.")
+    async def invoice(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The id of an invoice.")],
+    ) -> Invoice | None:
+        state = await info.context.find(invoices.Invoice, id)
+        return await shown(info, state) if state else None
+
+    @resolver(description="Invoices in the order in which they were drafted.")
+    async def invoices(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        customer_id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Only those of this customer.")
+        ] = None,
+        subscription_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="Only those of this subscription."),
+        ] = None,
+        status: Annotated[
+            Status | None, strawberry.argument(description="Only those that stand here.")
+        ] = None,
+        number: Annotated[
+            str | None, strawberry.argument(description="Only the one with this number.")
+        ] = None,
+    ) -> Connection[Invoice]:
+        page = Page.of(first, after, last, before)
+        return await invoice_page(
+            info,
+            page,
+            customerId=customer_id,
+            subscriptionId=subscription_id,
+            status=None if status is None else status.value,
+            number=number,
+        )

@@ -1,0 +1,68 @@
+"""Which one-off items wait for an invoice, and which invoice each of the others is on."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from domain import rating
+from domain.decider import Recorded
+from domain.invoice_items import InvoiceItem, InvoiceItemCreated
+from domain.invoices import InvoiceDrafted
+from domain.periods import to_us
+from domain.rating import Line
+from projections import current
+from projections.tables import Table, Views
+
+ITEMS = Table(
+    "invoice_items",
+    "subscription_id TEXT, position INTEGER, item_id TEXT, created_us INTEGER, invoice_id TEXT",
+    key="subscription_id, position",
+    indexes=["item_id"],
+)
+TABLES = (ITEMS,)
+
+
+def apply(views: Views, recorded: Recorded) -> None:
+    """Let an item wait; a draft takes what was waiting at its instant."""
+    match recorded.event:
+        case InvoiceItemCreated() as event:
+            created_us = to_us(event.created_at)
+            row = (event.subscription_id, recorded.position, event.id, created_us, None)
+            views.insert("invoice_items", [row])
+        case InvoiceDrafted() as event:
+            views.execute(
+                "UPDATE invoice_items SET invoice_id=? WHERE subscription_id=?"
+                " AND invoice_id IS NULL AND created_us<=?",
+                (event.id, event.subscription_id, to_us(event.at)),
+            )
+
+
+def lines(
+    views: Views, subscription_id: str, at: datetime, invoice_id: str | None
+) -> Sequence[Line]:
+    """The lines of the items on an invoice; without one, of those that wait at an instant."""
+    if invoice_id is None:
+        where, parameter = "invoice_id IS NULL AND created_us<=?", to_us(at)
+        rows = views.rows(
+            f"SELECT item_id FROM invoice_items WHERE subscription_id=? AND {where}"
+            " ORDER BY position",
+            (subscription_id, parameter),
+        )
+    else:
+        rows = views.rows(
+            "SELECT item_id FROM invoice_items WHERE subscription_id=? AND invoice_id=?"
+            " ORDER BY position",
+            (subscription_id, invoice_id),
+        )
+    return [_line(views, id) for (id,) in rows]
+
+
+def invoice_of(views: Views, item_id: str) -> str | None:
+    """The invoice that an item is on; None while it waits."""
+    row = views.row("SELECT invoice_id FROM invoice_items WHERE item_id=?", (item_id,))
+    return row[0] if row else None
+
+
+def _line(views: Views, id: str) -> Line:
+    item = current.get(views, InvoiceItem, id)
+    assert item is not None, f"{id} waits but was never created"
+    return rating.one_off(item.description, item.amount, item.period)

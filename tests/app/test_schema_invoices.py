@@ -1,0 +1,267 @@
+"""Invoices through the schema: drafts, what was issued, one-off items, and lists of them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from app import invoicing
+from app.commands import Done
+from app.writer import CommandJob, Group
+from domain.invoices import Reason
+from tests.app.asking import Asking, Story, client, story, tokens
+
+__all__ = ["client", "story"]
+
+FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
+AT = "2026-01-02T00:00:00Z"
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+
+INVOICE = """
+  id number status reason currency collectionMethod at finalizesAt issuedAt dueAt overdue
+  period { start end } customer { id } subscription { id } billedTo { name externalId }
+  lines {
+    id kind description quantity exactAmount amount { amount } subscriptionItemId
+    price { id } priceVersion { number } period { start end }
+    steps { description amount } usage { totalCount nodes { id } }
+  }
+  subtotal { amount } total { amount } balanceApplied { amount } amountCredited { amount }
+  amountPaid { amount } amountDue { amount } position contentHash
+  payments { amount { amount } } creditNotes { number }
+"""
+ASKED = f"query($id: ID!) {{ invoice(id: $id) {{ {INVOICE} }} }}"
+PREVIEW = f"""query($id: ID!, $at: DateTime) {{
+    invoicePreview(subscriptionId: $id, at: $at) {{ {INVOICE} }} }}"""
+OF_AN_INVOICE = "id number status reason finalizesAt issuedAt".split()
+"""What an issued invoice has that its preview has not."""
+
+
+def draft(client: Asking, subscription: str, at: datetime = FEBRUARY) -> str:
+    """Draft the invoice of an instant; answer its id."""
+
+    def run(group: Group) -> Done | None:
+        return invoicing.draft(group, subscription, at, Reason.RENEWAL, f"{subscription} {at}")
+
+    done = client.ledger.writer.submit(CommandJob(run, None)).result()
+    assert done is not None
+    return done.subject
+
+
+def issue(client: Asking, subscription: str, at: datetime = FEBRUARY) -> str:
+    """Draft it and issue it at once; answer its id."""
+    id = draft(client, subscription, at)
+    client.ledger.writer.submit(
+        CommandJob(lambda group: invoicing.finalize(group, id, f"f {id}"), None)
+    ).result()
+    return id
+
+
+def shown(client: Asking, id: str) -> Any:
+    """The invoice as it is shown."""
+    return client.field(ASKED, id=id)
+
+
+def comparable(invoice: dict[str, Any]) -> dict[str, Any]:
+    """What an invoice and its preview have in common: all that is owed, and why."""
+    said = {name: value for name, value in invoice.items() if name not in OF_AN_INVOICE}
+    said["lines"] = [
+        {name: value for name, value in line.items() if name != "id"} for line in invoice["lines"]
+    ]
+    return said
+
+
+def test_an_issued_invoice_is_its_preview(client: Asking, story: Story) -> None:
+    client.record(tokens(1), tokens(2, "500.5"))
+    id = draft(client, story.subscription)
+    preview = client.field(PREVIEW, id=story.subscription, at="2026-02-01T00:00:00Z")
+    client.ledger.writer.submit(
+        CommandJob(lambda group: invoicing.finalize(group, id, "finalize"), None)
+    ).result()
+    issued = shown(client, id)
+    assert comparable(issued) == comparable(preview)
+    assert [line["id"] for line in issued["lines"]] == [f"{id}_1", f"{id}_2"]
+    assert {name: issued[name] for name in OF_AN_INVOICE} == {
+        "id": id,
+        "number": "000002",
+        "status": "OPEN",
+        "reason": "RENEWAL",
+        "finalizesAt": None,
+        "issuedAt": "2026-01-15T12:00:00Z",
+    }
+    assert issued["total"]["amount"] == "200.02"
+    assert issued["billedTo"] == {"name": "Llama Ltd", "externalId": "llama"}
+
+
+def test_a_draft_says_what_is_owed_so_far(client: Asking, story: Story) -> None:
+    id = draft(client, story.subscription)
+    assert shown(client, id)["total"]["amount"] == "100.00"
+    position = client.record(tokens(1))["position"]
+    waiting = shown(client, id)
+    assert waiting["position"] == position
+    assert (waiting["status"], waiting["number"], waiting["issuedAt"]) == ("DRAFT", None, None)
+    assert waiting["finalizesAt"] == "2026-02-01T01:00:00Z"
+    assert waiting["amountDue"]["amount"] == "180.00"
+
+
+def test_what_comes_after_the_issue_changes_nothing(client: Asking, story: Story) -> None:
+    client.record(tokens(1))
+    id = issue(client, story.subscription)
+    before = shown(client, id)
+    client.record(tokens(2))
+    client.mutate(
+        "updateCustomer",
+        "UpdateCustomerInput",
+        {"customerId": story.customer, "name": "Renamed Ltd"},
+    )
+    assert shown(client, id) == before
+    usage = before["lines"][0]["usage"]
+    assert usage == {"totalCount": 1, "nodes": [{"id": "r1"}]}
+
+
+def test_an_invoice_that_is_sent_has_a_due_date(client: Asking, story: Story) -> None:
+    sent = client.create(
+        "subscription",
+        customerId=story.customer,
+        items=[{"priceId": story.licence}],
+        startAt="2026-01-01T00:00:00Z",
+        collectionMethod="SEND_INVOICE",
+        daysUntilDue=14,
+    )
+    preview = client.field(PREVIEW, id=sent, at="2026-02-01T00:00:00Z")
+    assert preview["dueAt"] == "2026-02-15T00:00:00Z"
+    invoice = shown(client, issue(client, sent))
+    assert (invoice["dueAt"], invoice["overdue"]) == ("2026-01-29T12:00:00Z", False)
+
+
+def test_an_invoice_is_found_by_its_id_and_nothing_else_is(client: Asking, story: Story) -> None:
+    id = issue(client, story.subscription)
+    query = "query($id: ID!) { node(id: $id) { __typename ... on Invoice { number } } }"
+    assert client.field(query, id=id) == {"__typename": "Invoice", "number": "000002"}
+    for other in ("inv_none", story.subscription, "", "\ud800"):
+        assert client.field(ASKED, id=other) is None
+
+
+LIST = """query($first: Int, $after: String, $customerId: ID, $subscriptionId: ID,
+    $status: InvoiceStatus, $number: String) {
+  invoices(first: $first, after: $after, customerId: $customerId, status: $status,
+    subscriptionId: $subscriptionId, number: $number) {
+    totalCount nodes { id } pageInfo { hasNextPage endCursor } } }"""
+
+
+def ids(page: dict[str, Any]) -> list[str]:
+    """The ids on a page."""
+    return [node["id"] for node in page["nodes"]]
+
+
+def test_invoices_are_listed_by_whose_they_are_and_where_they_stand(
+    client: Asking, story: Story
+) -> None:
+    other = client.create(
+        "subscription",
+        customerId=client.create("customer", name="Other"),
+        items=[{"priceId": story.licence}],
+        startAt="2026-01-01T00:00:00Z",
+    )
+    mine, theirs = ids(client.field(LIST))  # both were invoiced when they began
+    first, second = issue(client, story.subscription), issue(client, other)
+    third = draft(client, story.subscription, MARCH)
+    assert ids(client.field(LIST)) == [mine, theirs, first, second, third]
+    assert ids(client.field(LIST, subscriptionId=other)) == [theirs, second]
+    assert ids(client.field(LIST, customerId=story.customer)) == [mine, first, third]
+    assert ids(client.field(LIST, status="DRAFT")) == [third]
+    assert ids(client.field(LIST, status="OPEN", customerId=story.customer)) == [mine, first]
+    assert ids(client.field(LIST, number="000004")) == [second]
+    assert ids(client.field(LIST, status="PREVIEW")) == []
+    page = client.field(LIST, first=4)
+    assert (ids(page), page["totalCount"]) == ([mine, theirs, first, second], 5)
+    rest = client.field(LIST, first=2, after=page["pageInfo"]["endCursor"])
+    assert ids(rest) == [third]
+    query = """query($id: ID!) { customer(id: $id) {
+        invoices(last: 1) { totalCount nodes { id customer { id } } }
+        subscriptions { nodes { id invoices(first: 1) { totalCount nodes { id } } } } } }"""
+    assert client.field(query, id=story.customer) == {
+        "invoices": {
+            "totalCount": 3,
+            "nodes": [{"id": third, "customer": {"id": story.customer}}],
+        },
+        "subscriptions": {
+            "nodes": [
+                {
+                    "id": story.subscription,
+                    "invoices": {"totalCount": 3, "nodes": [{"id": mine}]},
+                }
+            ]
+        },
+    }
+
+
+# ------------------------------------------------------------------------------- one-off items
+
+
+def item(client: Asking, story: Story, amount: str, **more: Any) -> Any:
+    """A one-off item for the story's subscription."""
+    input = {
+        "customerId": story.customer,
+        "subscriptionId": story.subscription,
+        "description": "Set-up",
+        "amount": amount,
+        **more,
+    }
+    wanted = "invoiceItem { id amount { amount currency } period { start } invoice { id } }"
+    return client.mutate("createInvoiceItem", "CreateInvoiceItemInput", input, wanted)
+
+
+def test_an_item_goes_on_the_next_invoice_and_on_no_other(client: Asking, story: Story) -> None:
+    made = item(client, story, "50")["invoiceItem"]
+    assert made["amount"] == {"amount": "50.00", "currency": "USD"}
+    assert made["invoice"] is None
+    preview = client.field(PREVIEW, id=story.subscription)
+    assert preview["total"]["amount"] == "150.00"
+    assert preview["period"] == {"start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
+    line = preview["lines"][-1]
+    assert (line["kind"], line["description"], line["price"]) == ("ONE_OFF", "Set-up", None)
+    assert line["usage"] == {"totalCount": 0, "nodes": []}
+    first = draft(client, story.subscription)
+    later = item(client, story, "-20")["invoiceItem"]
+    assert shown(client, first)["total"]["amount"] == "150.00"
+    invoice = shown(client, issue(client, story.subscription, MARCH))
+    assert [line["amount"]["amount"] for line in invoice["lines"]] == ["0.00", "100.00", "-20.00"]
+    query = """query($id: ID!) { node(id: $id) { ... on InvoiceItem {
+        description invoice { id } subscription { id } createdAt } } }"""
+    assert client.field(query, id=made["id"]) == {
+        "description": "Set-up",
+        "invoice": {"id": first},
+        "subscription": {"id": story.subscription},
+        "createdAt": "2026-01-15T12:00:00Z",
+    }
+    assert client.field(query, id=later["id"])["invoice"] == {"id": invoice["id"]}
+
+
+@pytest.mark.parametrize(
+    ("input", "code", "path"),
+    [
+        ({"amount": "1e3"}, "INVALID_VALUE", ["input", "amount"]),
+        ({"amount": "1", "currency": "EUR"}, "WRONG_CURRENCY", ["input", "currency"]),
+        ({"amount": "1", "subscriptionId": "sub_x"}, "NOT_FOUND", ["input", "subscriptionId"]),
+        (
+            {
+                "amount": "1",
+                "period": {"start": AT, "end": AT},
+            },
+            "INVALID_VALUE",
+            ["input", "period", "end"],
+        ),
+    ],
+)
+def test_an_item_that_cannot_be_billed(
+    client: Asking, story: Story, input: dict[str, Any], code: str, path: list[str]
+) -> None:
+    payload = item(client, story, **input)
+    (error,) = payload["userErrors"]
+    assert (payload["invoiceItem"], error["code"], error["path"]) == (None, code, path)
+
+
+def test_an_item_is_made_once_for_its_key(client: Asking, story: Story) -> None:
+    first = item(client, story, "50", idempotencyKey="once")
+    assert item(client, story, "50", idempotencyKey="once") == first
+    assert client.field(PREVIEW, id=story.subscription)["total"]["amount"] == "150.00"
