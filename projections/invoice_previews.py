@@ -5,7 +5,7 @@ ledger as it is now, so that it never lags and never differs.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -73,6 +73,14 @@ def preview(
     )
 
 
+def last_instant(
+    views: Views, subscription: Subscription, *, now: datetime, at: datetime | None
+) -> datetime:
+    """The last instant of what is billed at an instant, by default with the next invoice."""
+    end = at or rating.next_billing(subscription, prices_of(views, subscription), now)
+    return end - timedelta(microseconds=1)
+
+
 def prices_of(views: Views, subscription: Subscription) -> Mapping[str, Price]:
     """The prices of a subscription's items by their ids."""
     found: dict[str, Price] = {}
@@ -130,7 +138,9 @@ def _line_by_records(
     """Rate the records of a period one by one; the quantity is theirs, so that the two agree."""
     records = [*meter_summaries.samples(views, asked, charge.period), *imagined]
     records.sort(key=lambda one: (one.timestamp_us, one.position, one.row))
-    state = aggregation.aggregate(asked.meter.meter.aggregation, records)
+    state = meter_summaries.nothing(asked, charge.period)
+    for one in records:
+        state = state.add(one)
     values = [one.value for one in records if one.value is not None]
     return rating.rate(
         charge, aggregation.billable(state.value(charge.period, charge.whole)), values
@@ -143,12 +153,17 @@ def _imagined(extra: Sequence[Hypothetical], asked: Question, period: Period) ->
     A level changed before the period is carried over into it: there from its start.
     """
     first, last = to_us(period.start), to_us(period.end) - 1
-    earliest = 0 if asked.meter.meter.carries_over else first
+    carried = asked.carried_by(first)
+    earliest = carried[-1].since_us if carried else first
     records = (
-        Matched(asked.customer_ref, max(at_us, first), 2**62, row, one.value, one.properties)
+        Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
         for at_us in (last if one.timestamp is None else to_us(one.timestamp),)
         if earliest <= at_us <= last
     )
-    return [sample for sample in map(asked.counts, records) if sample is not None]
+    return [
+        msgspec.structs.replace(sample, timestamp_us=max(sample.timestamp_us, first))
+        for sample in map(asked.counts, records)
+        if sample is not None
+    ]

@@ -23,7 +23,7 @@ from domain.aggregation import Aggregation
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.ledgers import LedgerOpened
-from domain.meters import MeterArchived, MeterCreated, MeterUpdated
+from domain.meters import MeterArchived, MeterCreated, MeterRevised, MeterUpdated
 from domain.periods import Interval, IntervalUnit
 from domain.prices import DimensionFilter, PriceArchived, PriceCreated, Timing
 from domain.pricing import (
@@ -156,6 +156,16 @@ SAMPLES: dict[str, Event] = {
     ),
     "meter.updated/1": MeterUpdated(id="met_1", name="Tokens"),
     "meter.archived/1": MeterArchived(id="met_1", archived_at=AT),
+    "meter.revised/1": MeterRevised(
+        id="met_1",
+        number=2,
+        effective_at=AT,
+        aggregation=Aggregation.WEIGHTED_SUM,
+        value_property="seats",
+        dimensions=("model", "region"),
+        carries_over=True,
+        revised_at=AT,
+    ),
     "price.archived/1": PriceArchived(id="price_1", archived_at=AT),
     "product.updated/1": ProductUpdated(id="prod_1", name="Alpaca.ai tokens", description=None),
     "product.archived/1": ProductArchived(id="prod_1", archived_at=AT),
