@@ -157,6 +157,18 @@ def test_imagined_usage_is_judged_and_measured_by_the_version_of_its_time(
         assert error["extensions"]["path"] == ["extraUsage", "0", *path]
 
 
+def test_imagined_usage_is_added_to_what_is_measured_at_its_time(
+    client: Asking, story: Story
+) -> None:
+    revised(client, story.meter, effectiveAt="2026-01-20T00:00:00Z", aggregation="COUNT")
+    client.record(on(5, 1, "1000"), on(21, 2, "500"))
+    early = {"eventName": "tokens", "value": "40", "timestamp": "2026-01-19T00:00:00Z"}
+    late = {"eventName": "tokens", "value": "700"}
+    assert quantity(client, story) == "1001"
+    assert quantity(client, story, extra=[early]) == "1041"
+    assert quantity(client, story, extra=[early, late, late]) == "1043"
+
+
 def test_imagined_usage_counts_in_a_level_that_every_version_carries_over(client: Asking) -> None:
     meter = client.create(
         "meter", name="Seats", eventName="seats", aggregation="WEIGHTED_SUM", carriesOver=True
@@ -231,6 +243,33 @@ def test_pricing_by_records_and_sums_stay_together(client: Asking, story: Story)
     revised(client, story.meter, effectiveAt=soon, aggregation="SUM")
     assert client.mutate("createPrice", "CreatePriceInput", new)["userErrors"] == []
     assert refused(client, story.meter, aggregation="MAX") == ("WRONG_STATE", "input.aggregation")
+    assert revised(client, story.meter, valueProperty="size")["aggregation"] == "SUM"
+
+
+def test_single_records_are_priced_by_the_version_of_their_time(
+    client: Asking, story: Story
+) -> None:
+    price = client.create(
+        "price",
+        productId=story.usage_product,
+        meterId=story.meter,
+        currency="USD",
+        interval={"unit": "MONTH"},
+        pricing={"percentage": {"rate": "1", "fixedAmount": "0.5"}},
+    )
+    subscription = client.create(
+        "subscription",
+        customerId=story.customer,
+        items=[{"priceId": price}],
+        startAt="2026-01-01T00:00:00Z",
+    )
+    client.record(on(5, 1, "100"), on(10, 2, "900", properties={"size": "300"}), on(11, 3, "7"))
+    revised(client, story.meter, effectiveAt="2026-01-08T00:00:00Z", valueProperty="size")
+    preview = """query($id: ID!) { invoicePreview(subscriptionId: $id) {
+        lines { quantity amount { amount } } } }"""
+    assert client.field(preview, id=subscription)["lines"] == [
+        {"quantity": "400", "amount": {"amount": "5.00"}}
+    ]
 
 
 @pytest.mark.parametrize(
