@@ -138,6 +138,11 @@ def test_a_level_runs_on_when_both_carry_it_over(book: Book) -> None:
         assert values == [10, 10, 10, 15, 15]
         across = Period(START + DAY, START + 4 * DAY)
         assert quantity(views, across) == Fraction(10 * 3 + 5 * 1, 3)
+    book.usage(used("1", DAY, {"seats": "1"}))
+    for views in book.everywhere():
+        assert [value for _, _, value in daily(views, 5)] == [10, 11, 11, 16, 16]
+        later = Period(START + 4 * DAY, START + 5 * DAY)
+        assert quantity(views, later) == 16
 
 
 def test_a_level_ends_with_what_does_not_carry_it_over(book: Book) -> None:
