@@ -131,7 +131,13 @@ def imagined_subscription(
 
 
 def _meter(views: Views, command: meters.Command, id: str, at: datetime) -> meters.Facts:
-    return meters.Facts(id=id, at=at)
+    if not isinstance(command, meters.ReviseMeter):
+        return meters.Facts(id=id, at=at)
+    over = current.select(views, Price, {"meterId": id}, limit=-1)
+    by_records = any(
+        version.pricing.needs_records for price in over for version in price.state.versions
+    )
+    return meters.Facts(id=id, at=at, priced_by_records=by_records)
 
 
 def _product(views: Views, command: products.Command, id: str, at: datetime) -> products.Facts:
@@ -149,8 +155,8 @@ def _price(views: Views, command: prices.Command, id: str, at: datetime) -> pric
         product_exists=product is not None,
         product_archived=product is not None and not product.active,
         meter_archived=meter is not None and not meter.active,
-        meter_dimensions=meter.dimensions if meter else None,
-        meter_aggregation=meter.aggregation if meter else None,
+        meter_dimensions=meter.all_dimensions if meter else None,
+        meter_aggregation=meter.only_aggregation if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
     )
 
@@ -164,7 +170,7 @@ def _price_that_exists(views: Views, id: str, at: datetime) -> prices.Facts:
         at=at,
         product_exists=True,
         meter_dimensions=None,
-        meter_aggregation=meter.aggregation if meter else None,
+        meter_aggregation=meter.only_aggregation if meter else None,
         lookup_key_owner=None,
     )
 
@@ -201,6 +207,7 @@ def _subscription(
 HANDLERS: Mapping[type[Command], Handler] = {
     meters.CreateMeter: Handler(Meter, _meter, meters.decide),
     meters.UpdateMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
+    meters.ReviseMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     meters.ArchiveMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     products.CreateProduct: Handler(Product, _product, products.decide),
     products.UpdateProduct: Handler(

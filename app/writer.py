@@ -161,11 +161,12 @@ class Group:
     ) -> list[Receipt]:
         """Decide usage records and add what was accepted."""
         first = self.next_position
-        names = {record.event_name for record in records}
+        needs = self._engine.needs({record.event_name for record in records})
         facts = usage.Facts(
             at_us=self.now_us,
-            value_properties=self._engine.value_properties(names),
-            text_properties=self._engine.text_properties(names),
+            value_properties={name: one.numbers for name, one in needs.items()},
+            text_properties={name: one.texts for name, one in needs.items() if one.texts},
+            at_times={name: one.at_times for name, one in needs.items() if one.at_times},
             customers=self._engine.known_customers({r.customer for r in records}),
             recorded=taken,
         )

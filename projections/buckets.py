@@ -112,7 +112,9 @@ def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
 
 
 def add(views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]) -> None:
-    """Add matched records to the buckets of one meter."""
+    """Add matched records to the buckets of one version of a meter, those that it measures."""
+    if not meter.always:
+        records = [record for record in records if meter.measures(record.timestamp_us)]
     numbers = _numbers(views, refs, meter, records)
     type = AGGREGATIONS[meter.meter.aggregation]
     if issubclass(type, Additive):

@@ -5,7 +5,7 @@ ledger as it is now, so that it never lags and never differs.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -73,6 +73,14 @@ def preview(
         subscription=subscription,
         position=views.checkpoint(),
     )
+
+
+def last_instant(
+    views: Views, subscription: Subscription, *, now: datetime, at: datetime | None
+) -> datetime:
+    """The last instant of what is billed at an instant, by default with the next invoice."""
+    end = at or charges.next_billing(subscription, prices_of(views, subscription), now)
+    return end - timedelta(microseconds=1)
 
 
 def prices_of(views: Views, subscription: Subscription) -> Mapping[str, Price]:
@@ -143,7 +151,9 @@ def _reading(
     # The quantity is that of these records, so that the two agree.
     records = [*meter_summaries.samples(views, asked, period), *imagined]
     records.sort(key=lambda one: (one.timestamp_us, one.position, one.row))
-    state = aggregation.aggregate(asked.meter.meter.aggregation, records)
+    state = meter_summaries.nothing(asked, period)
+    for one in records:
+        state = state.add(one)
     values = tuple(one.value for one in records if one.value is not None)
     return Reading(aggregation.billable(state.value(period, charge.whole)), values)
 
@@ -156,12 +166,17 @@ def _imagined(
     A level changed before the period is carried over into it: there from its start.
     """
     first, last = to_us(period.start), to_us(period.end) - 1
-    earliest = 0 if asked.meter.meter.carries_over else first
+    carried = asked.carried_by(first)
+    earliest = carried[-1].since_us if carried else first
     records = (
-        Matched(asked.customer_ref, max(at_us, first), 2**62, row, one.value, one.properties)
+        Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
         for at_us in (to_us(one.timestamp or until - datetime.resolution),)
         if earliest <= at_us <= last
     )
-    return [sample for sample in map(asked.counts, records) if sample is not None]
+    return [
+        msgspec.structs.replace(sample, timestamp_us=max(sample.timestamp_us, first))
+        for sample in map(asked.counts, records)
+        if sample is not None
+    ]

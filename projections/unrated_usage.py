@@ -7,12 +7,11 @@ buckets by their dimension values, and the records of the hours that such an ins
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from fractions import Fraction
 from itertools import pairwise
 
 import msgspec
 
-from domain.aggregation import AGGREGATIONS, State, Value, WeightedSum
+from domain.aggregation import Value
 from domain.customers import Customer
 from domain.meters import Meter
 from domain.periods import END_OF_TIME, Period
@@ -22,7 +21,7 @@ from projections.current import Found
 from projections.invoice_previews import prices_of
 from projections.meter_summaries import Filter, Question
 from projections.tables import Views
-from projections.usage_records import HOUR_US, MeterRef
+from projections.usage_records import HOUR_US, MeterRef, versions_of
 
 Place = tuple[int, int]
 """(customer, meter) as references: the order of a list of unrated usage."""
@@ -63,13 +62,12 @@ class Search:
     def __init__(self, views: Views, period: Period) -> None:
         self._views = views
         self._period = period
-        self._meters = [
-            MeterRef(found.position, found.state)
-            for found in current.select(views, Meter, {}, limit=-1)
-        ]
+        self._meters: list[MeterRef] = []
         self._over: dict[str, list[MeterRef]] = {}
-        for one in self._meters:
-            self._over.setdefault(one.meter.event_name, []).append(one)
+        for found in current.select(views, Meter, {}, limit=-1):
+            versions = versions_of(found)
+            self._meters.append(versions[0])
+            self._over.setdefault(found.state.event_name, []).extend(versions)
 
     @property
     def seeks(self) -> int:
@@ -95,18 +93,14 @@ class Search:
         self, asked: Question, parts: Iterable[tuple[Period, Sequence[Filter]]]
     ) -> tuple[int, Value]:
         """How many records the parts hold, without what is billed in them, and their quantity."""
-        states: list[State] = []
-        share = Fraction(0)
+        # A level that is carried over is billed from where its price begins, whatever made it.
+        carried = any(version.meter.carries_over for version in asked.versions)
+        found = meter_summaries.nothing(asked, self._period)
         for part, billed in parts:
             left = msgspec.structs.replace(asked, without=billed)
             state = meter_summaries.quantity(self._views, left, part)
-            states.append(state)
-            if isinstance(state, WeightedSum):
-                share += state.value(part, self._period)
-        merged = AGGREGATIONS[asked.meter.meter.aggregation].merged(states)
-        # A level that is carried over is billed from where its price begins, whatever made it.
-        carried = asked.meter.meter.carries_over
-        return merged.count, share if carried else merged.value(self._period)
+            found = found.merge(state.ended(part) if carried else state)
+        return found.count, found.value(self._period)
 
 
 def _covers(views: Views, customer_id: str) -> Mapping[str, Sequence[Cover]]:

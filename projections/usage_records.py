@@ -12,11 +12,17 @@ import msgspec
 
 from domain.customers import Customer
 from domain.meters import Meter
+from domain.periods import END_OF_TIME, to_us
 from domain.usage import UsageRecord
 from projections import current
 from projections.tables import Row, Table, Views
 
 HOUR_US = 3_600_000_000
+
+ALWAYS_US = 2**62
+"""The end of a version that no other one follows."""
+REFS_PER_METER = 128
+"""More than a meter has versions, so that no two versions of any meters share a reference."""
 
 ROWS_PER_EVENT = 1_024
 """More than an event holds; a record's place in the ledger is position * this + row."""
@@ -49,10 +55,22 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class MeterRef(msgspec.Struct, frozen=True):
-    """A meter and its reference."""
+    """One version of a meter, its reference, and the time whose records it measures."""
 
     ref: int
     meter: Meter
+    """The meter as this version defines it."""
+    since_us: int = 0
+    until_us: int = ALWAYS_US
+
+    @property
+    def always(self) -> bool:
+        """Whether it measures every record: no other version of its meter does any."""
+        return self.since_us == 0 and self.until_us == ALWAYS_US
+
+    def measures(self, timestamp_us: int) -> bool:
+        """Whether a record of this time is measured by this version."""
+        return self.since_us <= timestamp_us < self.until_us
 
 
 class Matched(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +103,7 @@ class Matching:
         self._customers.clear()
 
     def meters(self, views: Views, event_name: str) -> tuple[MeterRef, ...]:
-        """The meters over an event name in the order of their creation."""
+        """The versions of the meters over an event name, as `meters_over`."""
         known = self._meters.get(event_name)
         if known is None:
             known = self._meters[event_name] = meters_over(views, event_name)
@@ -107,19 +125,30 @@ class Matching:
 
 
 def meters_over(views: Views, event_name: str) -> tuple[MeterRef, ...]:
-    """The meters over an event name in the order of their creation."""
+    """The versions of the meters over an event name, in the order of their creation."""
     found = current.select(views, Meter, {"eventName": event_name}, limit=-1)
-    return tuple(MeterRef(one.position, one.state) for one in found)
+    return tuple(version for one in found for version in versions_of(one))
 
 
-def numbers_needed(meters: Iterable[MeterRef]) -> tuple[str, ...]:
-    """The properties that these meters read as numbers."""
-    return tuple(sorted({one.meter.value_property for one in meters if one.meter.needs_value}))
+def versions_of(found: current.Found) -> list[MeterRef]:
+    """The first version of a meter, then the later ones that are in force at some time.
+
+    The first one is there even when no time is left to it: its reference is that of the meter.
+    """
+    meter: Meter = found.state
+    times = {one.version.number: one for one in meter.timeline}
+    versions = [MeterRef(found.position, meter, 0, 0)] if 1 not in times else []
+    for number, one in sorted(times.items()):
+        ref = version_ref(found.position, number)
+        since_us = to_us(one.version.since)
+        until_us = ALWAYS_US if one.until == END_OF_TIME else to_us(one.until)
+        versions.append(MeterRef(ref, meter.measuring(one.version), since_us, until_us))
+    return versions
 
 
-def texts_needed(meters: Iterable[MeterRef]) -> tuple[str, ...]:
-    """The properties that these meters read as they are written."""
-    return tuple(sorted({one.meter.value_property for one in meters if one.meter.needs_text}))
+def version_ref(meter_ref: int, number: int) -> int:
+    """The reference of a version: of the first one, the meter's; below zero for later ones."""
+    return meter_ref if number == 1 else -(meter_ref * REFS_PER_METER + number)
 
 
 def customer_ref(views: Views, key: str) -> int | None:

@@ -23,7 +23,7 @@ from domain.aggregation import Aggregation
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.ledgers import LedgerOpened
-from domain.meters import MeterArchived, MeterCreated, MeterUpdated
+from domain.meters import MeterArchived, MeterCreated, MeterRevised, MeterUpdated
 from domain.periods import Interval, IntervalUnit
 from domain.prices import DimensionFilter, PriceArchived, PriceCreated, PriceSuperseded, Timing
 from domain.pricing import (
@@ -164,6 +164,16 @@ SAMPLES: dict[str, Event] = {
         pricing=PerUnit(unit_amount=Decimal("0.05")),
         modifiers=Modifiers(included_units=Decimal(10)),
         superseded_at=AT,
+    ),
+    "meter.revised/1": MeterRevised(
+        id="met_1",
+        number=2,
+        effective_at=AT,
+        aggregation=Aggregation.WEIGHTED_SUM,
+        value_property="seats",
+        dimensions=("model", "region"),
+        carries_over=True,
+        revised_at=AT,
     ),
     "price.archived/1": PriceArchived(id="price_1", archived_at=AT),
     "product.updated/1": ProductUpdated(id="prod_1", name="Alpaca.ai tokens", description=None),

@@ -8,7 +8,7 @@ from pathlib import Path
 from domain.aggregation import Aggregation
 from domain.customers import CustomerCreated
 from domain.decider import Envelope, Event, Recorded
-from domain.meters import Meter, MeterCreated
+from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.periods import to_us
 from domain.usage import UsageRecord, UsageRecorded
 from projections import current, engine
@@ -75,6 +75,30 @@ class Book:
         )
         self.happened(id, created)
         return id
+
+    def revise(
+        self,
+        since: datetime | timedelta,
+        aggregation: Aggregation = Aggregation.SUM,
+        *,
+        id: str = "met_1",
+        value: str = "value",
+        by: Sequence[str] = (),
+        carries_over: bool = False,
+    ) -> None:
+        """A meter measures otherwise from an instant, or from so long after the start of 2026."""
+        revised = MeterRevised(
+            id=id,
+            number=2
+            + sum(isinstance(e.event, MeterRevised) and e.event.id == id for e in self.log),
+            effective_at=START + since if isinstance(since, timedelta) else since,
+            aggregation=aggregation,
+            value_property=value,
+            dimensions=tuple(by),
+            carries_over=carries_over,
+            revised_at=START,
+        )
+        self.happened(id, revised)
 
     def customer(self, id: str = "cus_1", external_id: str | None = "al") -> str:
         """A customer; return its id."""
