@@ -14,8 +14,10 @@ from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import MeterCreated
 from domain.usage import UsageRecord, UsageRecorded
-from projections import buckets, current, history, usage_records
+from domain.usage_corrections import UsageAmended, UsageVoided
+from projections import buckets, current, history, usage_corrections, usage_records
 from projections.buckets import DimensionRefs
+from projections.recounts import recount
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
 from projections.usage_records import (
     HOUR_US,
@@ -33,6 +35,7 @@ TABLES: Sequence[Table] = (
     *current.TABLES,
     *history.TABLES,
     *usage_records.TABLES,
+    *usage_corrections.TABLES,
     *buckets.TABLES,
 )
 _CATCH_UP_EVENTS = 500
@@ -139,6 +142,11 @@ class Engine:
                 placed = [(position, row, record) for row, record in enumerate(records)]
                 waiting = self._match(views, placed)
                 usage_records.keep_unmatched(views, recorded.position, waiting)
+            case UsageVoided() | UsageAmended():
+                counted = usage_corrections.apply(views, recorded, recorded.event)
+                if counted is not None:
+                    for meter in self._matching.meters(views, counted.event_name):
+                        recount(views, self._dimensions, meter, counted)
             case MeterCreated():
                 self._meter_appears(views, recorded.event)
             case CustomerCreated(id=id, external_id=external_id):
