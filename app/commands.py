@@ -15,7 +15,7 @@ from msgspec import UNSET
 from app.clock import new_id
 from app.store import KeyRow
 from app.writer import CommandJob, Group
-from domain import customers, meters, prices, products, subscriptions
+from domain import customers, meters, prices, products, subscriptions, usage, usage_corrections
 from domain.customers import Customer
 from domain.decider import Code, Event, Rejected, fold
 from domain.meters import Meter
@@ -24,7 +24,9 @@ from domain.prices import Price
 from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.text import check_text
+from domain.usage import RecordInput, UsageRecorded
 from projections import current
+from projections import usage_corrections as corrections
 from projections.tables import Views
 
 Command = (
@@ -33,6 +35,7 @@ Command = (
     | prices.Command
     | customers.Command
     | subscriptions.CreateSubscription
+    | usage_corrections.Command
 )
 
 
@@ -47,6 +50,14 @@ class Done(msgspec.Struct, frozen=True):
     position: int
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """What a command decides: a stream, how many facts stand in it, and the facts that follow."""
+
+    stream: str
+    version: int
+    events: list[Event]
+
+
 class Handler(msgspec.Struct, frozen=True):
     """How one command is handled: its kind of object, its facts and its decision.
 
@@ -57,6 +68,18 @@ class Handler(msgspec.Struct, frozen=True):
     facts: Callable[[Views, Any, str, datetime], Any]
     decide: Callable[[Any, Any, Any], list[Event]]
     subject: Callable[[Any], str] | None = None
+
+    def __call__(self, group: Group, command: Any) -> Decided:
+        """Gather the facts as of the command's turn, and decide."""
+        found: current.Found | None = None
+        if self.subject is None:
+            id = new_id(current.KIND_OF[self.kind].prefix)
+        else:
+            id = self.subject(command)
+            found = current.find(group.views, self.kind, id)
+        facts = self.facts(group.views, command, id, from_us(group.now_us))
+        events = self.decide(found.state if found else None, command, facts)
+        return Decided(id, found.version if found else 0, events)
 
 
 def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
@@ -74,21 +97,13 @@ def _handle(
         used = group.key(key)
         if used is not None:
             return _repeated(used, digest)
-    handler = HANDLERS[type(command)]
-    found: current.Found | None = None
-    if handler.subject is None:
-        id = new_id(current.KIND_OF[handler.kind].prefix)
-    else:
-        id = handler.subject(command)
-        found = current.find(group.views, handler.kind, id)
-    facts = handler.facts(group.views, command, id, from_us(group.now_us))
-    events = handler.decide(found.state if found else None, command, facts)
+    decided = HANDLERS[type(command)](group, command)
     position = group.next_position - 1
-    for version, event in enumerate(events, start=found.version + 1 if found else 1):
-        position = group.append(id, version, event, actor, key)
+    for version, event in enumerate(decided.events, start=decided.version + 1):
+        position = group.append(decided.stream, version, event, actor, key)
     if key is not None:
-        group.keys[key] = KeyRow(key, digest, id, position)
-    return Done(id, position)
+        group.keys[key] = KeyRow(key, digest, decided.stream, position)
+    return Done(decided.stream, position)
 
 
 def _repeated(used: KeyRow, digest: bytes) -> Done:
@@ -110,8 +125,8 @@ def _content(command: Command) -> bytes:
     }
     try:
         return msgspec.msgpack.encode((type(command).__name__, given), order="sorted")
-    except UnicodeEncodeError:
-        return b""  # half of a surrogate pair: the decision refuses the text by name
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        return b""  # half of a surrogate pair, or a property that is no text: refused by name
 
 
 def imagined_subscription(
@@ -204,7 +219,31 @@ def _subscription(
     )
 
 
-HANDLERS: Mapping[type[Command], Handler] = {
+# ---------------------------------------------------------------------------------- corrections
+
+
+def _correct(group: Group, command: usage_corrections.Command) -> Decided:
+    """Decide about one record of a batch, as the batch and its last correction have left it."""
+    offered = RecordInput(id=command.id, source=command.source, event_name="", customer="")
+    place = group.identity(command.source, command.id) if usage.identifiable(offered) else None
+    if place is None:
+        return Decided("", 0, usage_corrections.decide(None, command, None))
+    batch = group.at(place[0])
+    assert isinstance(batch.event, UsageRecorded)
+    record = batch.event.records[place[1]]
+    last = corrections.last(group.views, *place)
+    history = [UsageRecorded(records=(record,)), *([group.at(last).event] if last else [])]
+    facts = usage_corrections.Facts(
+        at=from_us(group.now_us),
+        position=place[0],
+        row=place[1],
+        meters=group.facts({record.event_name}, {record.customer}, {}),
+    )
+    events = usage_corrections.decide(fold(usage_corrections.evolve, history), command, facts)
+    return Decided(batch.stream_id, 1 + corrections.count_in(group.views, place[0]), events)
+
+
+HANDLERS: Mapping[type[Command], Callable[[Group, Any], Decided]] = {
     meters.CreateMeter: Handler(Meter, _meter, meters.decide),
     meters.UpdateMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     meters.ReviseMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
@@ -227,5 +266,7 @@ HANDLERS: Mapping[type[Command], Handler] = {
         Customer, _customer, customers.decide, lambda command: command.customer_id
     ),
     subscriptions.CreateSubscription: Handler(Subscription, _subscription, subscriptions.decide),
+    usage_corrections.VoidUsage: _correct,
+    usage_corrections.AmendUsage: _correct,
 }
 """Every command with how it is handled."""

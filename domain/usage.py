@@ -1,7 +1,8 @@
 """What was used: usage records, accepted once for ever, and the facts that hold them.
 
 Life cycle of a record: offered -> accepted (matched or waiting for its meter or customer),
-or answered as duplicate, conflict or rejected, and then nothing is written.
+or answered as duplicate, conflict or rejected, and then nothing is written. What is wrong with an
+accepted record is corrected by facts of its own (`domain/usage_corrections.py`).
 
 One `usage.recorded` event holds the records of one commit. A record's identity is (source, id): the
 same identity with the same content is a duplicate and gets its first receipt; with other content
@@ -162,6 +163,11 @@ def decide(command: RecordUsage, facts: Facts) -> Decided:
     return Decided(batch.events, verdicts)
 
 
+def checked(offered: RecordInput, facts: Facts) -> UsageRecord:
+    """One record as it would be kept. Raises `Rejected` with a path relative to the record."""
+    return _Batch(facts).checked(offered)
+
+
 class _Batch:
     """Accepted records gathered into events of bounded size while their verdicts are given.
 
@@ -181,7 +187,7 @@ class _Batch:
     def judge(self, offered: RecordInput) -> Verdict:
         """Accept the record into the batch, or say why not."""
         try:
-            row = self._checked(offered)
+            row = self.checked(offered)
         except Rejected as refusal:
             return Verdict(offered.id, offered.source, Status.REJECTED, error=refusal)
         # A time that the sender left out is no part of what makes two sendings the same.
@@ -222,7 +228,7 @@ class _Batch:
         status = Status.DUPLICATE if first == digest else Status.CONFLICT
         return Verdict(id, source, status, event)
 
-    def _checked(self, offered: RecordInput) -> UsageRecord:
+    def checked(self, offered: RecordInput) -> UsageRecord:
         """The record as it will be kept. Raises `Rejected` with a path relative to the record."""
         check_text(offered.id, ("id",))
         sound = self._sound

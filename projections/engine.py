@@ -14,9 +14,11 @@ from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.usage import UsageRecord, UsageRecorded
-from projections import buckets, current, history, usage_records
+from domain.usage_corrections import UsageAmended, UsageVoided
+from projections import buckets, current, history, usage_corrections, usage_records
 from projections.buckets import DimensionRefs
 from projections.needed_properties import Needs, needs
+from projections.recounts import recount
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
 from projections.usage_records import (
     HOUR_US,
@@ -27,13 +29,14 @@ from projections.usage_records import (
     properties_text,
 )
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
     *current.TABLES,
     *history.TABLES,
     *usage_records.TABLES,
+    *usage_corrections.TABLES,
     *buckets.TABLES,
 )
 _CATCH_UP_EVENTS = 500
@@ -129,6 +132,11 @@ class Engine:
                 placed = [(position, row, record) for row, record in enumerate(records)]
                 waiting = self._match(views, placed)
                 usage_records.keep_unmatched(views, recorded.position, waiting)
+            case UsageVoided() | UsageAmended():
+                counted = usage_corrections.apply(views, recorded, recorded.event)
+                if counted is not None:
+                    for meter in self._matching.meters(views, counted.event_name):
+                        recount(views, self._dimensions, meter, counted)
             case MeterCreated():
                 self._meter_appears(views, recorded.event)
             case MeterRevised(id=id, number=number):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from domain.decider import Event, Recorded
 from domain.prices import PriceCreated
 from domain.subscriptions import SubscriptionCreated
+from projections import usage_corrections
 from projections.tables import Table, Views
 
 HISTORY = Table("history", "subject TEXT, position INTEGER, type TEXT", key="subject, position")
@@ -18,6 +19,7 @@ def apply(views: Views, recorded: Recorded) -> None:
     """Note the fact under everything that it is about."""
     type = recorded.event.topic.partition("/")[0]
     subjects = {EVERYTHING, recorded.stream_id, *related(recorded.event)}
+    subjects |= {*usage_corrections.about(views, recorded.event)}
     rows = [(subject, recorded.position, type) for subject in sorted(subjects)]
     views.insert("history", rows)
 

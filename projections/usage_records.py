@@ -49,7 +49,8 @@ TABLES = (RECORDS, UNMATCHED)
 Bucket = tuple[int, int, int, int]
 """(meter, hour, customer, dimensions) of a bucket, as references."""
 
-_COLUMNS = "customer_ref, timestamp_us, place, value, properties"
+COLUMNS = "customer_ref, timestamp_us, place, value, properties"
+"""The columns that `matched` reads."""
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -205,7 +206,7 @@ def in_hour(
 ) -> list[Matched]:
     """A customer's records of one hour between two instants, in time order."""
     rows = views.rows(
-        f"SELECT {_COLUMNS} FROM usage_records WHERE hour=? AND customer_ref=? "
+        f"SELECT {COLUMNS} FROM usage_records WHERE hour=? AND customer_ref=? "
         "AND timestamp_us>=? AND timestamp_us<? AND event_ref=? ORDER BY timestamp_us, place",
         (hour, customer, start_us, end_us, event),
     )
@@ -221,7 +222,7 @@ def between(
 
 
 def matched(row: Row) -> Matched:
-    """A matched record from its row, selected as `_COLUMNS`."""
+    """A matched record from its row, selected as `COLUMNS`."""
     customer, timestamp_us, place, value, properties = row
     position, number = divmod(place, ROWS_PER_EVENT)
     return Matched(customer, timestamp_us, position, number, value, parse_properties(properties))
@@ -264,7 +265,8 @@ BEGINNING: Place = (-1, -1, -1)
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which usage records are asked for; a meter, customer or period left out means any.
 
-    `meter` is the first one over its event name. `matched` and `waiting` say which kinds.
+    `meter` is the first one over its event name. `matched` and `waiting` say which kinds;
+    `amended`, of those that are matched, whether only amended ones or only the others.
     """
 
     meter: MeterRef | None = None
@@ -273,6 +275,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     end_us: int = 2**62
     matched: bool = True
     waiting: bool = True
+    amended: bool | None = None
 
 
 class Listed(Matched, frozen=True, kw_only=True):
@@ -316,7 +319,7 @@ def is_waiting(views: Views, position: int, row: int) -> bool:
 
 def _matched(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
     for where, parameters in _stretches(views, wanted, after):
-        sql = f"SELECT {_COLUMNS} FROM usage_records WHERE {where}"
+        sql = f"SELECT {COLUMNS} FROM usage_records WHERE {where}"
         for row in views.iterate(f"{sql} ORDER BY hour, timestamp_us, place", parameters):
             yield Listed(*msgspec.structs.astuple(matched(row)), waiting=False)
 
@@ -337,6 +340,9 @@ def _stretches(
     if wanted.meter is not None:
         where += " AND event_ref=?"
         parameters.append(wanted.meter.ref)
+    if wanted.amended is not None:
+        known = "IN" if wanted.amended else "NOT IN"
+        where += f" AND place {known} (SELECT place FROM usage_corrections)"
     if wanted.customer is None:
         yield f"hour>=? AND hour<=? AND {where}", [first, last, *parameters]
         return

@@ -44,6 +44,7 @@ from domain.products import ProductArchived, ProductCreated, ProductUpdated
 from domain.proration import ProrationGranularity
 from domain.subscriptions import CollectionMethod, Item, SubscriptionCreated
 from domain.usage import UsageRecord, UsageRecorded
+from domain.usage_corrections import UsageAmended, UsageVoided
 
 FOLDER = Path(__file__).parent / "golden" / "events"
 NEVER = "a stored sample is never changed: give the event a new version and upcast this one"
@@ -226,6 +227,29 @@ SAMPLES: dict[str, Event] = {
             ),
             UsageRecord("r2", "gateway", "alpaca_ai_tokens", "cus_1", 0, None, {}),
         )
+    ),
+    "usage.voided/1": UsageVoided(
+        source="gateway", id="r2", position=25, row=1, reason="A test 🦙", voided_at=AT
+    ),
+    "usage.amended/1": UsageAmended(
+        source="gateway",
+        id="r2",
+        position=25,
+        row=999,
+        value="999999999999999999.999999999999",
+        properties={"model": "small", "region": ""},
+        reason=None,
+        amended_at=AT,
+    ),
+    "usage.amended/1 without-value": UsageAmended(
+        source="default",
+        id="0192f0c1-0000-7000-8000-000000000001",
+        position=2**40,
+        row=0,
+        value=None,
+        properties={},
+        reason="There was none",
+        amended_at=AT,
     ),
 }
 """What each sample must be read as: an event by its topic, further ones with a word after it."""

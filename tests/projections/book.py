@@ -11,6 +11,7 @@ from domain.decider import Envelope, Event, Recorded
 from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.periods import to_us
 from domain.usage import UsageRecord, UsageRecorded
+from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import current, engine
 from projections.engine import Engine
 from projections.meter_summaries import Question
@@ -117,6 +118,39 @@ class Book:
     def usage(self, *records: UsageRecord) -> int:
         """One batch of usage records; return its position."""
         return self.happened(f"ub_{len(self.log)}", UsageRecorded(records=records))
+
+    def void(self, position: int, row: int = 0) -> int:
+        """The record at this place does not count; return the position of the correction."""
+        voided = UsageVoided(
+            source="default",
+            id="",
+            position=position,
+            row=row,
+            reason="sent twice",
+            voided_at=START,
+        )
+        return self.happened(self.log[position - 1].stream_id, voided)
+
+    def amend(
+        self,
+        position: int,
+        row: int = 0,
+        *,
+        value: str | None,
+        properties: dict[str, str] | None = None,
+    ) -> int:
+        """The record at this place says something else; return the position of the correction."""
+        amended = UsageAmended(
+            source="default",
+            id="",
+            position=position,
+            row=row,
+            value=value,
+            properties=properties or {},
+            reason=None,
+            amended_at=START,
+        )
+        return self.happened(self.log[position - 1].stream_id, amended)
 
     def everywhere(self) -> Iterator[Views]:
         """The live views, then the same rebuilt from nothing, which hold the same to the byte."""
