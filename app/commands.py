@@ -15,12 +15,21 @@ from msgspec import UNSET
 from app.clock import new_id
 from app.store import KeyRow
 from app.writer import CommandJob, Group
-from domain import customers, meters, prices, products, subscriptions, usage, usage_corrections
+from domain import (
+    customers,
+    meters,
+    prices,
+    products,
+    subscription_items,
+    subscriptions,
+    usage,
+    usage_corrections,
+)
 from domain.customers import Customer
 from domain.decider import Code, Event, Rejected, fold
 from domain.meters import Meter
 from domain.periods import from_us
-from domain.prices import Price
+from domain.prices import Price, Timing
 from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.text import check_text
@@ -210,8 +219,12 @@ def _subscription(
         customer_zone=customer.time_zone if customer else None,
         customer_archived=customer is not None and customer.archived_at is not None,
         prices={
-            price_id: subscriptions.PriceTerms(
-                currency=price.currency, metered=price.metered, archived=not price.active
+            price_id: subscription_items.PriceTerms(
+                currency=price.currency,
+                metered=price.metered,
+                interval=price.interval,
+                in_advance=price.timing is Timing.IN_ADVANCE,
+                archived=not price.active,
             )
             for price_id, price in found.items()
             if price is not None

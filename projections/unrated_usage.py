@@ -14,7 +14,7 @@ import msgspec
 from domain.aggregation import Value
 from domain.customers import Customer
 from domain.meters import Meter
-from domain.periods import END_OF_TIME, Period
+from domain.periods import Period
 from domain.subscriptions import Subscription
 from projections import current, meter_summaries
 from projections.current import Found
@@ -107,16 +107,15 @@ def _covers(views: Views, customer_id: str) -> Mapping[str, Sequence[Cover]]:
     """What a customer's subscriptions bill, by meter."""
     found: dict[str, list[Cover]] = {}
     for one in current.select(views, Subscription, {"customerId": customer_id}, limit=-1):
-        for price in prices_of(views, one.state).values():
-            if price.meter_id is not None:
+        prices = prices_of(views, one.state)
+        for stretch in one.state.stretches:
+            price = prices[stretch.item.price_id]
+            since, until = one.state.since(stretch), one.state.until(stretch)
+            if price.meter_id is not None and since < until:
                 filter = {wanted.name: wanted.values for wanted in price.meter_filter}
-                found.setdefault(price.meter_id, []).append(Cover(_billed(one.state), filter))
+                cover = Cover(Period(since, until), filter)
+                found.setdefault(price.meter_id, []).append(cover)
     return found
-
-
-def _billed(subscription: Subscription) -> Period:
-    """The time of which a subscription bills the usage."""
-    return Period(subscription.start_at, END_OF_TIME)
 
 
 def _uncovered(period: Period, covers: Sequence[Cover]) -> Iterator[tuple[Period, list[Filter]]]:

@@ -41,10 +41,9 @@ from domain.pricing import (
     Volume,
 )
 from domain.products import ProductArchived, ProductCreated, ProductUpdated
-from domain.proration import ProrationGranularity
-from domain.subscriptions import CollectionMethod, Item, SubscriptionCreated
 from domain.usage import UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
+from tests import subscription_samples
 
 FOLDER = Path(__file__).parent / "golden" / "events"
 NEVER = "a stored sample is never changed: give the event a new version and upcast this one"
@@ -181,39 +180,7 @@ SAMPLES: dict[str, Event] = {
     "product.archived/1": ProductArchived(id="prod_1", archived_at=AT),
     "customer.updated/1": CustomerUpdated(id="cus_1", external_id="lover", email=None),
     "customer.archived/1": CustomerArchived(id="cus_1", archived_at=AT),
-    "subscription.created/1": SubscriptionCreated(
-        id="sub_1",
-        customer_id="cus_1",
-        currency="USD",
-        items=(
-            Item(id="item_1", price_id="price_1", quantity=Decimal("2.5")),
-            Item(id="item_2", price_id="price_2", quantity=None),
-        ),
-        start_at=AT,
-        billing_anchor=AT,
-        time_zone="UTC",
-        collection_method=CollectionMethod.SEND_INVOICE,
-        days_until_due=30,
-        created_at=AT,
-    ),
-    "subscription.created/1 trial": SubscriptionCreated(
-        id="sub_1",
-        customer_id="cus_1",
-        currency="USD",
-        items=(
-            Item(id="item_1", price_id="price_1", quantity=Decimal("2.5")),
-            Item(id="item_2", price_id="price_2", quantity=None),
-        ),
-        start_at=AT,
-        billing_anchor=AT,
-        time_zone="UTC",
-        collection_method=CollectionMethod.SEND_INVOICE,
-        days_until_due=30,
-        created_at=AT,
-        trial_end=AT,
-        bills_usage_in_trial=True,
-        proration_granularity=ProrationGranularity.DAY,
-    ),
+    **subscription_samples.SAMPLES,
     "usage.recorded/1": UsageRecorded(
         records=(
             UsageRecord(

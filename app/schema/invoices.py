@@ -34,10 +34,9 @@ from app.schema.scalars import (
 from app.schema.subscriptions import PreviewSubscriptionInput, Subscription
 from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import customers, prices, products, subscriptions, usage
-from domain.charges import LineKind
 from domain.decider import Code, Path, Rejected
 from domain.periods import format_instant, to_us
-from domain.rating import Line
+from domain.rating import Line, LineKind
 from domain.subscriptions import CollectionMethod
 from domain.text import check_text
 from projections import current, invoice_previews, meter_summaries, usage_records

@@ -7,7 +7,7 @@ from time import process_time
 from typing import Any
 
 from app.schema import Context, schema
-from domain import meters, prices, products, subscriptions
+from domain import meters, prices, products, subscription_items, subscriptions
 from domain.customers import Customer
 from domain.periods import Interval, IntervalUnit
 from domain.prices import DimensionFilter
@@ -57,7 +57,7 @@ def subscribe(business: Business) -> str:
         customer = current.select(views, Customer, {}, limit=1)[0].state
     product = ledger.execute_now(products.CreateProduct(name="By model")).subject
     items = tuple(
-        subscriptions.NewItem(
+        subscription_items.NewItem(
             price_id=ledger.execute_now(_price(product, meter.id, number)).subject
         )
         for number in range(ITEMS)

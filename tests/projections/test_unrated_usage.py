@@ -17,7 +17,8 @@ from domain.customers import Customer
 from domain.periods import Interval, IntervalUnit, Period, to_us
 from domain.prices import DimensionFilter, PriceCreated, Timing
 from domain.pricing import PerUnit
-from domain.subscriptions import CollectionMethod, Item, SubscriptionCreated
+from domain.subscription_items import Item
+from domain.subscriptions import CollectionMethod, SubscriptionCreated
 from domain.usage import UsageRecord
 from projections import current
 from projections.tables import Views
