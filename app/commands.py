@@ -24,7 +24,10 @@ from domain import (
     prices,
     products,
     settlements,
+    subscription_items,
     subscriptions,
+    usage,
+    usage_corrections,
 )
 from domain.customers import Customer
 from domain.decider import Code, Event, Rejected, fold
@@ -32,11 +35,13 @@ from domain.invoice_items import InvoiceItem
 from domain.invoices import Invoice
 from domain.meters import Meter
 from domain.periods import from_us
-from domain.prices import Price
+from domain.prices import Price, Timing
 from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.text import check_text
+from domain.usage import RecordInput, UsageRecorded
 from projections import current
+from projections import usage_corrections as corrections
 from projections.tables import Views
 
 Command = (
@@ -48,6 +53,7 @@ Command = (
     | invoices.Command
     | settlements.Command
     | invoice_items.CreateInvoiceItem
+    | usage_corrections.Command
 )
 
 
@@ -62,6 +68,14 @@ class Done(msgspec.Struct, frozen=True):
     position: int
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """What a command decides: a stream, how many facts stand in it, and the facts that follow."""
+
+    stream: str
+    version: int
+    events: list[Event]
+
+
 class Handler(msgspec.Struct, frozen=True):
     """How one command is handled: its kind of object, its facts and its decision.
 
@@ -72,6 +86,18 @@ class Handler(msgspec.Struct, frozen=True):
     facts: Callable[[Views, Any, str, datetime], Any]
     decide: Callable[[Any, Any, Any], list[Event]]
     subject: Callable[[Any], str] | None = None
+
+    def __call__(self, group: Group, command: Any) -> Decided:
+        """Gather the facts as of the command's turn, and decide."""
+        found: current.Found | None = None
+        if self.subject is None:
+            id = new_id(current.KIND_OF[self.kind].prefix)
+        else:
+            id = self.subject(command)
+            found = current.find(group.views, self.kind, id)
+        facts = self.facts(group.views, command, id, from_us(group.now_us))
+        events = self.decide(found.state if found else None, command, facts)
+        return Decided(id, found.version if found else 0, events)
 
 
 def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
@@ -89,21 +115,13 @@ def handle(
         used = group.key(key)
         if used is not None:
             return _repeated(used, digest)
-    handler = HANDLERS[type(command)]
-    found: current.Found | None = None
-    if handler.subject is None:
-        id = new_id(current.KIND_OF[handler.kind].prefix)
-    else:
-        id = handler.subject(command)
-        found = current.find(group.views, handler.kind, id)
-    facts = handler.facts(group.views, command, id, from_us(group.now_us))
-    events = handler.decide(found.state if found else None, command, facts)
+    decided = HANDLERS[type(command)](group, command)
     position = group.next_position - 1
-    for version, event in enumerate(events, start=found.version + 1 if found else 1):
-        position = group.append(id, version, event, actor, key)
+    for version, event in enumerate(decided.events, start=decided.version + 1):
+        position = group.append(decided.stream, version, event, actor, key)
     if key is not None:
-        group.keys[key] = KeyRow(key, digest, id, position)
-    return Done(id, position)
+        group.keys[key] = KeyRow(key, digest, decided.stream, position)
+    return Done(decided.stream, position)
 
 
 def _repeated(used: KeyRow, digest: bytes) -> Done:
@@ -125,8 +143,8 @@ def _content(command: Command) -> bytes:
     }
     try:
         return msgspec.msgpack.encode((type(command).__name__, given), order="sorted")
-    except UnicodeEncodeError:
-        return b""  # half of a surrogate pair: the decision refuses the text by name
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        return b""  # half of a surrogate pair, or a property that is no text: refused by name
 
 
 def imagined_subscription(
@@ -146,7 +164,13 @@ def imagined_subscription(
 
 
 def _meter(views: Views, command: meters.Command, id: str, at: datetime) -> meters.Facts:
-    return meters.Facts(id=id, at=at)
+    if not isinstance(command, meters.ReviseMeter):
+        return meters.Facts(id=id, at=at)
+    over = current.select(views, Price, {"meterId": id}, limit=-1)
+    by_records = any(
+        version.pricing.needs_records for price in over for version in price.state.versions
+    )
+    return meters.Facts(id=id, at=at, priced_by_records=by_records)
 
 
 def _product(views: Views, command: products.Command, id: str, at: datetime) -> products.Facts:
@@ -164,8 +188,8 @@ def _price(views: Views, command: prices.Command, id: str, at: datetime) -> pric
         product_exists=product is not None,
         product_archived=product is not None and not product.active,
         meter_archived=meter is not None and not meter.active,
-        meter_dimensions=meter.dimensions if meter else None,
-        meter_aggregation=meter.aggregation if meter else None,
+        meter_dimensions=meter.all_dimensions if meter else None,
+        meter_aggregation=meter.only_aggregation if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
     )
 
@@ -179,7 +203,7 @@ def _price_that_exists(views: Views, id: str, at: datetime) -> prices.Facts:
         at=at,
         product_exists=True,
         meter_dimensions=None,
-        meter_aggregation=meter.aggregation if meter else None,
+        meter_aggregation=meter.only_aggregation if meter else None,
         lookup_key_owner=None,
     )
 
@@ -204,8 +228,12 @@ def _subscription(
         customer_zone=customer.time_zone if customer else None,
         customer_archived=customer is not None and customer.archived_at is not None,
         prices={
-            price_id: subscriptions.PriceTerms(
-                currency=price.currency, metered=price.metered, archived=not price.active
+            price_id: subscription_items.PriceTerms(
+                currency=price.currency,
+                metered=price.metered,
+                interval=price.interval,
+                in_advance=price.timing is Timing.IN_ADVANCE,
+                archived=not price.active,
             )
             for price_id, price in found.items()
             if price is not None
@@ -217,9 +245,35 @@ SETTLEMENT = Handler(
     Invoice, invoice_facts.settlement, settlements.decide, lambda command: command.invoice_id
 )
 
-HANDLERS: Mapping[type[Command], Handler] = {
+
+# ---------------------------------------------------------------------------------- corrections
+
+
+def _correct(group: Group, command: usage_corrections.Command) -> Decided:
+    """Decide about one record of a batch, as the batch and its last correction have left it."""
+    offered = RecordInput(id=command.id, source=command.source, event_name="", customer="")
+    place = group.identity(command.source, command.id) if usage.identifiable(offered) else None
+    if place is None:
+        return Decided("", 0, usage_corrections.decide(None, command, None))
+    batch = group.at(place[0])
+    assert isinstance(batch.event, UsageRecorded)
+    record = batch.event.records[place[1]]
+    last = corrections.last(group.views, *place)
+    history = [UsageRecorded(records=(record,)), *([group.at(last).event] if last else [])]
+    facts = usage_corrections.Facts(
+        at=from_us(group.now_us),
+        position=place[0],
+        row=place[1],
+        meters=group.facts({record.event_name}, {record.customer}, {}),
+    )
+    events = usage_corrections.decide(fold(usage_corrections.evolve, history), command, facts)
+    return Decided(batch.stream_id, 1 + corrections.count_in(group.views, place[0]), events)
+
+
+HANDLERS: Mapping[type[Command], Callable[[Group, Any], Decided]] = {
     meters.CreateMeter: Handler(Meter, _meter, meters.decide),
     meters.UpdateMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
+    meters.ReviseMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     meters.ArchiveMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     products.CreateProduct: Handler(Product, _product, products.decide),
     products.UpdateProduct: Handler(
@@ -247,5 +301,7 @@ HANDLERS: Mapping[type[Command], Handler] = {
     invoice_items.CreateInvoiceItem: Handler(
         InvoiceItem, invoice_facts.invoice_item, invoice_items.decide
     ),
+    usage_corrections.VoidUsage: _correct,
+    usage_corrections.AmendUsage: _correct,
 }
 """Every command with how it is handled."""

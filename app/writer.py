@@ -156,19 +156,45 @@ class Group:
         """What an idempotency key was used for, in this group or ever."""
         return self.keys.get(key) or self._store.key(key)
 
+    def identity(self, source: str, id: str) -> tuple[int, int] | None:
+        """Where a usage record stands, recorded in this group or ever: (position, row)."""
+        kept = self._store.identity(source, id)
+        if kept is not None:
+            return kept
+        found = (one for one in self.identities if (one.id, one.source) == (id, source))
+        return next(((one.position, one.row) for one in found), None)
+
+    def at(self, position: int) -> Recorded:
+        """The event at a position, written before or part of this group."""
+        if position > self._head:
+            one = self.pending[position - self._head - 1]
+            version = one.originator_version
+            return Recorded(position, one.originator_id, version, one.envelope, one.event)
+        recorded = self._store.at(position)
+        assert recorded is not None, f"the ledger has no position {position}"
+        return recorded
+
+    def facts(
+        self, names: set[str], customers: set[str], taken: Mapping[Identity, Prior]
+    ) -> usage.Facts:
+        """What usage records of these event names and customers are judged by."""
+        needs = self._engine.needs(names)
+        return usage.Facts(
+            at_us=self.now_us,
+            value_properties={name: one.numbers for name, one in needs.items()},
+            text_properties={name: one.texts for name, one in needs.items() if one.texts},
+            at_times={name: one.at_times for name, one in needs.items() if one.at_times},
+            customers=self._engine.known_customers(customers),
+            recorded=taken,
+        )
+
     def record(
         self, records: Sequence[RecordInput], actor: str | None, taken: Mapping[Identity, Prior]
     ) -> list[Receipt]:
         """Decide usage records and add what was accepted."""
         first = self.next_position
         names = {record.event_name for record in records}
-        facts = usage.Facts(
-            at_us=self.now_us,
-            value_properties=self._engine.value_properties(names),
-            text_properties=self._engine.text_properties(names),
-            customers=self._engine.known_customers({r.customer for r in records}),
-            recorded=taken,
-        )
+        facts = self.facts(names, {record.customer for record in records}, taken)
         command = usage.RecordUsage(records=records)
         decided = usual_usage.decide(command, facts) or usage.decide(command, facts)
         for event in decided.events:

@@ -14,6 +14,7 @@ from domain.settlements import (
     PaymentRecorded,
 )
 from domain.subscriptions import SubscriptionCreated
+from projections import usage_corrections
 from projections.tables import Table, Views
 
 HISTORY = Table("history", "subject TEXT, position INTEGER, type TEXT", key="subject, position")
@@ -27,6 +28,7 @@ def apply(views: Views, recorded: Recorded) -> None:
     """Note the fact under everything that it is about."""
     type = recorded.event.topic.partition("/")[0]
     subjects = {EVERYTHING, recorded.stream_id, *related(recorded.event)}
+    subjects |= {*usage_corrections.about(views, recorded.event)}
     rows = [(subject, recorded.position, type) for subject in sorted(subjects)]
     views.insert("history", rows)
 

@@ -25,6 +25,7 @@ from app.schema.subscriptions import Subscription, SubscriptionMutations, Subscr
 from app.schema.summaries import SummaryQueries
 from app.schema.unrated_usage import UnratedUsageQueries
 from app.schema.usage import UsageMutations
+from app.schema.usage_corrections import UsageCorrectionMutations
 from app.schema.usage_records import UsageRecordQueries
 from projections.current import KINDS
 
@@ -96,6 +97,7 @@ class Mutation(
     PriceMutations,
     ProductMutations,
     UsageMutations,
+    UsageCorrectionMutations,
     MeterMutations,
 ):
     """What can be done."""

@@ -31,7 +31,7 @@ from app.schema.scalars import (
     optional_decimal,
     optional_instant,
 )
-from domain import charges, customers, prices, subscriptions
+from domain import billing_calendar, customers, prices, subscription_items, subscriptions
 from domain.collection import CollectionMethod
 from domain.decider import Rejected
 from domain.money import parse_decimal
@@ -79,7 +79,7 @@ class SubscriptionItem:
     quantity: DecimalText | None = strawberry.field(
         description="The licensed units; null when a meter counts."
     )
-    state: strawberry.Private[subscriptions.Item]
+    state: strawberry.Private[subscription_items.Item]
     subscription: strawberry.Private[subscriptions.Subscription]
 
     @resolver(description="What it costs.")
@@ -90,7 +90,7 @@ class SubscriptionItem:
     async def current_period(self, info: Info) -> Period:
         price = await info.context.get(prices.Price, self.state.price_id)
         now = info.context.ledger.clock.now()
-        return Period.of(charges.current_period(self.subscription, price, now))
+        return Period.of(billing_calendar.current_period(self.subscription, price, now))
 
 
 @strawberry.type(description="A customer's agreement to pay some prices, from a start on.")
@@ -169,7 +169,8 @@ class Subscription(Node):
             return None
         items = [info.context.get(prices.Price, item.price_id) for item in self.state.items]
         running = [
-            charges.current_period(self.state, price, now) for price in await asyncio.gather(*items)
+            billing_calendar.current_period(self.state, price, now)
+            for price in await asyncio.gather(*items)
         ]
         return Period.of(min(running, key=lambda period: period.end))
 
@@ -197,11 +198,11 @@ class SubscriptionItemInput:
         default=None, description="The licensed units, 1 when left out; never for a metered price."
     )
 
-    def read(self, index: int) -> subscriptions.NewItem:
+    def read(self, index: int) -> subscription_items.NewItem:
         """The item that is meant. Raises `Rejected` for a number that is none."""
         path = ("input", "items", str(index), "quantity")
         quantity = None if self.quantity is None else parse_decimal(self.quantity, path)
-        return subscriptions.NewItem(price_id=self.price_id, quantity=quantity)
+        return subscription_items.NewItem(price_id=self.price_id, quantity=quantity)
 
 
 @strawberry.input(description="Who would subscribe to what.")
@@ -291,7 +292,9 @@ class CreateSubscriptionPayload(Payload):
             return None
         state = self.subscription.state
         try:
-            return await previewed(info, subscription_named(state.id), at=charges.opening(state))
+            return await previewed(
+                info, subscription_named(state.id), at=billing_calendar.opening(state)
+            )
         except Rejected:  # decades in days: the subscription stands all the same
             return None
 

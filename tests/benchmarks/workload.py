@@ -17,7 +17,7 @@ from typing import Literal
 from app import commands
 from app.clock import new_record_id
 from app.ledger import Ledger
-from domain import customers, meters, prices, products, subscriptions
+from domain import customers, meters, prices, products, subscription_items, subscriptions
 from domain.aggregation import Aggregation
 from domain.periods import Interval, IntervalUnit, format_instant
 from domain.pricing import Graduated, PerUnit, Tier
@@ -122,7 +122,7 @@ def _subscription(ledger: Ledger, meter_id: str, customer_id: str) -> str:
     return ledger.execute_now(
         subscriptions.CreateSubscription(
             customer_id=customer_id,
-            items=tuple(subscriptions.NewItem(price_id=price) for price in items),
+            items=tuple(subscription_items.NewItem(price_id=price) for price in items),
             start_at=START,
         )
     ).subject

@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import pytest
 
-from domain.charges import LineKind
 from domain.collection import CollectionMethod
 from domain.decider import fold
 from domain.invoices import (
@@ -19,6 +18,7 @@ from domain.invoices import (
     Status,
 )
 from domain.periods import Period
+from domain.rating import LineKind
 from domain.settlements import balance_change, evolve
 from domain.statements import BilledTo, IssuedLine, IssuedStep, Statement
 from tests.spec import given
