@@ -29,11 +29,12 @@ from eventsourcing.sqlite import (
     SQLiteCursor,
     SQLiteDatastore,
 )
+from msgspec.msgpack import Decoder
 
 from app.chain import GENESIS, chain_hash
 from app.lock import hold
 from app.record_ids import stored_id, stored_ids, written_id
-from domain import decider
+from domain import decider, money
 from domain.decider import Envelope, Event, Recorded
 from domain.usage import Identity, Prior
 
@@ -95,7 +96,7 @@ class MsgpackTranscoder(Transcoder):
     """State on disk: msgpack of (envelope, payload), the payload left undecoded on read."""
 
     def __init__(self) -> None:
-        self._encoder = msgspec.msgpack.Encoder()
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=money.encode_number)
         self._decoder = msgspec.msgpack.Decoder(tuple[Envelope, msgspec.Raw])
 
     def encode(self, obj: Any) -> bytes:
@@ -112,7 +113,7 @@ class LedgerMapper(Mapper[str]):
 
     def __init__(self) -> None:
         super().__init__(transcoder=MsgpackTranscoder())
-        self._decoders: dict[str, msgspec.msgpack.Decoder[Event]] = {}
+        self._decoders: dict[str, Decoder[Event]] = {}
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """The event under its topic, with its envelope beside its payload."""
@@ -141,12 +142,11 @@ class LedgerMapper(Mapper[str]):
             while topic in decider.UPCASTERS:
                 topic, data = decider.UPCASTERS[topic](data)
             payload = msgspec.Raw(msgspec.msgpack.encode(data))
-        decoder = self._decoders.get(topic)
-        if decoder is None:
+        if topic not in self._decoders:
             if topic not in decider.EVENTS:
                 raise CorruptLedger(f"no event type is registered under {topic!r}")
-            decoder = self._decoders[topic] = msgspec.msgpack.Decoder(decider.EVENTS[topic])
-        return decoder.decode(payload)
+            self._decoders[topic] = Decoder(decider.EVENTS[topic], dec_hook=money.decode_number)
+        return self._decoders[topic].decode(payload)
 
 
 class _Pool(SQLiteConnectionPool):

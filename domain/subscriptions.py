@@ -9,12 +9,12 @@ change to another. How to change and to cancel it is in `subscription_changes.py
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from typing import ClassVar
 
 import msgspec
 from msgspec.structs import replace
 
+from domain.collection import CollectionMethod
 from domain.decider import Code, Event, Rejected, registered
 from domain.periods import END_OF_TIME, check_zone, format_instant
 from domain.proration import ProrationGranularity
@@ -22,13 +22,6 @@ from domain.subscription_items import Item, NewItem, PriceTerms, check_items, qu
 
 DAYS_UNTIL_DUE_DEFAULT = 30
 DAYS_UNTIL_DUE_LIMIT = 365
-
-
-class CollectionMethod(StrEnum):
-    """Whether an invoice is charged by itself or sent with a due date."""
-
-    CHARGE_AUTOMATICALLY = "CHARGE_AUTOMATICALLY"
-    SEND_INVOICE = "SEND_INVOICE"
 
 
 # -------------------------------------------------------------------------------------- events

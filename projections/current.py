@@ -5,11 +5,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from domain import customers, ledgers, meters, prices, products, subscriptions
+from domain import customers, invoices, ledgers, meters, prices, products, subscriptions
 from domain.customers import Customer
 from domain.decider import Event, Recorded
+from domain.invoices import Invoice
 from domain.ledgers import LedgerState
 from domain.meters import Meter
+from domain.money import decode_number, encode_number
 from domain.prices import Price
 from domain.products import Product
 from domain.subscriptions import Subscription
@@ -28,7 +30,7 @@ KEYS = Table(
 )
 TABLES = (OBJECTS, KEYS)
 
-State = LedgerState | Meter | Product | Price | Customer | Subscription
+State = LedgerState | Meter | Product | Price | Customer | Subscription | Invoice
 T = TypeVar("T", bound=State)
 
 
@@ -81,6 +83,18 @@ _KINDS = (
         Subscription,
         lambda subscription: (("customerId", subscription.customer_id),),
     ),
+    Kind(
+        "inv",
+        "invoice",
+        invoices.evolve,
+        Invoice,
+        lambda invoice: (
+            ("customerId", invoice.customer_id),
+            ("subscriptionId", invoice.subscription_id),
+            ("status", invoice.status),
+            ("number", invoice.printed_number),
+        ),
+    ),
 )
 
 KINDS: Mapping[str, Kind] = {kind.prefix: kind for kind in _KINDS}
@@ -88,7 +102,7 @@ KINDS: Mapping[str, Kind] = {kind.prefix: kind for kind in _KINDS}
 
 KIND_OF: Mapping[type[Any], Kind] = {kind.state: kind for kind in KINDS.values()}
 
-_encode = msgspec.msgpack.encode
+_encode = msgspec.msgpack.Encoder(enc_hook=encode_number).encode
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -229,4 +243,5 @@ def _where(kind: Kind, keys: Mapping[str, str]) -> tuple[str, list[Any]]:
 
 
 def _found(kind: Kind, row: Row) -> Found:
-    return Found(row[0], row[1], msgspec.msgpack.decode(row[2], type=kind.state))
+    state = msgspec.msgpack.decode(row[2], type=kind.state, dec_hook=decode_number)
+    return Found(row[0], row[1], state)

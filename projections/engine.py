@@ -15,7 +15,7 @@ from domain.decider import Recorded
 from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.usage import UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
-from projections import buckets, current, history, usage_corrections, usage_records
+from projections import buckets, current, history, invoices, usage_corrections, usage_records
 from projections.buckets import DimensionRefs
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
@@ -35,6 +35,7 @@ CODE_VERSION = 3
 TABLES: Sequence[Table] = (
     *current.TABLES,
     *history.TABLES,
+    *invoices.TABLES,
     *usage_records.TABLES,
     *usage_corrections.TABLES,
     *buckets.TABLES,
@@ -69,6 +70,7 @@ class Engine:
         for one in recorded:
             current.apply(views, one)
             history.apply(views, one)
+            invoices.apply(views, one)
             self._apply_usage(views, one)
             views.set_meta("position", one.position)
 

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from domain.collection import CollectionMethod
 from domain.decider import Event
 from domain.proration import ProrationGranularity
 from domain.subscription_items import Item
 from domain.subscriptions import (
     Change,
-    CollectionMethod,
     End,
     SubscriptionCanceled,
     SubscriptionChanged,

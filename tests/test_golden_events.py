@@ -9,7 +9,6 @@ one an upcaster, and the sample of the former one stays. To store the samples of
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,11 +43,11 @@ from domain.products import ProductArchived, ProductCreated, ProductUpdated
 from domain.usage import UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
 from tests import subscription_samples
+from tests.invoice_samples import AT, INVOICE_SAMPLES
 
 FOLDER = Path(__file__).parent / "golden" / "events"
 NEVER = "a stored sample is never changed: give the event a new version and upcast this one"
 
-AT = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 ENVELOPE = Envelope(1_769_862_615_123_456, actor="key_1", idempotency_key="once", caused_by=7)
 
 
@@ -181,6 +180,7 @@ SAMPLES: dict[str, Event] = {
     "customer.updated/1": CustomerUpdated(id="cus_1", external_id="lover", email=None),
     "customer.archived/1": CustomerArchived(id="cus_1", archived_at=AT),
     **subscription_samples.SAMPLES,
+    **INVOICE_SAMPLES,
     "usage.recorded/1": UsageRecorded(
         records=(
             UsageRecord(

@@ -18,6 +18,10 @@ from app.schema.meters import Meter, MeterMutations, MeterQueries
 from app.schema.prices import Price, PriceMutations, PriceQueries
 from app.schema.products import Product, ProductMutations, ProductQueries
 from app.schema.scalars import SCALARS
+from app.schema.subscription_changes import (
+    SubscriptionChangeMutations,
+    SubscriptionChangeQueries,
+)
 from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
 from app.schema.summaries import SummaryQueries
 from app.schema.unrated_usage import UnratedUsageQueries
@@ -47,6 +51,7 @@ class Query(
     LedgerQueries,
     InvoiceQueries,
     SubscriptionQueries,
+    SubscriptionChangeQueries,
     CustomerQueries,
     PriceQueries,
     ProductQueries,
@@ -73,6 +78,7 @@ class Query(
 @strawberry.type(description="What can be done.")
 class Mutation(
     SubscriptionMutations,
+    SubscriptionChangeMutations,
     CustomerMutations,
     PriceMutations,
     ProductMutations,

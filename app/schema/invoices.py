@@ -34,10 +34,10 @@ from app.schema.scalars import (
 from app.schema.subscriptions import PreviewSubscriptionInput, Subscription
 from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import customers, prices, products, subscriptions, usage
+from domain.collection import CollectionMethod
 from domain.decider import Code, Path, Rejected
 from domain.periods import format_instant, to_us
 from domain.rating import Line, LineKind
-from domain.subscriptions import CollectionMethod
 from domain.text import check_text
 from projections import current, invoice_previews, meter_summaries, usage_records
 from projections.invoice_previews import Hypothetical, Preview
@@ -65,6 +65,7 @@ described(
     "Why a line stands on an invoice.",
     name="InvoiceLineKind",
     RECURRING="A licence for a period.",
+    PRORATION="A licence for the rest of a period in which it changed, or a credit for it.",
     USAGE="What a meter counted in a period.",
 )
 

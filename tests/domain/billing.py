@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain import billing_calendar, charges, rating, subscription_changes
+from domain.collection import CollectionMethod
 from domain.money import Number
 from domain.periods import Interval, IntervalUnit, Period
 from domain.prices import Price, PriceVersion, Timing
@@ -22,7 +23,7 @@ from domain.subscription_changes import (
     ReactivateSubscription,
 )
 from domain.subscription_items import Item, PriceTerms
-from domain.subscriptions import CollectionMethod, Stretch, Subscription
+from domain.subscriptions import Stretch, Subscription
 
 MONTH = Interval(IntervalUnit.MONTH)
 WEEK = Interval(IntervalUnit.WEEK)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from domain.collection import CollectionMethod
 from domain.decider import fold
 from domain.periods import Interval, IntervalUnit
 from domain.subscription_changes import (
@@ -23,7 +24,6 @@ from domain.subscription_changes import (
 from domain.subscription_items import Item, PriceTerms
 from domain.subscriptions import (
     Change,
-    CollectionMethod,
     End,
     SubscriptionCanceled,
     SubscriptionChanged,

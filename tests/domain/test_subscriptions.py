@@ -5,9 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from domain.collection import CollectionMethod
 from domain.periods import Interval, IntervalUnit
 from domain.subscription_items import Item, NewItem, PriceTerms
-from domain.subscriptions import CollectionMethod, CreateSubscription, Facts, SubscriptionCreated
+from domain.subscriptions import CreateSubscription, Facts, SubscriptionCreated
 from tests.spec import given
 
 MONTH = Interval(IntervalUnit.MONTH)

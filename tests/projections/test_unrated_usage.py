@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.aggregation import Aggregation
+from domain.collection import CollectionMethod
 from domain.customers import Customer
 from domain.periods import Interval, IntervalUnit, Period, to_us
 from domain.prices import DimensionFilter, PriceCreated, Timing
 from domain.pricing import PerUnit
 from domain.subscription_items import Item
-from domain.subscriptions import CollectionMethod, SubscriptionCreated
+from domain.subscriptions import SubscriptionCreated
 from domain.usage import UsageRecord
 from projections import current
 from projections.tables import Views
