@@ -12,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import UNSET
 
-from app import invoice_facts
+from app import invoice_facts, subscription_facts
 from app.clock import new_id
 from app.store import KeyRow
 from app.writer import CommandJob, Group
@@ -24,7 +24,7 @@ from domain import (
     prices,
     products,
     settlements,
-    subscription_items,
+    subscription_changes,
     subscriptions,
     usage,
     usage_corrections,
@@ -35,7 +35,7 @@ from domain.invoice_items import InvoiceItem
 from domain.invoices import Invoice
 from domain.meters import Meter
 from domain.periods import from_us
-from domain.prices import Price, Timing
+from domain.prices import Price
 from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.text import check_text
@@ -50,10 +50,11 @@ Command = (
     | prices.Command
     | customers.Command
     | subscriptions.CreateSubscription
+    | subscription_changes.Command
+    | usage_corrections.Command
     | invoices.Command
     | settlements.Command
     | invoice_items.CreateInvoiceItem
-    | usage_corrections.Command
 )
 
 
@@ -154,9 +155,24 @@ def imagined_subscription(
 
     Raises `Rejected`, as creating it would.
     """
-    facts = _subscription(views, command, IMAGINED_ID, at)
+    facts = subscription_facts.creation(views, command, IMAGINED_ID, at)
     state = fold(subscriptions.evolve, subscriptions.decide(None, command, facts))
     assert state is not None, "creating a subscription makes one"
+    return state
+
+
+def imagined_change(
+    views: Views, command: subscription_changes.Command, at: datetime
+) -> Subscription:
+    """A subscription as a command would change it, decided as if for real and written nowhere.
+
+    Raises `Rejected`, as carrying it out would.
+    """
+    state = current.get(views, Subscription, command.subscription_id)
+    facts = subscription_facts.change(views, command, command.subscription_id, at)
+    for event in subscription_changes.decide(state, command, facts):
+        state = subscriptions.evolve(state, event)
+    assert state is not None, "what is not there cannot be changed"
     return state
 
 
@@ -216,31 +232,6 @@ def _customer(views: Views, command: customers.Command, id: str, at: datetime) -
     return customers.Facts(id=id, at=at, external_id_owner=owner)
 
 
-def _subscription(
-    views: Views, command: subscriptions.CreateSubscription, id: str, at: datetime
-) -> subscriptions.Facts:
-    customer = current.get(views, Customer, command.customer_id)
-    found = {item.price_id: current.get(views, Price, item.price_id) for item in command.items}
-    return subscriptions.Facts(
-        id=id,
-        item_ids=tuple(new_id("item") for _ in command.items),
-        at=at,
-        customer_zone=customer.time_zone if customer else None,
-        customer_archived=customer is not None and customer.archived_at is not None,
-        prices={
-            price_id: subscription_items.PriceTerms(
-                currency=price.currency,
-                metered=price.metered,
-                interval=price.interval,
-                in_advance=price.timing is Timing.IN_ADVANCE,
-                archived=not price.active,
-            )
-            for price_id, price in found.items()
-            if price is not None
-        },
-    )
-
-
 SETTLEMENT = Handler(
     Invoice, invoice_facts.settlement, settlements.decide, lambda command: command.invoice_id
 )
@@ -292,7 +283,20 @@ HANDLERS: Mapping[type[Command], Callable[[Group, Any], Decided]] = {
     customers.ArchiveCustomer: Handler(
         Customer, _customer, customers.decide, lambda command: command.customer_id
     ),
-    subscriptions.CreateSubscription: Handler(Subscription, _subscription, subscriptions.decide),
+    subscriptions.CreateSubscription: Handler(
+        Subscription, subscription_facts.creation, subscriptions.decide
+    ),
+    **dict.fromkeys(
+        get_args(subscription_changes.Command),
+        Handler(
+            Subscription,
+            subscription_facts.change,
+            subscription_changes.decide,
+            lambda command: command.subscription_id,
+        ),
+    ),
+    usage_corrections.VoidUsage: _correct,
+    usage_corrections.AmendUsage: _correct,
     invoices.DraftInvoice: Handler(Invoice, invoice_facts.invoice, invoices.decide),
     invoices.FinalizeInvoice: Handler(
         Invoice, invoice_facts.invoice, invoices.decide, lambda command: command.invoice_id
@@ -301,7 +305,5 @@ HANDLERS: Mapping[type[Command], Callable[[Group, Any], Decided]] = {
     invoice_items.CreateInvoiceItem: Handler(
         InvoiceItem, invoice_facts.invoice_item, invoice_items.decide
     ),
-    usage_corrections.VoidUsage: _correct,
-    usage_corrections.AmendUsage: _correct,
 }
 """Every command with how it is handled."""

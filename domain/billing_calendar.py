@@ -85,6 +85,11 @@ def next_billing(subscription: Subscription, prices: Prices, now: datetime) -> d
     return min((one for one in coming if not _is_over(subscription, one)), default=None)
 
 
+def first_billing(subscription: Subscription, prices: Prices, bill_at: datetime) -> datetime | None:
+    """The instant of the invoice that has what is to be billed from an instant on."""
+    return next_billing(subscription, prices, bill_at - _MOMENT)
+
+
 def is_billed_at(subscription: Subscription, prices: Prices, at: datetime) -> bool:
     """Whether there is an invoice at this very instant."""
     return at == opening(subscription) or next_billing(subscription, prices, at - _MOMENT) == at

@@ -14,6 +14,7 @@ from domain.billing_calendar import (
     Prices,
     billing_period,
     ended_by,
+    first_billing,
     is_billed_at,
     next_billing,
     opening,
@@ -92,7 +93,7 @@ def _is_pending(
     subscription: Subscription, prices: Prices, bill_at: datetime, at: datetime
 ) -> bool:
     """Whether no invoice before `at` had what is to be billed from `bill_at` on."""
-    first = next_billing(subscription, prices, bill_at - _MOMENT)
+    first = first_billing(subscription, prices, bill_at)
     return first is None or first >= at
 
 

@@ -13,7 +13,7 @@ from domain.settlements import (
     InvoiceVoided,
     PaymentRecorded,
 )
-from domain.subscriptions import SubscriptionCreated
+from domain.subscriptions import SubscriptionChanged, SubscriptionCreated
 from projections import usage_corrections
 from projections.tables import Table, Views
 
@@ -40,6 +40,8 @@ def related(event: Event) -> Sequence[str]:
             return [event.product_id, *([event.meter_id] if event.meter_id else [])]
         case SubscriptionCreated():
             return [event.customer_id, *(item.price_id for item in event.items)]
+        case SubscriptionChanged():
+            return [item.price_id for item in event.begun]
         case InvoiceDrafted() | InvoiceFinalized() | InvoiceItemCreated():
             return [event.subscription_id, event.customer_id]
         case PaymentRecorded() | CreditNoteCreated() | InvoiceVoided():

@@ -21,6 +21,10 @@ from app.schema.prices import Price, PriceMutations, PriceQueries
 from app.schema.products import Product, ProductMutations, ProductQueries
 from app.schema.scalars import SCALARS
 from app.schema.settlements import SettlementMutations
+from app.schema.subscription_changes import (
+    SubscriptionChangeMutations,
+    SubscriptionChangeQueries,
+)
 from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
 from app.schema.summaries import SummaryQueries
 from app.schema.unrated_usage import UnratedUsageQueries
@@ -65,6 +69,7 @@ class Query(
     InvoiceQueries,
     PreviewQueries,
     SubscriptionQueries,
+    SubscriptionChangeQueries,
     CustomerQueries,
     PriceQueries,
     ProductQueries,
@@ -93,6 +98,7 @@ class Mutation(
     SubscriptionMutations,
     SettlementMutations,
     InvoiceItemMutations,
+    SubscriptionChangeMutations,
     CustomerMutations,
     PriceMutations,
     ProductMutations,
