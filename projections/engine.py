@@ -15,7 +15,15 @@ from domain.decider import Recorded
 from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.usage import UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
-from projections import buckets, current, history, invoices, usage_corrections, usage_records
+from projections import (
+    buckets,
+    current,
+    due_work,
+    history,
+    invoices,
+    usage_corrections,
+    usage_records,
+)
 from projections.buckets import DimensionRefs
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
@@ -29,7 +37,7 @@ from projections.usage_records import (
     properties_text,
 )
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -39,6 +47,7 @@ TABLES: Sequence[Table] = (
     *usage_records.TABLES,
     *usage_corrections.TABLES,
     *buckets.TABLES,
+    *due_work.TABLES,
 )
 _CATCH_UP_EVENTS = 500
 
@@ -71,6 +80,7 @@ class Engine:
             current.apply(views, one)
             history.apply(views, one)
             invoices.apply(views, one)
+            due_work.apply(views, one)
             self._apply_usage(views, one)
             views.set_meta("position", one.position)
 
