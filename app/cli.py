@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="port to listen on (default 8000)")
     serve.add_argument("--name", help="what a new ledger is called (default main)")
     serve.add_argument("--test-clock", help="instant at which a new ledger's test clock stands")
+    serve.add_argument(
+        "--grace-period", help="how long a draft waits for late usage (default PT1H)"
+    )
     serve.add_argument("--demo", action="store_true", help="load the demo data first")
     others = [
         serve,
@@ -71,6 +74,7 @@ def _open(settings: Settings) -> Ledger:
         name=settings.name,
         test_clock_at=parse_instant(text, ("test-clock",)) if text else None,
         queue_limit=settings.queue_limit,
+        grace=settings.grace,
     )
 
 

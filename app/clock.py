@@ -46,6 +46,10 @@ class TestClock:
         """The instant that the clock was last set to."""
         return self._at
 
+    def set(self, at: datetime) -> None:
+        """Move the clock to an instant, where it stands still again."""
+        self._at = at
+
 
 class _Ids:
     """128-bit ids, time first, each greater than the one before it in this process."""

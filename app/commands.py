@@ -14,8 +14,9 @@ from msgspec import UNSET
 
 from app import invoice_facts, subscription_facts
 from app.clock import new_id
+from app.jobs import CommandJob
 from app.store import KeyRow
-from app.writer import CommandJob, Group
+from app.writer import Group
 from domain import (
     customers,
     invoice_items,

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from app import commands
+from app import worker
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
+from app.jobs import Receipt, UsageJob
 from app.store import Pending, Store
-from app.writer import Receipt, UsageJob, Writer
+from app.writer import Writer
 from domain import ledgers
 from domain.decider import Envelope
+from domain.invoices import GRACE_DEFAULT
 from domain.ledgers import LedgerState
 from domain.periods import format_instant, to_us
 from domain.usage import RecordInput
@@ -41,6 +43,7 @@ class Ledger:
         name: str = "main",
         test_clock_at: datetime | None = None,
         queue_limit: int = 1_000,
+        grace: timedelta = GRACE_DEFAULT,
     ) -> None:
         self.directory = directory
         self.store = Store(directory)
@@ -56,9 +59,9 @@ class Ledger:
             self.engine.close()
             self.store.close()
             raise
-        kept = self.state.test_clock_at
+        kept = self.state.clock_at
         self.clock: Clock = TestClock(kept) if kept else SystemClock()
-        self.writer = Writer(self.store, self.engine, self.clock, queue_limit)
+        self.writer = Writer(self.store, self.engine, self.clock, queue_limit, grace)
 
     def close(self) -> None:
         """Answer what waits, then let go of everything; closing again does nothing."""
@@ -84,7 +87,17 @@ class Ledger:
 
     async def execute(self, command: Command, *, key: str | None, actor: str | None) -> Done:
         """Carry out a command. Raises `Rejected`, or `Busy` when too much waits already."""
-        return await self.writer.ask(commands.job(command, key=key, actor=actor))
+        return await self.writer.ask(worker.job(command, key=key, actor=actor))
+
+    async def advance(self, to: datetime, actor: str | None) -> Sequence[str]:
+        """Move the test clock on; the ids of the invoices drafted or issued on the way.
+
+        Raises `Rejected`, or `Busy`. Whatever ends it early, the clock stands where it got to.
+        """
+        portion = await self.writer.ask(worker.advance(to, actor))
+        while portion.more:
+            portion = await self.writer.ask(worker.advance(to, actor, portion))
+        return portion.invoices
 
     async def record(self, records: Sequence[RecordInput], actor: str | None) -> list[Receipt]:
         """Record usage; one receipt for each record in the order sent. Raises `Busy`."""
@@ -92,7 +105,14 @@ class Ledger:
 
     def execute_now(self, command: Command, key: str | None = None) -> Done:
         """Carry out a command and wait, for callers without an event loop."""
-        return self.writer.submit(commands.job(command, key=key, actor=None)).result()
+        return self.writer.submit(worker.job(command, key=key, actor=None)).result()
+
+    def advance_now(self, to: datetime) -> Sequence[str]:
+        """Move the test clock on and wait, for callers without an event loop."""
+        portion = self.writer.submit(worker.advance(to, None)).result()
+        while portion.more:
+            portion = self.writer.submit(worker.advance(to, None, portion)).result()
+        return portion.invoices
 
     def record_now(self, records: Sequence[RecordInput]) -> list[Receipt]:
         """Record usage and wait, for callers without an event loop."""

@@ -1,7 +1,10 @@
 """The server put together: routes, middleware and what happens at start and stop."""
 
+import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -25,6 +28,7 @@ from app.ledger import Ledger
 from app.schema import schema
 from app.schema.context import Context
 from app.settings import Settings
+from app.worker import Worker
 
 _log = logging.getLogger("tallybook.server")
 
@@ -51,9 +55,26 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
         ],
         middleware=[Middleware(BodyLimit, settings=settings)],
         exception_handlers={StarletteHTTPException: _http_error, Exception: _internal_error},
+        lifespan=_working,
     )
     app.state.ledger = ledger
     return app
+
+
+@asynccontextmanager
+async def _working(app: Starlette) -> AsyncIterator[None]:
+    """While it serves, what falls due is done by itself; a test clock waits to be moved."""
+    ledger: Ledger = app.state.ledger
+    if ledger.clock.is_test:
+        yield
+        return
+    task = asyncio.create_task(Worker(ledger).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):

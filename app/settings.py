@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 
 PREFIX = "TALLYBOOK_"
+MOST_GRACE = timedelta(days=30)
+"""The longest time that late usage may be waited for."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,12 +25,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a new ledger is called."""
     test_clock: str | None = None
     """Instant at which a new ledger's test clock stands; without it the system's clock is kept."""
+    grace_period: str = "PT1H"
+    """How long a draft with usage waits for late records: `PT0S` to `P30D`, as ISO 8601 has it."""
     body_limit_bytes: int = 1_048_576
     """Largest GraphQL request body."""
     ingest_limit_bytes: int = 5_242_880
     """Largest body of a bulk usage request."""
     queue_limit: int = 1_000
     """Requests that may wait for the writer; more are answered 429."""
+
+    @property
+    def grace(self) -> timedelta:
+        """The grace period. Raises `ValueError` for a text that is none."""
+        try:
+            grace = msgspec.convert(self.grace_period, timedelta)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{PREFIX}GRACE_PERIOD: {self.grace_period}: {error}") from error
+        if not timedelta() <= grace <= MOST_GRACE:
+            raise ValueError(f"{PREFIX}GRACE_PERIOD: {self.grace_period}: from PT0S to P30D")
+        return grace
 
 
 def from_environment(**given: object) -> Settings:

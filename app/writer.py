@@ -8,19 +8,19 @@ request is nobody else's failure.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from typing import Any, Generic, TypeVar, cast
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeVar
 
-import msgspec
-
-from app.clock import Clock, new_id
+from app.clock import Clock, TestClock, new_id
+from app.jobs import Busy, Closed, CommandJob, Job, Receipt, UsageJob
 from app.store import IdentityRow, KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
-from domain.periods import to_us
-from domain.usage import Identity, Prior, RecordInput, Status, Verdict
+from domain.periods import from_us, to_us
+from domain.usage import Identity, Prior, RecordInput, Verdict
 from projections.engine import Engine
 from projections.tables import Views
 
@@ -30,101 +30,18 @@ GROUP_RECORDS = 20_000
 """Usage records that one commit takes at most; the rest wait for the next."""
 
 
-class Busy(Exception):
-    """Too many requests wait already; nothing of this one was written."""
-
-
-class Closed(Exception):
-    """The ledger is being closed; nothing of this request was written."""
-
-
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What became of one usage record, and the ledger position that holds it."""
-
-    id: str
-    source: str
-    status: Status
-    position: int | None
-    error: Rejected | None
-
-
-class Job(Generic[T]):
-    """One request that waits for the writer, and for its answer."""
-
-    def __init__(self, actor: str | None) -> None:
-        self.actor = actor
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._future: Future[T] | asyncio.Future[T] | None = None
-        self.fail(Closed("the writer stopped before it came to this request"))
-
-    def for_thread(self) -> "Future[T]":
-        """What a thread waits on for the answer."""
-        self._future = Future()
-        return self._future
-
-    def for_loop(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
-        """What a coroutine of this loop waits on for the answer."""
-        self.loop = loop
-        self._future = loop.create_future()
-        return self._future
-
-    def answer(self, result: T) -> None:
-        """Hold the answer ready; it is given once the transaction is on disk."""
-        self._held: tuple[T | None, BaseException | None] = (result, None)
-
-    def fail(self, error: BaseException) -> None:
-        """Hold a refusal or a failure ready as the answer."""
-        self._held = (None, error)
-
-    def deliver(self) -> None:
-        """Give the answer that is held ready, unless the asker has given up waiting."""
-        result, error = self._held
-        waiting = self._future
-        # A thread may give up at any moment, so it is asked and held in one step; a coroutine
-        # gives up only in its own loop, which is where this runs for it.
-        if isinstance(waiting, Future):
-            gone = not waiting.set_running_or_notify_cancel()
-        else:
-            gone = waiting is None or waiting.done()
-        if waiting is None or gone:
-            return
-        if error is not None:
-            waiting.set_exception(error)
-        else:
-            waiting.set_result(cast("T", result))
-
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return 1
-
-
-class UsageJob(Job[list[Receipt]]):
-    """Usage records to be accepted, each judged by itself."""
-
-    def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
-        super().__init__(actor)
-        self.records = records
-
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return len(self.records)
-
-
-class CommandJob(Job[T]):
-    """A command: `run` decides it against the state as of its turn in the group."""
-
-    def __init__(self, run: "Callable[[Group], T]", actor: str | None) -> None:
-        super().__init__(actor)
-        self.run = run
-
-
 class Group:
-    """One transaction in the making: its events, folded into the views as they are decided."""
+    """One transaction in the making: its events, folded into the views as they are decided.
 
-    def __init__(self, engine: Engine, store: Store, head: int, now_us: int) -> None:
+    `now_us` is when they are recorded; only a test clock is moved on within a group. `grace` is how
+    long a draft with usage waits for late records.
+    """
+
+    def __init__(
+        self, engine: Engine, store: Store, head: int, now_us: int, grace: timedelta
+    ) -> None:
         self.now_us = now_us
+        self.grace = grace
         self.pending: list[Pending] = []
         self.identities: list[IdentityRow] = []
         self.keys: dict[str, KeyRow] = {}
@@ -151,6 +68,19 @@ class Group:
         self.pending.append(Pending(stream_id, version, envelope, event))
         self._engine.apply([Recorded(position, stream_id, version, envelope, event)])
         return position
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of the transaction that is undone by itself when it raises."""
+        pending, identities, keys = len(self.pending), len(self.identities), dict(self.keys)
+        try:
+            with self._engine.database.savepoint():
+                yield
+        except BaseException:
+            del self.pending[pending:], self.identities[identities:]
+            self.keys = keys
+            self._engine.forget()
+            raise
 
     def key(self, key: str) -> KeyRow | None:
         """What an idempotency key was used for, in this group or ever."""
@@ -213,16 +143,23 @@ def _receipt(verdict: Verdict, first: int) -> Receipt:
 
 
 class Writer:
-    """The thread that alone writes one ledger."""
+    """The thread that alone writes one ledger.
 
-    def __init__(self, store: Store, engine: Engine, clock: Clock, queue_limit: int) -> None:
+    `on_written` is called after each transaction that wrote what a command decided.
+    """
+
+    def __init__(
+        self, store: Store, engine: Engine, clock: Clock, queue_limit: int, grace: timedelta
+    ) -> None:
         self._store = store
+        self._grace = grace
         self._engine = engine
         self._clock = clock
         self._queue_limit = queue_limit
         self._queue: deque[Job[Any]] = deque()
         self._ready = threading.Condition()
         self._closing = False
+        self.on_written: Callable[[], object] | None = None
         self._head = store.head()[0]
         newest = store.at(self._head)
         self._last_us = newest.envelope.recorded_at_us if newest else 0
@@ -259,8 +196,12 @@ class Writer:
 
     def _run(self) -> None:
         while jobs := self._take():
+            before = self._head
             self._commit(jobs)
             _deliver(jobs)
+            if self.on_written and self._head > before and _any_command(jobs):
+                with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
+                    self.on_written()
 
     def _take(self) -> list[Job[Any]]:
         """Whatever waits, up to what one commit holds; nothing once closing and done."""
@@ -296,7 +237,7 @@ class Writer:
             self._engine.forget()
             self._engine.catch_up(self._store.read)
         now_us = max(self._last_us, to_us(self._clock.now()))
-        group = Group(self._engine, self._store, self._head, now_us)
+        group = Group(self._engine, self._store, self._head, now_us, self._grace)
         database.begin()
         try:
             _decide(group, jobs, taken)
@@ -307,8 +248,10 @@ class Writer:
             self._engine.forget()
             raise
         self._head += len(group.pending)
-        self._last_us = now_us
+        self._last_us = group.now_us
         self._keep_views()
+        if isinstance(self._clock, TestClock):
+            self._clock.set(from_us(group.now_us))
 
     def _keep_views(self) -> None:
         """The ledger has it; views that cannot keep it now are folded again from the ledger."""
@@ -334,6 +277,10 @@ def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Pri
         receipts = iter(group.record(records, batch[0].actor, taken))
         for job in batch:
             job.answer([next(receipts) for _ in job.records])
+
+
+def _any_command(jobs: Sequence[Job[Any]]) -> bool:
+    return any(isinstance(job, CommandJob) for job in jobs)
 
 
 def _batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:

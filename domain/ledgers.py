@@ -1,15 +1,21 @@
 """The book itself: what a ledger is called, and whose clock it keeps.
 
-Life cycle: opened.
+Life cycle: opened; then, if it keeps a test clock, the clock is advanced any number of times.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import msgspec
 
-from domain.decider import Event, registered
+from domain.decider import Code, Event, Path, Rejected, registered
+from domain.periods import format_instant
 from domain.text import check_text
+
+MOST_ADVANCE = timedelta(days=3_653)
+"""How far a test clock is moved at most in one go: ten years."""
+
+_TO: Path = ("input", "to")
 
 # -------------------------------------------------------------------------------------- events
 
@@ -25,15 +31,29 @@ class LedgerOpened(Event, frozen=True, kw_only=True):
     opened_at: datetime
 
 
+@registered
+class ClockAdvanced(Event, frozen=True, kw_only=True):
+    """The test clock was moved on."""
+
+    topic: ClassVar[str] = "ledger.clock_advanced/1"
+    id: str
+    to: datetime
+
+
 # --------------------------------------------------------------------------------------- state
 
 
 class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
-    """A ledger as it stands."""
+    """A ledger as it stands.
+
+    `test_clock_at` is where its test clock stood at first, `clock_at` where it stands now; both are
+    None for a ledger that keeps the system's clock.
+    """
 
     id: str
     name: str
     test_clock_at: datetime | None
+    clock_at: datetime | None
     opened_at: datetime
 
 
@@ -45,8 +65,11 @@ def evolve(state: LedgerState | None, event: Event) -> LedgerState | None:
                 id=event.id,
                 name=event.name,
                 test_clock_at=event.test_clock_at,
+                clock_at=event.test_clock_at,
                 opened_at=event.opened_at,
             )
+        case ClockAdvanced() if state is not None:
+            return msgspec.structs.replace(state, clock_at=event.to)
         case _:
             return state
 
@@ -61,22 +84,50 @@ class OpenLedger(msgspec.Struct, frozen=True, kw_only=True):
     test_clock_at: datetime | None = None
 
 
+class AdvanceClock(msgspec.Struct, frozen=True, kw_only=True):
+    """Move the test clock on."""
+
+    to: datetime
+
+
+Command = OpenLedger | AdvanceClock
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What deciding needs from outside: the new id and the time."""
+    """What deciding needs from outside: the id of the ledger and the time."""
 
     id: str
     at: datetime
 
 
-def decide(state: LedgerState | None, command: OpenLedger, facts: Facts) -> list[Event]:
-    """Begin the ledger once."""
-    if state is not None:
-        return []
-    return [
-        LedgerOpened(
-            id=facts.id,
-            name=check_text(command.name, ("name",)),
-            test_clock_at=command.test_clock_at,
-            opened_at=facts.at,
-        )
-    ]
+def decide(state: LedgerState | None, command: Command, facts: Facts) -> list[Event]:
+    """Begin the ledger once, or move its test clock forwards."""
+    match command:
+        case OpenLedger():
+            return [] if state else [_opened(command, facts)]
+        case AdvanceClock(to=to):
+            clock_at = state.clock_at if state else None
+            _check_advance(clock_at, to)
+            return [] if to == clock_at else [ClockAdvanced(id=facts.id, to=to)]
+
+
+def _opened(command: OpenLedger, facts: Facts) -> LedgerOpened:
+    return LedgerOpened(
+        id=facts.id,
+        name=check_text(command.name, ("name",)),
+        test_clock_at=command.test_clock_at,
+        opened_at=facts.at,
+    )
+
+
+def _check_advance(clock_at: datetime | None, to: datetime) -> None:
+    """Only a test clock is moved, never backwards, and not too far at once."""
+    if clock_at is None:
+        message = "this ledger keeps the system's clock, which nobody moves"
+        raise Rejected(Code.FORBIDDEN, ("input",), message)
+    if to < clock_at:
+        message = f"the clock stands at {format_instant(clock_at)} and never goes back"
+        raise Rejected(Code.INVALID_VALUE, _TO, message)
+    if to - clock_at > MOST_ADVANCE:
+        message = f"the clock is moved at most {MOST_ADVANCE.days} days at once"
+        raise Rejected(Code.LIMIT_EXCEEDED, _TO, message)

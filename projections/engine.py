@@ -18,6 +18,7 @@ from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import (
     buckets,
     current,
+    due_work,
     history,
     invoice_items,
     invoices,
@@ -37,7 +38,7 @@ from projections.usage_records import (
     properties_text,
 )
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -48,6 +49,7 @@ TABLES: Sequence[Table] = (
     *usage_records.TABLES,
     *usage_corrections.TABLES,
     *buckets.TABLES,
+    *due_work.TABLES,
 )
 _CATCH_UP_EVENTS = 500
 
@@ -81,6 +83,7 @@ class Engine:
             history.apply(views, one)
             invoices.apply(views, one)
             invoice_items.apply(views, one)
+            due_work.apply(views, one)
             self._apply_usage(views, one)
             views.set_meta("position", one.position)
 

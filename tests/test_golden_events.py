@@ -22,7 +22,7 @@ from app.store import CorruptLedger, LedgerMapper, Pending
 from domain.aggregation import Aggregation
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
-from domain.ledgers import LedgerOpened
+from domain.ledgers import ClockAdvanced, LedgerOpened
 from domain.meters import MeterArchived, MeterCreated, MeterRevised, MeterUpdated
 from domain.periods import Interval, IntervalUnit
 from domain.prices import DimensionFilter, PriceArchived, PriceCreated, PriceSuperseded, Timing
@@ -79,6 +79,7 @@ TIERS = (
 
 SAMPLES: dict[str, Event] = {
     "ledger.opened/1": LedgerOpened(id="led_1", name="main", test_clock_at=AT, opened_at=AT),
+    "ledger.clock_advanced/1": ClockAdvanced(id="led_1", to=AT),
     "meter.created/1": MeterCreated(
         id="met_1",
         name="Alpaca.ai tokens",

@@ -15,7 +15,7 @@ from tests.scenarios.story import Block, Story, Told, parts
 FOLDER = Path(__file__).parent / "scenarios"
 FILES = sorted(FOLDER.glob("*.md"))
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
-"""The clock stands still: a story says when everything happens."""
+"""Where the clock stands until a story moves it on."""
 
 EVERY = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 

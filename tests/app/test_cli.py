@@ -2,6 +2,7 @@
 
 import signal
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from app.cli import main
 from app.ledger import Ledger
 from app.schema import sdl
+from app.settings import settings_from
 from domain.aggregation import Aggregation
 from domain.customers import CreateCustomer, UpdateCustomer
+from domain.invoices import GRACE_DEFAULT
 from domain.meters import CreateMeter
 from domain.usage import RecordInput
 from tests.benchmarks.serving import serving
@@ -113,6 +116,22 @@ def test_a_bad_setting_is_named(
     monkeypatch.setenv("TALLYBOOK_PORT", "many")
     assert main(["demo", "--data", str(tmp_path)]) == 2
     assert "TALLYBOOK_PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("period", ["an hour", "3600", "P1M", "-PT1S", "P30DT1S"])
+def test_a_grace_period_that_is_none_is_refused(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, period: str
+) -> None:
+    monkeypatch.setenv("TALLYBOOK_GRACE_PERIOD", period)
+    assert main(["demo", "--data", str(tmp_path)]) == 2
+    assert f"TALLYBOOK_GRACE_PERIOD: {period}" in capsys.readouterr().err
+
+
+def test_a_grace_period_is_a_duration() -> None:
+    for text, hours in (("PT0S", 0), ("PT90M", 1.5), ("P30D", 720)):
+        read = settings_from({"TALLYBOOK_GRACE_PERIOD": text})
+        assert read.grace == timedelta(hours=hours)
+    assert settings_from({}).grace == GRACE_DEFAULT
 
 
 def test_a_ledger_keeps_the_clock_that_it_was_begun_with(

@@ -7,8 +7,8 @@ import pytest
 
 from app import commands, replay
 from app.commands import Command
+from app.jobs import UsageJob
 from app.ledger import Ledger
-from app.writer import UsageJob
 from domain.usage import RecordInput
 from domain.usage_corrections import AmendUsage, VoidUsage
 from projections import engine

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks import batches, group_commit, latency, many_items, over_http, rebuild
+from tests.benchmarks import batches, billing, group_commit, latency, many_items, over_http, rebuild
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
 
 Alone = Callable[[Path, Sizes], None]
@@ -23,6 +23,7 @@ ALONE: Mapping[str, Alone] = {
     "batches": batches.run,
     "group-commit": group_commit.run,
     "http": over_http.run,
+    "billing": billing.run,
 }
 """The parts that make a ledger each."""
 ASKING: Mapping[str, Asking] = {

@@ -44,6 +44,9 @@ class Sizes:
     clients: int = 50
     asked: int = 300
     """How often each question is asked for its percentiles."""
+    subscriptions: int = 200
+    """How many customers are invoiced month after month."""
+    months: int = 24
 
     @property
     def small(self) -> int:
@@ -51,7 +54,7 @@ class Sizes:
         return self.records // 100
 
 
-QUICK = Sizes(records=2_000, customers=10, slices=1, clients=4, asked=4)
+QUICK = Sizes(records=2_000, customers=10, slices=1, clients=4, asked=4, subscriptions=3, months=2)
 
 
 @dataclass(frozen=True)
@@ -66,20 +69,13 @@ class Business:
 def business(directory: Path, sizes: Sizes) -> Iterator[Business]:
     """A new ledger with a meter over two models, its customers, and one subscription."""
     with Ledger(directory, test_clock_at=NOW) as ledger:
-        meter = ledger.execute_now(
-            meters.CreateMeter(
-                name="Tokens",
-                event_name=EVENT_NAME,
-                aggregation=Aggregation.SUM,
-                dimensions=("model",),
-            )
-        )
-        first = _customers(ledger, sizes.customers)
-        yield Business(ledger, _subscription(ledger, meter.subject, first))
+        items = price_list(ledger)
+        first, *_ = customers_of(ledger, sizes.customers)
+        yield Business(ledger, subscribe(ledger, first, items))
 
 
-def _customers(ledger: Ledger, count: int) -> str:
-    """Create the customers, many to a commit; return the id of the first."""
+def customers_of(ledger: Ledger, count: int) -> list[str]:
+    """Create the customers, many to a commit; return their ids."""
     jobs = [
         commands.job(
             customers.CreateCustomer(name=f"Customer {number}", external_id=f"customer-{number}"),
@@ -93,18 +89,25 @@ def _customers(ledger: Ledger, count: int) -> str:
     while some := list(islice(remaining, _QUEUED)):
         waiting = [ledger.writer.submit(one) for one in some]
         created += [one.result().subject for one in waiting]
-    return created[0]
+    return created
 
 
-def _subscription(ledger: Ledger, meter_id: str, customer_id: str) -> str:
-    """A licence and graduated usage, from the start of the records."""
+def price_list(ledger: Ledger) -> tuple[subscription_items.NewItem, ...]:
+    """What is sold: a licence, and graduated usage on a meter over two models."""
+    meter = meters.CreateMeter(
+        name="Tokens",
+        event_name=EVENT_NAME,
+        aggregation=Aggregation.SUM,
+        dimensions=("model",),
+    )
+    meter_id = ledger.execute_now(meter).subject
     product = ledger.execute_now(products.CreateProduct(name="Inference")).subject
     tiers = (
         Tier(up_to=Decimal(1000), unit_amount=Decimal(0)),
         Tier(unit_amount=Decimal("0.04")),
     )
     monthly = Interval(IntervalUnit.MONTH)
-    items = [
+    created = [
         ledger.execute_now(
             prices.CreatePrice(
                 product_id=product,
@@ -119,13 +122,15 @@ def _subscription(ledger: Ledger, meter_id: str, customer_id: str) -> str:
             (Graduated(tiers=tiers), meter_id),
         )
     ]
-    return ledger.execute_now(
-        subscriptions.CreateSubscription(
-            customer_id=customer_id,
-            items=tuple(subscription_items.NewItem(price_id=price) for price in items),
-            start_at=START,
-        )
-    ).subject
+    return tuple(subscription_items.NewItem(price_id=price) for price in created)
+
+
+def subscribe(
+    ledger: Ledger, customer_id: str, items: tuple[subscription_items.NewItem, ...]
+) -> str:
+    """A subscription from the start of the records; return its id."""
+    command = subscriptions.CreateSubscription(customer_id=customer_id, items=items, start_at=START)
+    return ledger.execute_now(command).subject
 
 
 class Records:

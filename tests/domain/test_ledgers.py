@@ -1,13 +1,23 @@
-"""The book itself: opened once, with the system's clock or a test clock."""
+"""The book itself: opened once, with the system's clock or a test clock that only goes forwards."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from domain.ledgers import Facts, LedgerOpened, OpenLedger
+from domain.ledgers import (
+    MOST_ADVANCE,
+    AdvanceClock,
+    ClockAdvanced,
+    Facts,
+    LedgerOpened,
+    OpenLedger,
+)
 from tests.spec import given
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 FACTS = Facts(id="led_1", at=AT)
 OPENED = LedgerOpened(id="led_1", name="main", test_clock_at=None, opened_at=AT)
+WITH_TEST_CLOCK = LedgerOpened(id="led_1", name="main", test_clock_at=AT, opened_at=AT)
+LATER = AT + timedelta(days=31)
+ADVANCED = ClockAdvanced(id="led_1", to=LATER)
 
 
 def test_a_ledger_is_opened() -> None:
@@ -25,3 +35,33 @@ def test_an_open_ledger_is_not_opened_again() -> None:
 
 def test_a_ledger_needs_a_name() -> None:
     given().when(OpenLedger(name=""), FACTS).then_rejected("REQUIRED", "name")
+
+
+def test_a_test_clock_is_moved_forwards() -> None:
+    given(WITH_TEST_CLOCK).when(AdvanceClock(to=LATER), FACTS).then(ADVANCED)
+    given(WITH_TEST_CLOCK, ADVANCED).when(AdvanceClock(to=LATER), FACTS).then()
+
+
+def test_a_test_clock_is_moved_again_from_where_it_stands() -> None:
+    later = LATER + timedelta(microseconds=1)
+    advanced = ClockAdvanced(id="led_1", to=later)
+    given(WITH_TEST_CLOCK, ADVANCED).when(AdvanceClock(to=later), FACTS).then(advanced)
+
+
+def test_a_test_clock_never_goes_back() -> None:
+    earlier = LATER - timedelta(microseconds=1)
+    asked = given(WITH_TEST_CLOCK, ADVANCED).when(AdvanceClock(to=earlier), FACTS)
+    asked.then_rejected("INVALID_VALUE", "input.to")
+
+
+def test_a_test_clock_is_moved_ten_years_at_most() -> None:
+    most = AT + MOST_ADVANCE
+    given(WITH_TEST_CLOCK).when(AdvanceClock(to=most), FACTS).then(
+        ClockAdvanced(id="led_1", to=most)
+    )
+    asked = given(WITH_TEST_CLOCK).when(AdvanceClock(to=most + timedelta(microseconds=1)), FACTS)
+    asked.then_rejected("LIMIT_EXCEEDED", "input.to")
+
+
+def test_the_systems_clock_is_nobodys_to_move() -> None:
+    given(OPENED).when(AdvanceClock(to=LATER), FACTS).then_rejected("FORBIDDEN", "input")

@@ -9,7 +9,7 @@ from domain.aggregation import Aggregation
 from domain.customers import CustomerCreated
 from domain.decider import Envelope, Event, Recorded
 from domain.meters import Meter, MeterCreated, MeterRevised
-from domain.periods import to_us
+from domain.periods import EPOCH, to_us
 from domain.usage import UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import current, engine
@@ -44,10 +44,11 @@ class Book:
         """Close the views."""
         self.live.close()
 
-    def happened(self, stream_id: str, event: Event) -> int:
+    def happened(self, stream_id: str, event: Event, recorded_at: datetime = EPOCH) -> int:
         """Append a fact to the log and fold it; return its position."""
         version = 1 + sum(one.stream_id == stream_id for one in self.log)
-        recorded = Recorded(len(self.log) + 1, stream_id, version, Envelope(0), event)
+        envelope = Envelope(to_us(recorded_at))
+        recorded = Recorded(len(self.log) + 1, stream_id, version, envelope, event)
         self.log.append(recorded)
         with self.live.database.transaction():
             self.live.apply([recorded])

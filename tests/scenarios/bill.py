@@ -1,4 +1,6 @@
-"""A bill as a text table: each line with its period, quantity and amount, its steps below it.
+"""A bill or an invoice as a text table: each line with its period, quantity and amount.
+
+Below a line are its steps.
 
 Amounts of lines and the total stand at the right edge; the exact amounts of steps stand one column
 to their left, because they are not rounded and do not add up to the total by themselves.
@@ -6,10 +8,13 @@ to their left, because they are not rounded and do not add up to the total by th
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from domain.invoices import Invoice
 from domain.money import format_decimal, format_money
 from domain.rating import Line
+from domain.statements import IssuedLine, Statement
 from projections.invoice_previews import Preview
 
 GAP = "  "
@@ -23,7 +28,24 @@ def print_bill(preview: Preview, names: Mapping[str, str], zone: str) -> str:
         _Block(line, line.description or names[line.price_id or ""], bill.currency, zone)
         for line in bill.lines
     ]
-    total = format_money(bill.total, bill.currency)
+    return _print(title, blocks, bill.total, bill.currency)
+
+
+def print_invoice(invoice: Invoice, says: Statement, names: Mapping[str, str], zone: str) -> str:
+    """The invoice as it was issued, or the draft of one, in the same form."""
+    issued = f"issued {_date(invoice.finalized_at, zone)}" if invoice.finalized_at else "not issued"
+    period = _dates(says.period.start, says.period.end, zone)
+    title = f"{invoice.printed_number or 'no number'}, {invoice.status}, {issued}, for {period}"
+    blocks = [
+        _Block(line, names.get(line.price_id or "", line.description), says.currency, zone)
+        for line in says.lines
+    ]
+    return _print(title, blocks, says.total, says.currency)
+
+
+def _print(title: str, blocks: Sequence["_Block"], sum: Decimal, currency: str) -> str:
+    """The title, the lines with their steps, and the total."""
+    total = format_money(sum, currency)
     columns = _widths([block.cells for block in blocks])
     lefts = [block.left(columns) for block in blocks]
     steps = [step for block in blocks for step in block.steps]
@@ -34,14 +56,14 @@ def print_bill(preview: Preview, names: Mapping[str, str], zone: str) -> str:
     for text, block in zip(lefts, blocks, strict=True):
         rows.append(f"{text:<{left}}{GAP}{'':{middle}}{GAP}{block.amount:>{right}}")
         rows += [f"  {words:<{left - 2}}{GAP}{exact:>{middle}}" for words, exact in block.steps]
-    rows.append(f"{'TOTAL':<{left}}{GAP}{'':{middle}}{GAP}{total:>{right}} {bill.currency}")
+    rows.append(f"{'TOTAL':<{left}}{GAP}{'':{middle}}{GAP}{total:>{right}} {currency}")
     return "\n".join(rows) + "\n"
 
 
 class _Block:
     """One invoice line and its steps."""
 
-    def __init__(self, line: Line, name: str, currency: str, zone: str) -> None:
+    def __init__(self, line: Line | IssuedLine, name: str, currency: str, zone: str) -> None:
         self.cells = (
             line.kind.value,
             name,

@@ -1,8 +1,9 @@
 """Read a story, tell it to a real ledger, and print its bills: the language of the scenario files.
 
 A scenario is prose with fenced blocks. The first block under a heading that begins with "Bill" is
-the bill that the story comes to at that point; every other block holds steps, one a line, each with
-the date on which it happens:
+the bill that the story comes to at that point, under one such as "Invoice 2 of alpaca-lover" the
+invoice as it was issued by then; every other block holds steps, one a line, each with the date on
+which it happens, to which the clock is moved:
 
     2026-01-01 meter tokens: sum of alpaca_ai_tokens
     2026-01-01 price usage: graduated USD, per month, on tokens, 0 up to 1000, then 0.04
@@ -19,21 +20,23 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from app.ledger import Ledger
 from domain import customers, meters, prices, products
 from domain.aggregation import Aggregation
 from domain.customers import Customer
+from domain.invoices import Invoice
 from domain.periods import format_instant, parse_instant
 from domain.subscriptions import Subscription
 from domain.usage import RecordInput, Status
 from domain.usage_corrections import AmendUsage, VoidUsage
-from projections import current
+from projections import current, statements
 from projections.invoice_previews import Preview, preview
 from projections.tables import Views
 from tests.scenarios import clauses
-from tests.scenarios.bill import print_bill
+from tests.scenarios.bill import print_bill, print_invoice
 
 Sentence = tuple[re.Pattern[str], Callable[..., None]]
 SENTENCES: list[Sentence] = []
@@ -60,7 +63,7 @@ class Block:
     @property
     def is_bill(self) -> bool:
         """Whether it is what a story must come to."""
-        return self.heading.startswith("Bill")
+        return self.heading.startswith(("Bill", "Invoice"))
 
 
 def parts(document: str) -> Iterator[str | Block]:
@@ -110,13 +113,19 @@ class Story:
                 self._step(line.strip())
 
     def bill(self, heading: str) -> Told:
-        """The bill that a heading asks for: `Bill at <date>` or `Bill of <customer> at <date>`."""
+        """What a heading asks for: `Bill at <date>`, `Bill of <customer> at <date>`, or an invoice.
+
+        `Invoice 2 of <customer>` is the second one drafted for that customer.
+        """
+        if found := re.fullmatch(r"Invoice (\d+) of (\S+)", heading):
+            return self._told(partial(self._print_invoice, int(found[1]), found[2]))
         found = re.fullmatch(r"Bill(?: of (\S+))? at (\S+)", heading)
         assert found, f"unknown kind of bill: {heading}"
-        customer, at = found[1], self.instant(found[2])
+        return self._told(partial(self._print, found[1], self.instant(found[2])))
+
+    def _told(self, show: Callable[[Views], str]) -> Told:
         with self.ledger.snapshot() as views:
-            text, position = self._print(views, customer, at), views.checkpoint()
-        return Told(text, position, lambda views: self._print(views, customer, at))
+            return Told(show(views), views.checkpoint(), show)
 
     def instant(self, text: str) -> datetime:
         """A date in the story's zone, or an instant with its offset."""
@@ -132,15 +141,35 @@ class Story:
         date, _, rest = line.partition(" ")
         for pattern, method in SENTENCES:
             if found := pattern.fullmatch(rest):
-                method(self, self.instant(date), *found.groups())
+                at = self.instant(date)
+                if at > self.ledger.clock.now():
+                    self.ledger.advance_now(at)
+                method(self, at, *found.groups())
                 return
         raise AssertionError(f"no such step: {line}")
 
-    def _print(self, views: Views, customer: str | None, at: datetime) -> str:
+    def _print(self, customer: str | None, at: datetime, views: Views) -> str:
         found = _preview(views, self.ids[customer] if customer else None, at)
-        return print_bill(found, {id: name for name, id in self.prices.items()}, self.zone)
+        return print_bill(found, self._names, self.zone)
+
+    def _print_invoice(self, number: int, customer: str, views: Views) -> str:
+        keys = {"customerId": self.ids[customer]}
+        found = current.select(views, Invoice, keys, limit=number)
+        assert len(found) == number, f"{customer} has {len(found)} invoices"
+        invoice: Invoice = found[-1].state
+        says = statements.of_invoice(views, invoice, self.ledger.clock.now())
+        return print_invoice(invoice, says, self._names, self.zone)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """What the story calls each price."""
+        return {id: name for name, id in self.prices.items()}
 
     # ------------------------------------------------------------------------------ sentences
+
+    @sentence(r"time passes")
+    def let_time_pass(self, at: datetime) -> None:
+        """`time passes`: whatever falls due until then happens."""
 
     @sentence(r"meter (\S+): ([a-z ]+) of (?:(\S+) in )?(\S+?)(, carried over)?(?: by (.+))?")
     def define_meter(

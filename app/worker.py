@@ -1,0 +1,254 @@
+"""Doing what falls due: invoices are drafted and issued by themselves, as commands of the writer.
+
+What is due is read off the views (`projections/due_work.py`), one thing after the other in the
+order of due time, each under an idempotency key that says what is due: doing it again changes
+nothing. It is done in portions, each a transaction of its own after which everything fits together.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app import commands, invoicing
+from app.commands import Command, Done
+from app.jobs import Closed, CommandJob
+from app.writer import Group
+from domain import billing_calendar, ledgers
+from domain.decider import Event
+from domain.invoices import Reason
+from domain.ledgers import AdvanceClock, LedgerState
+from domain.periods import END_OF_TIME, from_us, to_us
+from domain.subscriptions import Subscription
+from projections import current, due_work
+from projections.due_work import Due, Kind
+from projections.tables import Views
+
+if TYPE_CHECKING:
+    from app.ledger import Ledger
+
+PORTION = 50
+"""How many things that are due one transaction does at most, so that usage need not wait long."""
+ACTOR = "worker"
+"""Who does what falls due on the system's clock."""
+MOMENTS_US = 1_000
+"""How far ahead of an instant the invoices lie at most that are issued at it one after another."""
+RETRY = timedelta(minutes=10)
+"""After how long something is tried again that could not be done."""
+LOOK_AGAIN = timedelta(minutes=1)
+"""How long the worker sleeps at most: the system's clock may be set meanwhile."""
+
+_log = logging.getLogger("tallybook.worker")
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """What came of doing what was due: the invoices touched, what failed, whether more is due."""
+
+    invoices: tuple[str, ...] = ()
+    failed: frozenset[Due] = frozenset()
+    more: bool = True
+
+
+NOTHING = Portion()
+
+
+def run_due(
+    group: Group,
+    until_us: int,
+    actor: str | None,
+    *,
+    subscription_id: str | None = None,
+    before: Portion = NOTHING,
+    on_the_way: Callable[[int], None] = lambda _: None,
+) -> Portion:
+    """Do a portion of what is due up to an instant, for one subscription or for all.
+
+    What fails is undone by itself, logged and left, so that everybody else's goes on. `before` is
+    the portion that this one follows; `on_the_way` is told each instant before it has its turn.
+    """
+    invoices, failed = dict.fromkeys(before.invoices), set(before.failed)
+    for _ in range(PORTION):
+        due = due_work.first(group.views, until_us, subscription_id=subscription_id, without=failed)
+        if due is None:
+            return Portion(tuple(invoices), frozenset(failed), more=False)
+        on_the_way(due.at_us)
+        try:
+            with group.part():
+                invoices[_do(group, due, actor)] = None
+        except Exception:  # noqa: BLE001  # whatever it was, it is nobody else's failure
+            _log.exception("could not %s %s, due at %s", due.kind, due.subject, due.at)
+            failed.add(due)
+    return Portion(tuple(invoices), frozenset(failed), more=True)
+
+
+def _do(group: Group, due: Due, actor: str | None) -> str:
+    """Do one thing that is due; return the invoice that it is about. Raises `Rejected`."""
+    done = _draft(group, due, actor) if due.kind is Kind.DRAFT else _finalize(group, due, actor)
+    assert done is not None, "something to bill was due"
+    again = due_work.first(group.views, due.at_us, subscription_id=due.subscription_id)
+    assert again != due, "what is done is not due any more"
+    return done.subject
+
+
+def _draft(group: Group, due: Due, actor: str | None) -> Done | None:
+    key = f"draft:{due.subject}:{due.at_us}"
+    reason = _reason(group.views, due)
+    return invoicing.draft(group, due.subject, due.at, reason, key, grace=group.grace, actor=actor)
+
+
+def _finalize(group: Group, due: Due, actor: str | None) -> Done:
+    return invoicing.finalize(group, due.subject, f"finalize:{due.subject}", actor=actor)
+
+
+def _reason(views: Views, due: Due) -> Reason:
+    subscription = current.get(views, Subscription, due.subject)
+    assert subscription is not None, f"no subscription {due.subject}"
+    if due.at == billing_calendar.opening(subscription):
+        return Reason.OPENING
+    if subscription.end is not None and due.at == subscription.end.bill_at:
+        return Reason.FINAL
+    at_once = {change.bill_at for change in subscription.changes if change.invoices}
+    return Reason.CHANGE if due.at in at_once else Reason.RENEWAL
+
+
+# ------------------------------------------------------------------------------------- commands
+
+
+def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
+    """A command as a job for the writer, with what it makes due at once in the same transaction."""
+    asked = commands.job(command, key=key, actor=actor)
+    handler = commands.HANDLERS[type(command)]
+    if not isinstance(handler, commands.Handler) or handler.kind is not Subscription:
+        return asked
+
+    def run(group: Group) -> Done:
+        repeated = key is not None and group.key(key) is not None
+        done = asked.run(group)
+        if repeated:
+            return done
+        run_due(group, _at_once(group, done.subject), actor, subscription_id=done.subject)
+        position = group.next_position - 1
+        if key is not None:
+            group.keys[key] = replace(group.keys[key], position=position)
+        return Done(done.subject, position)
+
+    return CommandJob(run, actor)
+
+
+def _at_once(group: Group, subscription_id: str) -> int:
+    """Up to when a command's own subscription is billed: now, and what is meant to be at once.
+
+    That lies moments ahead when the present instant has an invoice already.
+    """
+    subscription = current.get(group.views, Subscription, subscription_id)
+    assert subscription is not None, f"no subscription {subscription_id}"
+    wanted = [change.bill_at for change in subscription.changes[-1:] if change.invoices]
+    wanted += [subscription.end.bill_at] if subscription.end else []
+    soon = group.now_us + MOMENTS_US
+    return max([group.now_us, *(at for at in map(to_us, wanted) if at <= soon)])
+
+
+# ---------------------------------------------------------------------------------- test clocks
+
+
+def advance(to: datetime, actor: str | None, before: Portion = NOTHING) -> CommandJob[Portion]:
+    """Move the test clock on to an instant, doing on the way what falls due, each at its instant.
+
+    This is a job for the writer that does one portion; as long as more is due, another one goes on
+    where it ended, after a crash too. Fails with `Rejected` when the clock cannot be moved there.
+    """
+
+    def run(group: Group) -> Portion:
+        if before == NOTHING:
+            _advanced(group, to)
+        until_us = to_us(to)
+        portion = run_due(
+            group,
+            until_us,
+            actor,
+            before=before,
+            on_the_way=lambda at_us: _move(group, at_us, actor),
+        )
+        if not portion.more:
+            _move(group, until_us, actor)
+        return portion
+
+    return CommandJob(run, actor)
+
+
+def _move(group: Group, at_us: int, actor: str | None) -> None:
+    """Put the clock forward to an instant, unless it is there or past it already."""
+    if at_us <= group.now_us:
+        return
+    found, events = _advanced(group, from_us(at_us))
+    group.now_us = at_us
+    for event in events:
+        group.append(found.state.id, found.version + 1, event, actor)
+
+
+def _advanced(group: Group, to: datetime) -> tuple[current.Found, list[Event]]:
+    """The ledger, and what moving its clock to an instant comes to. Raises `Rejected`."""
+    [found] = current.select(group.views, LedgerState, {}, limit=1)
+    facts = ledgers.Facts(id=found.state.id, at=from_us(group.now_us))
+    return found, ledgers.decide(found.state, AdvanceClock(to=to), facts)
+
+
+# ----------------------------------------------------------------------------- the system's clock
+
+
+class Worker:
+    """Does what falls due on the system's clock, for as long as a server runs."""
+
+    def __init__(self, ledger: "Ledger") -> None:
+        self._ledger = ledger
+        self._failed: dict[Due, datetime] = {}
+
+    async def run(self) -> None:
+        """Catch up with what fell due meanwhile, then do everything when it falls due."""
+        loop, written = asyncio.get_running_loop(), asyncio.Event()
+        self._ledger.writer.on_written = lambda: loop.call_soon_threadsafe(written.set)
+        while True:
+            written.clear()
+            try:
+                await self.catch_up()
+                wait = await asyncio.to_thread(self._until_next)
+            except Closed:
+                return
+            except Exception:  # noqa: BLE001  # whatever it was, the next look may go well
+                _log.exception("could not do what is due")
+                wait = LOOK_AGAIN
+            with suppress(TimeoutError):
+                await asyncio.wait_for(written.wait(), wait.total_seconds())
+
+    async def catch_up(self) -> None:
+        """Do everything that is due by now, a portion at a time: others have their turn between."""
+        resting = self._resting()
+        portion = Portion(failed=resting)
+        while portion.more:
+            portion = await self._ledger.writer.ask(_due_now(Portion(failed=portion.failed)))
+        retry_at = self._ledger.clock.now() + RETRY
+        self._failed = {
+            due: self._failed[due] if due in resting else retry_at for due in portion.failed
+        }
+
+    def _resting(self) -> frozenset[Due]:
+        """What failed and is not tried again yet."""
+        now = self._ledger.clock.now()
+        return frozenset(due for due, retry_at in self._failed.items() if retry_at > now)
+
+    def _until_next(self) -> timedelta:
+        """How long there is nothing to do."""
+        now, resting = self._ledger.clock.now(), self._resting()
+        with self._ledger.snapshot() as views:
+            due = due_work.first(views, to_us(END_OF_TIME), without=resting)
+        return min(LOOK_AGAIN, max(timedelta(), due.at - now)) if due else LOOK_AGAIN
+
+
+def _due_now(before: Portion) -> CommandJob[Portion]:
+    """A portion of what is due at present, as a job for the writer."""
+    return CommandJob(lambda group: run_due(group, group.now_us, ACTOR, before=before), ACTOR)
