@@ -12,10 +12,11 @@ from typing import Any, get_args
 import msgspec
 from msgspec import UNSET
 
-from app import invoice_facts
+from app import invoice_facts, subscription_facts
 from app.clock import new_id
+from app.jobs import CommandJob
 from app.store import KeyRow
-from app.writer import CommandJob, Group
+from app.writer import Group
 from domain import (
     customers,
     invoice_items,
@@ -24,7 +25,10 @@ from domain import (
     prices,
     products,
     settlements,
+    subscription_changes,
     subscriptions,
+    usage,
+    usage_corrections,
 )
 from domain.customers import Customer
 from domain.decider import Code, Event, Rejected, fold
@@ -36,7 +40,9 @@ from domain.prices import Price
 from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.text import check_text
+from domain.usage import RecordInput, UsageRecorded
 from projections import current
+from projections import usage_corrections as corrections
 from projections.tables import Views
 
 Command = (
@@ -45,6 +51,8 @@ Command = (
     | prices.Command
     | customers.Command
     | subscriptions.CreateSubscription
+    | subscription_changes.Command
+    | usage_corrections.Command
     | invoices.Command
     | settlements.Command
     | invoice_items.CreateInvoiceItem
@@ -62,6 +70,14 @@ class Done(msgspec.Struct, frozen=True):
     position: int
 
 
+class Decided(msgspec.Struct, frozen=True):
+    """What a command decides: a stream, how many facts stand in it, and the facts that follow."""
+
+    stream: str
+    version: int
+    events: list[Event]
+
+
 class Handler(msgspec.Struct, frozen=True):
     """How one command is handled: its kind of object, its facts and its decision.
 
@@ -72,6 +88,18 @@ class Handler(msgspec.Struct, frozen=True):
     facts: Callable[[Views, Any, str, datetime], Any]
     decide: Callable[[Any, Any, Any], list[Event]]
     subject: Callable[[Any], str] | None = None
+
+    def __call__(self, group: Group, command: Any) -> Decided:
+        """Gather the facts as of the command's turn, and decide."""
+        found: current.Found | None = None
+        if self.subject is None:
+            id = new_id(current.KIND_OF[self.kind].prefix)
+        else:
+            id = self.subject(command)
+            found = current.find(group.views, self.kind, id)
+        facts = self.facts(group.views, command, id, from_us(group.now_us))
+        events = self.decide(found.state if found else None, command, facts)
+        return Decided(id, found.version if found else 0, events)
 
 
 def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
@@ -89,21 +117,13 @@ def handle(
         used = group.key(key)
         if used is not None:
             return _repeated(used, digest)
-    handler = HANDLERS[type(command)]
-    found: current.Found | None = None
-    if handler.subject is None:
-        id = new_id(current.KIND_OF[handler.kind].prefix)
-    else:
-        id = handler.subject(command)
-        found = current.find(group.views, handler.kind, id)
-    facts = handler.facts(group.views, command, id, from_us(group.now_us))
-    events = handler.decide(found.state if found else None, command, facts)
+    decided = HANDLERS[type(command)](group, command)
     position = group.next_position - 1
-    for version, event in enumerate(events, start=found.version + 1 if found else 1):
-        position = group.append(id, version, event, actor, key)
+    for version, event in enumerate(decided.events, start=decided.version + 1):
+        position = group.append(decided.stream, version, event, actor, key)
     if key is not None:
-        group.keys[key] = KeyRow(key, digest, id, position)
-    return Done(id, position)
+        group.keys[key] = KeyRow(key, digest, decided.stream, position)
+    return Done(decided.stream, position)
 
 
 def _repeated(used: KeyRow, digest: bytes) -> Done:
@@ -125,8 +145,8 @@ def _content(command: Command) -> bytes:
     }
     try:
         return msgspec.msgpack.encode((type(command).__name__, given), order="sorted")
-    except UnicodeEncodeError:
-        return b""  # half of a surrogate pair: the decision refuses the text by name
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        return b""  # half of a surrogate pair, or a property that is no text: refused by name
 
 
 def imagined_subscription(
@@ -136,9 +156,24 @@ def imagined_subscription(
 
     Raises `Rejected`, as creating it would.
     """
-    facts = _subscription(views, command, IMAGINED_ID, at)
+    facts = subscription_facts.creation(views, command, IMAGINED_ID, at)
     state = fold(subscriptions.evolve, subscriptions.decide(None, command, facts))
     assert state is not None, "creating a subscription makes one"
+    return state
+
+
+def imagined_change(
+    views: Views, command: subscription_changes.Command, at: datetime
+) -> Subscription:
+    """A subscription as a command would change it, decided as if for real and written nowhere.
+
+    Raises `Rejected`, as carrying it out would.
+    """
+    state = current.get(views, Subscription, command.subscription_id)
+    facts = subscription_facts.change(views, command, command.subscription_id, at)
+    for event in subscription_changes.decide(state, command, facts):
+        state = subscriptions.evolve(state, event)
+    assert state is not None, "what is not there cannot be changed"
     return state
 
 
@@ -146,7 +181,13 @@ def imagined_subscription(
 
 
 def _meter(views: Views, command: meters.Command, id: str, at: datetime) -> meters.Facts:
-    return meters.Facts(id=id, at=at)
+    if not isinstance(command, meters.ReviseMeter):
+        return meters.Facts(id=id, at=at)
+    over = current.select(views, Price, {"meterId": id}, limit=-1)
+    by_records = any(
+        version.pricing.needs_records for price in over for version in price.state.versions
+    )
+    return meters.Facts(id=id, at=at, priced_by_records=by_records)
 
 
 def _product(views: Views, command: products.Command, id: str, at: datetime) -> products.Facts:
@@ -164,8 +205,8 @@ def _price(views: Views, command: prices.Command, id: str, at: datetime) -> pric
         product_exists=product is not None,
         product_archived=product is not None and not product.active,
         meter_archived=meter is not None and not meter.active,
-        meter_dimensions=meter.dimensions if meter else None,
-        meter_aggregation=meter.aggregation if meter else None,
+        meter_dimensions=meter.all_dimensions if meter else None,
+        meter_aggregation=meter.only_aggregation if meter else None,
         lookup_key_owner=current.owner(views, Price, "lookupKey", command.lookup_key),
     )
 
@@ -179,7 +220,7 @@ def _price_that_exists(views: Views, id: str, at: datetime) -> prices.Facts:
         at=at,
         product_exists=True,
         meter_dimensions=None,
-        meter_aggregation=meter.aggregation if meter else None,
+        meter_aggregation=meter.only_aggregation if meter else None,
         lookup_key_owner=None,
     )
 
@@ -192,34 +233,39 @@ def _customer(views: Views, command: customers.Command, id: str, at: datetime) -
     return customers.Facts(id=id, at=at, external_id_owner=owner)
 
 
-def _subscription(
-    views: Views, command: subscriptions.CreateSubscription, id: str, at: datetime
-) -> subscriptions.Facts:
-    customer = current.get(views, Customer, command.customer_id)
-    found = {item.price_id: current.get(views, Price, item.price_id) for item in command.items}
-    return subscriptions.Facts(
-        id=id,
-        item_ids=tuple(new_id("item") for _ in command.items),
-        at=at,
-        customer_zone=customer.time_zone if customer else None,
-        customer_archived=customer is not None and customer.archived_at is not None,
-        prices={
-            price_id: subscriptions.PriceTerms(
-                currency=price.currency, metered=price.metered, archived=not price.active
-            )
-            for price_id, price in found.items()
-            if price is not None
-        },
-    )
-
-
 SETTLEMENT = Handler(
     Invoice, invoice_facts.settlement, settlements.decide, lambda command: command.invoice_id
 )
 
-HANDLERS: Mapping[type[Command], Handler] = {
+
+# ---------------------------------------------------------------------------------- corrections
+
+
+def _correct(group: Group, command: usage_corrections.Command) -> Decided:
+    """Decide about one record of a batch, as the batch and its last correction have left it."""
+    offered = RecordInput(id=command.id, source=command.source, event_name="", customer="")
+    place = group.identity(command.source, command.id) if usage.identifiable(offered) else None
+    if place is None:
+        return Decided("", 0, usage_corrections.decide(None, command, None))
+    batch = group.at(place[0])
+    assert isinstance(batch.event, UsageRecorded)
+    record = batch.event.records[place[1]]
+    last = corrections.last(group.views, *place)
+    history = [UsageRecorded(records=(record,)), *([group.at(last).event] if last else [])]
+    facts = usage_corrections.Facts(
+        at=from_us(group.now_us),
+        position=place[0],
+        row=place[1],
+        meters=group.facts({record.event_name}, {record.customer}, {}),
+    )
+    events = usage_corrections.decide(fold(usage_corrections.evolve, history), command, facts)
+    return Decided(batch.stream_id, 1 + corrections.count_in(group.views, place[0]), events)
+
+
+HANDLERS: Mapping[type[Command], Callable[[Group, Any], Decided]] = {
     meters.CreateMeter: Handler(Meter, _meter, meters.decide),
     meters.UpdateMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
+    meters.ReviseMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     meters.ArchiveMeter: Handler(Meter, _meter, meters.decide, lambda command: command.meter_id),
     products.CreateProduct: Handler(Product, _product, products.decide),
     products.UpdateProduct: Handler(
@@ -238,7 +284,20 @@ HANDLERS: Mapping[type[Command], Handler] = {
     customers.ArchiveCustomer: Handler(
         Customer, _customer, customers.decide, lambda command: command.customer_id
     ),
-    subscriptions.CreateSubscription: Handler(Subscription, _subscription, subscriptions.decide),
+    subscriptions.CreateSubscription: Handler(
+        Subscription, subscription_facts.creation, subscriptions.decide
+    ),
+    **dict.fromkeys(
+        get_args(subscription_changes.Command),
+        Handler(
+            Subscription,
+            subscription_facts.change,
+            subscription_changes.decide,
+            lambda command: command.subscription_id,
+        ),
+    ),
+    usage_corrections.VoidUsage: _correct,
+    usage_corrections.AmendUsage: _correct,
     invoices.DraftInvoice: Handler(Invoice, invoice_facts.invoice, invoices.decide),
     invoices.FinalizeInvoice: Handler(
         Invoice, invoice_facts.invoice, invoices.decide, lambda command: command.invoice_id

@@ -13,7 +13,7 @@ from decimal import Decimal
 from app.commands import Command
 from app.graphiql import STORY_CUSTOMER
 from app.ledger import Ledger
-from domain import customers, meters, prices, products, subscriptions
+from domain import customers, meters, prices, products, subscription_items, subscriptions
 from domain.aggregation import Aggregation
 from domain.customers import Customer
 from domain.periods import Interval, IntervalUnit, format_instant
@@ -162,7 +162,7 @@ def _subscribe(
     ledger: Ledger, customer: str, start: datetime, *items: tuple[str, int | None]
 ) -> None:
     chosen = tuple(
-        subscriptions.NewItem(
+        subscription_items.NewItem(
             price_id=price, quantity=None if quantity is None else Decimal(quantity)
         )
         for price, quantity in items

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypedDict
 
-from domain import charges
+from domain import billing_calendar
 from domain.customers import Customer
 from domain.meters import Meter
 from domain.periods import format_instant, to_us
@@ -116,7 +116,7 @@ def values(views: Views, now: datetime) -> dict[str, str]:
         part = "usage" if price.metered else "licence"
         found.setdefault(f"price.{part}", price.id)
         found.setdefault(f"product.{part}", price.product_id)
-        period = charges.current_period(subscription, price, now)
+        period = billing_calendar.current_period(subscription, price, now)
         found["monthStart"] = format_instant(period.start)
         found["monthEnd"] = format_instant(period.end)
         meter = current.get(views, Meter, price.meter_id) if price.meter_id else None

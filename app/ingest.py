@@ -12,8 +12,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.jobs import Busy, Closed, Receipt
 from app.ledger import Ledger
-from app.writer import Busy, Closed, Receipt
 from domain.decider import Code
 from domain.usage import RecordInput, Status
 

@@ -10,8 +10,9 @@ from typing import Self
 from app import worker
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
+from app.jobs import Receipt, UsageJob
 from app.store import Pending, Store
-from app.writer import Receipt, UsageJob, Writer
+from app.writer import Writer
 from domain import ledgers
 from domain.decider import Envelope
 from domain.invoices import GRACE_DEFAULT

@@ -17,8 +17,9 @@ import msgspec
 
 from app import commands, invoicing
 from app.commands import Command, Done
-from app.writer import Closed, CommandJob, Group
-from domain import charges, ledgers
+from app.jobs import Closed, CommandJob
+from app.writer import Group
+from domain import billing_calendar, ledgers
 from domain.decider import Event
 from domain.invoices import Reason
 from domain.ledgers import AdvanceClock, LedgerState
@@ -36,6 +37,8 @@ PORTION = 50
 """How many things that are due one transaction does at most, so that usage need not wait long."""
 ACTOR = "worker"
 """Who does what falls due on the system's clock."""
+MOMENTS_US = 1_000
+"""How far ahead of an instant the invoices lie at most that are issued at it one after another."""
 RETRY = timedelta(minutes=10)
 """After how long something is tried again that could not be done."""
 LOOK_AGAIN = timedelta(minutes=1)
@@ -118,7 +121,12 @@ _DO: Mapping[Kind, Callable[[Group, Due, str | None], Done | None]] = {
 def _reason(views: Views, due: Due) -> Reason:
     subscription = current.get(views, Subscription, due.subject)
     assert subscription is not None, f"no subscription {due.subject}"
-    return Reason.OPENING if due.at == charges.opening(subscription) else Reason.RENEWAL
+    if due.at == billing_calendar.opening(subscription):
+        return Reason.OPENING
+    if subscription.end is not None and due.at == subscription.end.bill_at:
+        return Reason.FINAL
+    at_once = {change.bill_at for change in subscription.changes if change.invoices}
+    return Reason.CHANGE if due.at in at_once else Reason.RENEWAL
 
 
 # ------------------------------------------------------------------------------------- commands
@@ -127,7 +135,8 @@ def _reason(views: Views, due: Due) -> Reason:
 def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[Done]:
     """A command as a job for the writer, with what it makes due at once in the same transaction."""
     asked = commands.job(command, key=key, actor=actor)
-    if commands.HANDLERS[type(command)].kind is not Subscription:
+    handler = commands.HANDLERS[type(command)]
+    if not isinstance(handler, commands.Handler) or handler.kind is not Subscription:
         return asked
 
     def run(group: Group) -> Done:
@@ -135,13 +144,26 @@ def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[D
         done = asked.run(group)
         if repeated:
             return done
-        run_due(group, group.now_us, actor, subscription_id=done.subject)
+        run_due(group, _at_once(group, done.subject), actor, subscription_id=done.subject)
         position = group.next_position - 1
         if key is not None:
             group.keys[key] = replace(group.keys[key], position=position)
         return Done(done.subject, position)
 
     return CommandJob(run, actor)
+
+
+def _at_once(group: Group, subscription_id: str) -> int:
+    """Up to when a command's own subscription is billed: now, and what is meant to be at once.
+
+    That lies moments ahead when the present instant has an invoice already.
+    """
+    subscription = current.get(group.views, Subscription, subscription_id)
+    assert subscription is not None, f"no subscription {subscription_id}"
+    wanted = [change.bill_at for change in subscription.changes[-1:] if change.invoices]
+    wanted += [subscription.end.bill_at] if subscription.end else []
+    soon = group.now_us + MOMENTS_US
+    return max([group.now_us, *(at for at in map(to_us, wanted) if at <= soon)])
 
 
 # ---------------------------------------------------------------------------------- test clocks

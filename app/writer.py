@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, cast
-
-import msgspec
+from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
+from app.jobs import Busy, Closed, CommandJob, Job, Receipt, UsageJob
 from app.store import IdentityRow, KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
 from domain.periods import from_us, to_us
-from domain.usage import Identity, Prior, RecordInput, Status, Verdict
+from domain.usage import Identity, Prior, RecordInput, Verdict
 from projections.engine import Engine
 from projections.tables import Views
 
@@ -29,96 +28,6 @@ T = TypeVar("T")
 
 GROUP_RECORDS = 20_000
 """Usage records that one commit takes at most; the rest wait for the next."""
-
-
-class Busy(Exception):
-    """Too many requests wait already; nothing of this one was written."""
-
-
-class Closed(Exception):
-    """The ledger is being closed; nothing of this request was written."""
-
-
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What became of one usage record, and the ledger position that holds it."""
-
-    id: str
-    source: str
-    status: Status
-    position: int | None
-    error: Rejected | None
-
-
-class Job(Generic[T]):
-    """One request that waits for the writer, and for its answer."""
-
-    def __init__(self, actor: str | None) -> None:
-        self.actor = actor
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._future: Future[T] | asyncio.Future[T] | None = None
-        self.fail(Closed("the writer stopped before it came to this request"))
-
-    def for_thread(self) -> "Future[T]":
-        """What a thread waits on for the answer."""
-        self._future = Future()
-        return self._future
-
-    def for_loop(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
-        """What a coroutine of this loop waits on for the answer."""
-        self.loop = loop
-        self._future = loop.create_future()
-        return self._future
-
-    def answer(self, result: T) -> None:
-        """Hold the answer ready; it is given once the transaction is on disk."""
-        self._held: tuple[T | None, BaseException | None] = (result, None)
-
-    def fail(self, error: BaseException) -> None:
-        """Hold a refusal or a failure ready as the answer."""
-        self._held = (None, error)
-
-    def deliver(self) -> None:
-        """Give the answer that is held ready, unless the asker has given up waiting."""
-        result, error = self._held
-        waiting = self._future
-        # A thread may give up at any moment, so it is asked and held in one step; a coroutine
-        # gives up only in its own loop, which is where this runs for it.
-        if isinstance(waiting, Future):
-            gone = not waiting.set_running_or_notify_cancel()
-        else:
-            gone = waiting is None or waiting.done()
-        if waiting is None or gone:
-            return
-        if error is not None:
-            waiting.set_exception(error)
-        else:
-            waiting.set_result(cast("T", result))
-
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return 1
-
-
-class UsageJob(Job[list[Receipt]]):
-    """Usage records to be accepted, each judged by itself."""
-
-    def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
-        super().__init__(actor)
-        self.records = records
-
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return len(self.records)
-
-
-class CommandJob(Job[T]):
-    """A command: `run` decides it against the state as of its turn in the group."""
-
-    def __init__(self, run: "Callable[[Group], T]", actor: str | None) -> None:
-        super().__init__(actor)
-        self.run = run
 
 
 class Group:
@@ -177,19 +86,45 @@ class Group:
         """What an idempotency key was used for, in this group or ever."""
         return self.keys.get(key) or self._store.key(key)
 
+    def identity(self, source: str, id: str) -> tuple[int, int] | None:
+        """Where a usage record stands, recorded in this group or ever: (position, row)."""
+        kept = self._store.identity(source, id)
+        if kept is not None:
+            return kept
+        found = (one for one in self.identities if (one.id, one.source) == (id, source))
+        return next(((one.position, one.row) for one in found), None)
+
+    def at(self, position: int) -> Recorded:
+        """The event at a position, written before or part of this group."""
+        if position > self._head:
+            one = self.pending[position - self._head - 1]
+            version = one.originator_version
+            return Recorded(position, one.originator_id, version, one.envelope, one.event)
+        recorded = self._store.at(position)
+        assert recorded is not None, f"the ledger has no position {position}"
+        return recorded
+
+    def facts(
+        self, names: set[str], customers: set[str], taken: Mapping[Identity, Prior]
+    ) -> usage.Facts:
+        """What usage records of these event names and customers are judged by."""
+        needs = self._engine.needs(names)
+        return usage.Facts(
+            at_us=self.now_us,
+            value_properties={name: one.numbers for name, one in needs.items()},
+            text_properties={name: one.texts for name, one in needs.items() if one.texts},
+            at_times={name: one.at_times for name, one in needs.items() if one.at_times},
+            customers=self._engine.known_customers(customers),
+            recorded=taken,
+        )
+
     def record(
         self, records: Sequence[RecordInput], actor: str | None, taken: Mapping[Identity, Prior]
     ) -> list[Receipt]:
         """Decide usage records and add what was accepted."""
         first = self.next_position
         names = {record.event_name for record in records}
-        facts = usage.Facts(
-            at_us=self.now_us,
-            value_properties=self._engine.value_properties(names),
-            text_properties=self._engine.text_properties(names),
-            customers=self._engine.known_customers({r.customer for r in records}),
-            recorded=taken,
-        )
+        facts = self.facts(names, {record.customer for record in records}, taken)
         command = usage.RecordUsage(records=records)
         decided = usual_usage.decide(command, facts) or usage.decide(command, facts)
         for event in decided.events:

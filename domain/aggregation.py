@@ -79,6 +79,10 @@ class State(msgspec.Struct, frozen=True):
         """The state of all these sets of usage records together."""
         return reduce(cls.merge, states, cls())
 
+    def ended(self, period: Period) -> Self:
+        """The state of a part of a longer period, whose level does not last beyond that part."""
+        return self
+
     def value(self, period: Period, whole: Period | None = None) -> Value:
         """The quantity as a summary reports it: negative stays negative, None is no value.
 
@@ -295,6 +299,14 @@ class WeightedSum(State, frozen=True):
             moment += state.moment
             opening += state.opening
         return cls(count, total, moment, opening)
+
+    def ended(self, period: Period) -> Self:
+        # The level begins as a change at the start, and at the end goes back to nothing.
+        start, end = Decimal(to_us(period.start)), Decimal(to_us(period.end))
+        opened = EXACT.add(self.moment, EXACT.multiply(self.opening, start))
+        level = EXACT.add(self.total, self.opening)
+        moment = EXACT.subtract(opened, EXACT.multiply(level, end))
+        return type(self)(count=self.count, moment=moment)
 
     def value(self, period: Period, whole: Period | None = None) -> Fraction:
         # A change v at time t lasts until the end: the sum of v * (end - t), in microseconds.

@@ -1,197 +1,179 @@
-"""What is due when: the instants at which a subscription is billed, and what is billed at each.
+"""What is due when: everything that an invoice of a subscription at an instant bills.
 
 A bill is made in two pure steps. `charges` says which items are due at an instant and for which
 periods; `rating.rate` turns one charge and its quantity into a line. Between the two, somebody who
 can read the meters supplies the quantities. Source: RULES, "Subscriptions".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
-from enum import StrEnum
-from fractions import Fraction
+from itertools import chain
 
-import msgspec
-
+from domain import licences
+from domain.billing_calendar import (
+    Prices,
+    billing_period,
+    ended_by,
+    first_billing,
+    is_billed_at,
+    next_billing,
+    opening,
+    runs,
+)
 from domain.decider import Code, Rejected
-from domain.money import Number
-from domain.periods import BillingPeriod, Period, billing_period_at
-from domain.prices import Price, PriceVersion, Timing
-from domain.proration import proration
-from domain.subscriptions import Item, Subscription
+from domain.periods import BillingPeriod, Period
+from domain.rating import Charge, LineKind
+from domain.subscriptions import Stretch, Subscription
 
 LINES_LIMIT = 1_000
 """The most lines one invoice has."""
 
+DISCARDED = "discarded when the subscription was canceled"
 
-class LineKind(StrEnum):
-    """Why a line stands on an invoice."""
+_ORDER = {LineKind.USAGE: 0, LineKind.PRORATION: 1, LineKind.RECURRING: 2}
+"""What is past stands before what is to come."""
 
-    RECURRING = "RECURRING"
-    USAGE = "USAGE"
-    ONE_OFF = "ONE_OFF"
-
-
-class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """One item that is due: for which period, by which version of its price, for what part of it.
-
-    `quantity` is None where a meter has to be read. `whole` is the billing period that `period` is,
-    or is a part of: the shares of time in a weighted sum are shares of it. Usage adds up from
-    `since`: when that is before the period, another version of the price was in force until then,
-    and what was used before counts for tiers and allowances, but is not charged again.
-    """
-
-    item_id: str
-    price: Price
-    version: PriceVersion
-    kind: LineKind
-    period: Period
-    whole: Period
-    since: datetime
-    quantity: Number | None
-    fraction: Fraction
-    free: bool
-
-    @property
-    def settled(self) -> Period | None:
-        """The time before the period whose usage is settled and counts for tiers."""
-        return Period(self.since, self.period.start) if self.since < self.period.start else None
+_MOMENT = datetime.resolution
 
 
-def opening(subscription: Subscription) -> datetime:
-    """When the first invoice is issued: at the start, or at once when the start is backdated."""
-    return max(subscription.start_at, subscription.created_at)
-
-
-def next_billing(
-    subscription: Subscription, prices: Mapping[str, Price], now: datetime
-) -> datetime:
-    """The instant of the next invoice: the start, or the next end of any item's period."""
-    if now < subscription.start_at:
-        return subscription.start_at
-    return min(
-        _period(subscription, prices[item.price_id], now).period.end for item in subscription.items
-    )
-
-
-def current_period(subscription: Subscription, price: Price, now: datetime) -> Period:
-    """The item's billing period that contains `now`; before the start, its first one.
-
-    A trial is a period of its own.
-    """
-    return _period(subscription, price, max(now, subscription.start_at)).period
-
-
-def charges(subscription: Subscription, prices: Mapping[str, Price], at: datetime) -> list[Charge]:
+def charges(subscription: Subscription, prices: Prices, at: datetime) -> list[Charge]:
     """What an invoice at `at` bills, in the order of the items, usage before the coming licence.
 
     At an end of periods: the usage of the periods that end there, licences in arrears, and licences
-    in advance for the periods that begin there. At the start: licences in advance only, because
-    nothing metered before the start exists to bill (GUIDE, step 4). When a backdated subscription
-    is created: everything that its elapsed periods would have been billed. At any other instant:
-    the usage since the current period began, as if it were invoiced now. Raises `Rejected`
+    in advance for the periods that begin there; also the prorations since the last invoice. At the
+    start: licences in advance only, because nothing metered before the start exists to bill (GUIDE,
+    step 4). When a backdated subscription is created: everything that its elapsed periods would
+    have been billed. When it ends: what is not billed yet, and credits. At any other instant: the
+    usage since the current period began, as if it were invoiced now. Raises `Rejected`
     LIMIT_EXCEEDED for more lines than an invoice can have.
     """
     due: list[Charge] = []
     for instant in _instants(subscription, prices, at):
-        interim = not _is_boundary(subscription, prices, instant)
-        for item in subscription.items:
-            due.extend(_item_charges(subscription, item, prices[item.price_id], instant, interim))
+        due.extend(_at(subscription, prices, instant))
         if len(due) > LINES_LIMIT:
             message = f"an invoice has at most {LINES_LIMIT} lines"
             raise Rejected(Code.LIMIT_EXCEEDED, ("at",), message)
-    return sorted(due, key=lambda charge: charge.kind is LineKind.RECURRING)
+    return sorted(due, key=lambda charge: _ORDER[charge.kind])
 
 
-def _instants(
-    subscription: Subscription, prices: Mapping[str, Price], at: datetime
-) -> Iterator[datetime]:
+def _instants(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[datetime]:
     """The instants whose charges an invoice at `at` has: one, but for a backdated start."""
     if at < subscription.start_at:
         return
     if at != opening(subscription):
         yield at
         return
-    instant = subscription.start_at
-    while instant <= at:
+    instant: datetime | None = subscription.start_at
+    while instant is not None and instant <= at:
         yield instant
         instant = next_billing(subscription, prices, instant)
 
 
-def _period(subscription: Subscription, price: Price, at: datetime) -> BillingPeriod:
-    if subscription.in_trial(at):
-        trial = Period(subscription.start_at, subscription.paid_from)
-        return BillingPeriod(trial, trial)
-    return billing_period_at(
-        subscription.paid_from,
-        subscription.billing_anchor,
-        price.interval,
-        subscription.time_zone,
-        at,
-    )
+def _at(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[Charge]:
+    """What falls due at one instant; between billing instants, the usage so far."""
+    due: list[Iterator[Charge]]
+    if is_billed_at(subscription, prices, at):
+        due = [_usage_before(subscription, prices, at)]
+    else:
+        due = [_usage_so_far(subscription, prices, at)]
+    due.append(licences.in_arrears(subscription, prices, at))
+    due += [
+        licences.at_change(subscription, prices, change.number)
+        for change in subscription.changes
+        if change.bill_at <= at and _is_pending(subscription, prices, change.bill_at, at)
+    ]
+    end = subscription.end
+    if end is not None and end.bill_at == at:
+        due += [_usage_at_end(subscription, prices), licences.at_end(subscription, prices)]
+    due.append(licences.in_advance(subscription, prices, at))
+    return chain.from_iterable(due)
 
 
-def _is_boundary(subscription: Subscription, prices: Mapping[str, Price], at: datetime) -> bool:
-    """Whether any item's period begins at `at`, the start of the subscription included."""
-    return any(
-        _period(subscription, prices[item.price_id], at).period.start == at
-        for item in subscription.items
-    )
+def _is_pending(
+    subscription: Subscription, prices: Prices, bill_at: datetime, at: datetime
+) -> bool:
+    """Whether no invoice before `at` had what is to be billed from `bill_at` on."""
+    first = first_billing(subscription, prices, bill_at)
+    return first is None or first >= at
 
 
-def _item_charges(
-    subscription: Subscription, item: Item, price: Price, at: datetime, interim: bool
-) -> Iterator[Charge]:
-    """What one item has due at `at`: the period that ends there, then the one that begins there."""
-    current = _period(subscription, price, at)
-    begins = current.period.start == at
-    if interim and price.metered:
-        running = Period(current.period.start, at)
-        yield from _usage(subscription, item, price, BillingPeriod(running, current.whole))
-    if begins and at > subscription.start_at and price.timing is Timing.IN_ARREARS:
-        ended = _period(subscription, price, at - datetime.resolution)
-        if price.metered:
-            yield from _usage(subscription, item, price, ended)
-        else:
-            yield _licence(subscription, item, price, ended)
-    if begins and price.timing is Timing.IN_ADVANCE:
-        yield _licence(subscription, item, price, current)
+def _usage_before(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[Charge]:
+    """The usage of the periods that end at a boundary."""
+    if at <= subscription.start_at or ended_by(subscription, at):
+        return
+    for stretch in _metered(subscription, prices):
+        billed = _period_before(subscription, prices, stretch, at)
+        if billed.period.end == at:
+            yield from _usage(subscription, prices, stretch, billed, at)
 
 
-def _licence(subscription: Subscription, item: Item, price: Price, billed: BillingPeriod) -> Charge:
-    """A licence costs, for the whole of a period, what was asked when the period began."""
-    return Charge(
-        item_id=item.id,
-        price=price,
-        version=price.version_at(billed.period.start),
-        kind=LineKind.RECURRING,
-        period=billed.period,
-        whole=billed.whole,
-        since=billed.period.start,
-        quantity=item.quantity,
-        fraction=proration(
-            billed.period,
-            billed.whole,
-            subscription.proration_granularity,
-            subscription.time_zone,
-        ),
-        free=subscription.in_trial(billed.period.start),
-    )
+def _usage_so_far(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[Charge]:
+    """The usage of the periods that run, up to an instant within them."""
+    if ended_by(subscription, at):
+        return
+    for stretch in _metered(subscription, prices):
+        billed = billing_period(subscription, prices[stretch.item.price_id].interval, at)
+        yield from _usage(subscription, prices, stretch, billed, at)
+
+
+def _usage_at_end(subscription: Subscription, prices: Prices) -> Iterator[Charge]:
+    """The usage that is not billed when the subscription ends."""
+    end = subscription.end
+    if end is None or end.at <= subscription.start_at:
+        return
+    for stretch in _metered(subscription, prices):
+        billed = _period_before(subscription, prices, stretch, end.at)
+        if not (billed.period.end == end.at < end.bill_at):  # else that boundary billed it
+            yield from _usage(subscription, prices, stretch, billed, end.at)
+
+
+def _metered(subscription: Subscription, prices: Prices) -> Iterator[Stretch]:
+    for run in runs(subscription, prices):
+        if run.metered:
+            yield from run.stretches
+
+
+def _period_before(
+    subscription: Subscription, prices: Prices, stretch: Stretch, at: datetime
+) -> BillingPeriod:
+    interval = prices[stretch.item.price_id].interval
+    return billing_period(subscription, interval, at - _MOMENT)
 
 
 def _usage(
-    subscription: Subscription, item: Item, price: Price, billed: BillingPeriod
+    subscription: Subscription,
+    prices: Prices,
+    stretch: Stretch,
+    billed: BillingPeriod,
+    until: datetime,
 ) -> Iterator[Charge]:
     """Usage costs what was asked when it happened: one charge for each version in force."""
-    for part, version in price.parts(billed.period):
+    start = max(billed.period.start, subscription.since(stretch))
+    end = min(billed.period.end, subscription.until(stretch), until)
+    if start >= end:
+        return
+    price = prices[stretch.item.price_id]
+    for part, version in price.parts(Period(start, end)):
         yield Charge(
-            item_id=item.id,
+            item_id=stretch.item.id,
             price=price,
             version=version,
             kind=LineKind.USAGE,
             period=part,
             whole=billed.whole,
-            since=billed.period.start,
+            since=start,
             quantity=None,
-            fraction=Fraction(1),
-            free=subscription.in_trial(part.start) and not subscription.bills_usage_in_trial,
+            waived=_waived(subscription, billed, part),
         )
+
+
+def _waived(subscription: Subscription, billed: BillingPeriod, part: Period) -> str | None:
+    """Why usage is not charged: it is in a trial, or was discarded with its running period."""
+    if subscription.in_trial(part.start) and not subscription.bills_usage_in_trial:
+        return licences.FREE
+    end = subscription.end
+    if end is None or end.settles:
+        return None
+    running = billed.period.start < end.at <= billed.period.end
+    at_boundary = billed.period.end == end.at < end.bill_at
+    return DISCARDED if running and not at_boundary else None

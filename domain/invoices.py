@@ -35,7 +35,7 @@ class Reason(StrEnum):
     ONE_OFF = "ONE_OFF"
 
 
-ONCE = frozenset({Reason.OPENING, Reason.RENEWAL, Reason.FINAL})
+ONCE = frozenset({Reason.OPENING, Reason.RENEWAL, Reason.CHANGE, Reason.FINAL})
 """The reasons for which a subscription is invoiced at most once at an instant."""
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -261,6 +261,7 @@ def _index_at(anchor: datetime, interval: Interval, zone: str, instant: datetime
     return n
 
 
+@lru_cache(maxsize=4096)  # the items of a subscription mostly share their periods
 def period_at(anchor: datetime, interval: Interval, zone: str, instant: datetime) -> Period:
     """The whole billing period, counted from the anchor, in which the instant lies."""
     n = _index_at(anchor, interval, zone, instant)

@@ -247,7 +247,11 @@ Command = CreatePrice | SupersedePrice | ArchivePrice
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What deciding needs from outside; what is said of the meter is None when there is none."""
+    """What deciding needs from outside; what is said of the meter is None when there is none.
+
+    Of a meter with several versions, `meter_dimensions` are those of all of them together, and
+    `meter_aggregation` is the one that is in force at all times, None if there is no such one.
+    """
 
     id: str
     at: datetime
@@ -366,7 +370,7 @@ def _check_meter(command: CreatePrice, facts: Facts) -> None:
 
 
 def _check_records(asked: Pricing, facts: Facts) -> None:
-    """Pricing by single records needs a meter whose quantity is the sum of its records."""
+    """Pricing by single records needs a meter whose quantity is always the sum of its records."""
     if asked.needs_records and facts.meter_aggregation is not Aggregation.SUM:
         message = "pricing that looks at single records needs a meter that sums them up"
         raise Rejected(Code.INVALID_VALUE, ("input", "pricing"), message)

@@ -8,16 +8,61 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from fractions import Fraction
 
 import msgspec
 
 from domain import pricing
-from domain.charges import Charge, LineKind
 from domain.money import Number, exact, format_decimal, round_to_minor
 from domain.periods import Period, format_instant
+from domain.prices import Price, PriceVersion
 from domain.pricing import Step
 from domain.subscriptions import Subscription
+
+
+class LineKind(StrEnum):
+    """Why a line stands on an invoice."""
+
+    RECURRING = "RECURRING"
+    USAGE = "USAGE"
+    PRORATION = "PRORATION"
+    ONE_OFF = "ONE_OFF"
+
+
+class Credit(msgspec.Struct, frozen=True):
+    """What is given back: the share that is not used of what was billed for a period."""
+
+    billed: Period
+    unused: Fraction
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """One item that is due: for which period, by which version of its price, for what part of it.
+
+    `quantity` is None where a meter has to be read. `whole` is the billing period that `period` is,
+    or is a part of: the shares of time in a weighted sum are shares of it. Usage adds up from
+    `since`: when that is before the period, another version of the price was in force until then,
+    and what was used before counts for tiers and allowances, but is not charged again. `waived`
+    says why nothing is charged after all. A `credit` gives back a part of what was billed so.
+    """
+
+    item_id: str
+    price: Price
+    version: PriceVersion
+    kind: LineKind
+    period: Period
+    whole: Period
+    since: datetime
+    quantity: Number | None
+    fraction: Fraction = Fraction(1)
+    waived: str | None = None
+    credit: Credit | None = None
+
+    @property
+    def settled(self) -> Period | None:
+        """The time before the period whose usage is settled and counts for tiers."""
+        return Period(self.since, self.period.start) if self.since < self.period.start else None
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -80,8 +125,10 @@ def rate(charge: Charge, usage: Reading = NOTHING, settled: Reading = NOTHING) -
         quantity = Fraction(quantity) - Fraction(settled.quantity)
     if charge.fraction != 1:
         steps = (*steps, _proration_step(charge, pricing.total(steps)))
-    if charge.free:
-        steps = (*steps, Step(description="free in the trial", amount=-pricing.total(steps)))
+    if charge.credit is not None:
+        steps = _credit_steps(charge.credit, pricing.total(steps))
+    if charge.waived is not None:
+        steps = (*steps, Step(description=charge.waived, amount=-pricing.total(steps)))
     exact = pricing.total(steps)
     return Line(
         item_id=charge.item_id,
@@ -167,6 +214,17 @@ def _settled_step(charge: Charge, settled: Reading, amount: Fraction) -> Step:
         description=f"less {quantity} used before {format_instant(charge.period.start)}",
         amount=-amount,
     )
+
+
+def _credit_steps(credit: Credit, billed: Fraction) -> tuple[Step, ...]:
+    """What was billed is given back, but for the part of its time that is used."""
+    used = 1 - credit.unused
+    period = f"{format_instant(credit.billed.start)} to {format_instant(credit.billed.end)}"
+    back = Step(description=f"credit of what was billed for {period}", amount=-billed)
+    if not used:
+        return (back,)
+    share = f"{used.numerator}/{used.denominator}"
+    return (back, Step(description=f"less the {share} that is used", amount=billed * used))
 
 
 def _proration_step(charge: Charge, amount: Fraction) -> Step:

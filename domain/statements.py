@@ -9,9 +9,9 @@ from fractions import Fraction
 
 import msgspec
 
-from domain.charges import LineKind
 from domain.collection import CollectionMethod
 from domain.periods import Period
+from domain.rating import LineKind
 
 
 class IssuedStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

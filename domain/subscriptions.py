@@ -1,32 +1,27 @@
 """Who pays what from when: a subscription binds a customer to prices, from a billing anchor.
 
-Life cycle: created (scheduled until it starts, then in trial if it has one, then active).
+Life cycle: created (scheduled until it starts, then in trial if it has one, then active) ->
+changed, any number of times -> canceled, at once or for later, which can be taken back until then.
+
+What is billed when follows from its stretches: each is one item at one price and quantity, from one
+change to another. How to change and to cancel it is in `subscription_changes.py`.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.collection import CollectionMethod
-from domain.decider import Code, Event, Path, Rejected, registered
-from domain.money import check_amount
-from domain.periods import check_zone, format_instant
+from domain.decider import Code, Event, Rejected, registered
+from domain.periods import END_OF_TIME, check_zone, format_instant
 from domain.proration import ProrationGranularity
+from domain.subscription_items import Item, NewItem, PriceTerms, check_items, quantity_of
 
-ITEMS_LIMIT = 100
 DAYS_UNTIL_DUE_DEFAULT = 30
 DAYS_UNTIL_DUE_LIMIT = 365
-
-
-class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One price on the subscription; `quantity` is licensed units, None when metered."""
-
-    id: str
-    price_id: str
-    quantity: Decimal | None
 
 
 # -------------------------------------------------------------------------------------- events
@@ -56,7 +51,78 @@ class SubscriptionCreated(Event, frozen=True, kw_only=True, omit_defaults=True):
     proration_granularity: ProrationGranularity = ProrationGranularity.SECOND
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """When the terms changed, and how that is billed; they are numbered from 1.
+
+    It takes effect at `at` and comes on the first invoice at or after `bill_at`, which is later
+    when it was made later, or when that instant's invoice was there already. With `prorates`,
+    licences are credited and charged for the rest of their periods. With `invoices`, there is an
+    invoice at `bill_at` for it, and usage at a price that ended is settled on that.
+    """
+
+    number: int
+    at: datetime
+    bill_at: datetime
+    prorates: bool
+    invoices: bool
+
+
+@registered
+class SubscriptionChanged(Event, frozen=True, kw_only=True):
+    """Items of a subscription ended and began; the same item in both has other terms."""
+
+    topic: ClassVar[str] = "subscription.changed/1"
+    id: str
+    change: Change
+    ended: tuple[str, ...]
+    begun: tuple[Item, ...]
+    changed_at: datetime
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """When a subscription ends, and how that is billed, on an invoice at `bill_at`.
+
+    With `prorates`, licences are credited for the rest of their periods; without `settles`, usage
+    that is not billed yet never is.
+    """
+
+    at: datetime
+    bill_at: datetime
+    prorates: bool
+    settles: bool
+
+
+@registered
+class SubscriptionCanceled(Event, frozen=True, kw_only=True):
+    """A subscription ends, now or later."""
+
+    topic: ClassVar[str] = "subscription.canceled/1"
+    id: str
+    end: End
+    canceled_at: datetime
+
+
+@registered
+class SubscriptionReactivated(Event, frozen=True, kw_only=True):
+    """A subscription that was to end goes on."""
+
+    topic: ClassVar[str] = "subscription.reactivated/1"
+    id: str
+    reactivated_at: datetime
+
+
 # --------------------------------------------------------------------------------------- state
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """One item at one price and quantity: from the change that began it to the one that ended it.
+
+    Change 0 is the creation; the last stretch of an item that is still there was ended by none.
+    """
+
+    item: Item
+    begun_by: int
+    ended_by: int | None
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +134,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     customer_id: str
     currency: str
-    items: tuple[Item, ...]
+    stretches: tuple[Stretch, ...]
     start_at: datetime
     billing_anchor: datetime
     time_zone: str
@@ -78,6 +144,30 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     trial_end: datetime | None = None
     bills_usage_in_trial: bool = False
     proration_granularity: ProrationGranularity = ProrationGranularity.SECOND
+    changes: tuple[Change, ...] = ()
+    end: End | None = None
+    canceled_at: datetime | None = None
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The items after every change that is known, the ones to come included."""
+        return tuple(one.item for one in self.stretches if one.ended_by is None)
+
+    def items_at(self, instant: datetime) -> tuple[Item, ...]:
+        """The items that are there at an instant; at and before the start, the first ones."""
+        instant = max(instant, self.start_at)
+        return tuple(
+            one.item for one in self.stretches if self.since(one) <= instant < self.until(one)
+        )
+
+    def since(self, stretch: Stretch) -> datetime:
+        """When a stretch begins."""
+        return self.changes[stretch.begun_by - 1].at if stretch.begun_by else self.start_at
+
+    def until(self, stretch: Stretch) -> datetime:
+        """When a stretch ends; the end of time when nothing is known to end it."""
+        ends = self.end.at if self.end else END_OF_TIME
+        return min(self.changes[stretch.ended_by - 1].at, ends) if stretch.ended_by else ends
 
     @property
     def paid_from(self) -> datetime:
@@ -97,7 +187,9 @@ def evolve(state: Subscription | None, event: Event) -> Subscription | None:
                 id=event.id,
                 customer_id=event.customer_id,
                 currency=event.currency,
-                items=event.items,
+                stretches=tuple(
+                    Stretch(item=item, begun_by=0, ended_by=None) for item in event.items
+                ),
                 start_at=event.start_at,
                 billing_anchor=event.billing_anchor,
                 time_zone=event.time_zone,
@@ -108,18 +200,34 @@ def evolve(state: Subscription | None, event: Event) -> Subscription | None:
                 bills_usage_in_trial=event.bills_usage_in_trial,
                 proration_granularity=event.proration_granularity,
             )
+        case SubscriptionChanged() if state is not None:
+            return replace(
+                state,
+                changes=(*state.changes, event.change),
+                stretches=_changed(state.stretches, event),
+            )
+        case SubscriptionCanceled() if state is not None:
+            return replace(state, end=event.end, canceled_at=event.canceled_at)
+        case SubscriptionReactivated() if state is not None:
+            return replace(state, end=None, canceled_at=None)
         case _:
             return state
 
 
+def _changed(stretches: tuple[Stretch, ...], event: SubscriptionChanged) -> tuple[Stretch, ...]:
+    """The stretches with those of ended items closed, and those of begun items added."""
+    number = event.change.number
+    closed = (
+        replace(one, ended_by=number)
+        if one.ended_by is None and one.item.id in event.ended
+        else one
+        for one in stretches
+    )
+    begun = (Stretch(item=item, begun_by=number, ended_by=None) for item in event.begun)
+    return (*closed, *begun)
+
+
 # ------------------------------------------------------------------------------------ commands
-
-
-class NewItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A price to subscribe to, with the licensed quantity (one unit when left out)."""
-
-    price_id: str
-    quantity: Decimal | None = None
 
 
 class CreateSubscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,14 +243,6 @@ class CreateSubscription(msgspec.Struct, frozen=True, kw_only=True):
     trial_end: datetime | None = None
     bills_usage_in_trial: bool = False
     proration_granularity: ProrationGranularity = ProrationGranularity.SECOND
-
-
-class PriceTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a subscription must know of a price to accept it."""
-
-    currency: str
-    metered: bool
-    archived: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +266,7 @@ def decide(state: Subscription | None, command: CreateSubscription, facts: Facts
     if facts.customer_archived:
         message = f"customer {command.customer_id} is archived"
         raise Rejected(Code.WRONG_STATE, ("input", "customerId"), message)
-    currency = _check_items(command, facts)
+    currency = check_items(command.items, facts.prices)
     start = command.start_at or facts.at
     zone = command.time_zone or facts.customer_zone
     trial_end = _trial_end(command, start)
@@ -176,7 +276,7 @@ def decide(state: Subscription | None, command: CreateSubscription, facts: Facts
             customer_id=command.customer_id,
             currency=currency,
             items=tuple(
-                Item(id=item_id, price_id=new.price_id, quantity=_quantity(new, facts))
+                Item(id=item_id, price_id=new.price_id, quantity=quantity_of(new, facts.prices))
                 for item_id, new in zip(facts.item_ids, command.items, strict=True)
             ),
             start_at=start,
@@ -204,56 +304,6 @@ def _trial_end(command: CreateSubscription, start: datetime) -> datetime | None:
         message = f"the trial must end after the subscription starts, {format_instant(start)}"
         raise Rejected(Code.INVALID_VALUE, ("input", "trialEnd"), message)
     return end
-
-
-def _quantity(new: NewItem, facts: Facts) -> Decimal | None:
-    """A licensed item counts one unit unless told otherwise; a metered one counts usage."""
-    if facts.prices[new.price_id].metered:
-        return None
-    return Decimal(1) if new.quantity is None else new.quantity
-
-
-def _check_items(command: CreateSubscription, facts: Facts) -> str:
-    """Every item can be billed, all in one currency, which is returned."""
-    path: Path = ("input", "items")
-    if not command.items:
-        raise Rejected(Code.REQUIRED, path, "a subscription needs at least one item")
-    if len(command.items) > ITEMS_LIMIT:
-        message = f"a subscription has at most {ITEMS_LIMIT} items"
-        raise Rejected(Code.LIMIT_EXCEEDED, path, message)
-    currency: str | None = None
-    seen: set[str] = set()
-    for index, new in enumerate(command.items):
-        here = (*path, str(index))
-        terms = facts.prices.get(new.price_id)
-        if terms is None:
-            message = f"there is no price {new.price_id}"
-            raise Rejected(Code.NOT_FOUND, (*here, "priceId"), message)
-        if terms.archived:
-            message = f"price {new.price_id} is archived"
-            raise Rejected(Code.WRONG_STATE, (*here, "priceId"), message)
-        if new.price_id in seen:
-            message = f"price {new.price_id} is listed twice; give one item the whole quantity"
-            raise Rejected(Code.INVALID_VALUE, (*here, "priceId"), message)
-        seen.add(new.price_id)
-        _check_quantity(new, terms, (*here, "quantity"))
-        currency = currency or terms.currency
-        if terms.currency != currency:
-            message = (
-                f"a subscription has one currency, {currency}; this price is in {terms.currency}"
-            )
-            raise Rejected(Code.WRONG_CURRENCY, (*here, "priceId"), message)
-    return currency or ""
-
-
-def _check_quantity(new: NewItem, terms: PriceTerms, path: Path) -> None:
-    """Licensed units are never negative; metered items take their quantity from usage."""
-    if new.quantity is None:
-        return
-    if terms.metered:
-        message = "a metered price takes its quantity from usage; leave quantity out"
-        raise Rejected(Code.INVALID_VALUE, path, message)
-    check_amount(new.quantity, path)
 
 
 def _days_until_due(command: CreateSubscription) -> int | None:

@@ -1,7 +1,8 @@
 """What was used: usage records, accepted once for ever, and the facts that hold them.
 
 Life cycle of a record: offered -> accepted (matched or waiting for its meter or customer),
-or answered as duplicate, conflict or rejected, and then nothing is written.
+or answered as duplicate, conflict or rejected, and then nothing is written. What is wrong with an
+accepted record is corrected by facts of its own (`domain/usage_corrections.py`).
 
 One `usage.recorded` event holds the records of one commit. A record's identity is (source, id): the
 same identity with the same content is a duplicate and gets its first receipt; with other content
@@ -93,11 +94,21 @@ class RecordUsage(msgspec.Struct, frozen=True, kw_only=True):
     records: Sequence[RecordInput]
 
 
+class Needed(msgspec.Struct, frozen=True):
+    """A property that records of some time must have, as a number or whatever it says."""
+
+    name: str
+    numeric: bool
+    since_us: int
+    until_us: int
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding needs from outside: the time, and what the ledger already knows.
 
     `value_properties` names, for each event name that has a meter, the properties that must be
-    numeric, `text_properties` those that must be there, whatever they say; `customers` are the keys
+    numeric, `text_properties` those that must be there, whatever they say; `at_times` are those
+    that only records of some time must have, because a meter was revised. `customers` are the keys
     that mean a customer; `recorded` the identities already taken.
     """
 
@@ -106,6 +117,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     customers: Container[str]
     recorded: Mapping[Identity, Prior]
     text_properties: Mapping[str, tuple[str, ...]] = {}
+    at_times: Mapping[str, tuple[Needed, ...]] = {}
 
 
 class Status(StrEnum):
@@ -151,6 +163,11 @@ def decide(command: RecordUsage, facts: Facts) -> Decided:
     return Decided(batch.events, verdicts)
 
 
+def checked(offered: RecordInput, facts: Facts) -> UsageRecord:
+    """One record as it would be kept. Raises `Rejected` with a path relative to the record."""
+    return _Batch(facts).checked(offered)
+
+
 class _Batch:
     """Accepted records gathered into events of bounded size while their verdicts are given.
 
@@ -170,7 +187,7 @@ class _Batch:
     def judge(self, offered: RecordInput) -> Verdict:
         """Accept the record into the batch, or say why not."""
         try:
-            row = self._checked(offered)
+            row = self.checked(offered)
         except Rejected as refusal:
             return Verdict(offered.id, offered.source, Status.REJECTED, error=refusal)
         # A time that the sender left out is no part of what makes two sendings the same.
@@ -211,7 +228,7 @@ class _Batch:
         status = Status.DUPLICATE if first == digest else Status.CONFLICT
         return Verdict(id, source, status, event)
 
-    def _checked(self, offered: RecordInput) -> UsageRecord:
+    def checked(self, offered: RecordInput) -> UsageRecord:
         """The record as it will be kept. Raises `Rejected` with a path relative to the record."""
         check_text(offered.id, ("id",))
         sound = self._sound
@@ -232,10 +249,12 @@ class _Batch:
             properties,
         )
         for name in self._facts.value_properties.get(row.event_name, ()):
-            if name != "value" or row.value is None:
-                _check_numeric(row, name)
+            _check_numeric(row, name)
         for name in self._facts.text_properties.get(row.event_name, ()):
             _existing(row, name)
+        for needed in self._facts.at_times.get(row.event_name, ()):
+            if needed.since_us <= row.timestamp_us < needed.until_us:
+                _check_needed(row, needed)
         return row
 
     def _timestamp_us(self, text: str | None) -> int:
@@ -302,9 +321,18 @@ def check_property(name: str, value: object) -> tuple[str, str]:
     return name, value
 
 
+def _check_needed(row: UsageRecord, needed: Needed) -> None:
+    """A meter needs this property of a record of this time."""
+    if needed.numeric:
+        _check_numeric(row, needed.name)
+    else:
+        _existing(row, needed.name)
+
+
 def _check_numeric(row: UsageRecord, name: str) -> None:
     """A meter needs this property as a number; without one the record would be lost on it."""
-    parse_decimal(_existing(row, name), _path_of(name))
+    if name != "value" or row.value is None:  # a value that is there was read as one already
+        parse_decimal(_existing(row, name), _path_of(name))
 
 
 def _existing(row: UsageRecord, name: str) -> str:

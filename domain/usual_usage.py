@@ -69,7 +69,7 @@ def _rows(records: Sequence[RecordInput], facts: Facts) -> list[UsageRecord] | N
     times = parse_usual_instants(cast("list[str]", texts))
     names = {record.event_name for record in records}
     needed = {name for event in names for name in facts.value_properties.get(event, ())}
-    if times is None or needed - {"value"}:
+    if times is None or needed - {"value"} or names & facts.at_times.keys():
         return None
     try:
         decimals = _decimals({record.value for record in records}, needed)

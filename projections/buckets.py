@@ -111,12 +111,19 @@ def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
 # ------------------------------------------------------------------------------------- writing
 
 
-def add(views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]) -> None:
-    """Add matched records to the buckets of one meter."""
+def add(
+    views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched], times: int = 1
+) -> None:
+    """Add matched records to the buckets of one version of a meter, those that it measures.
+
+    Totals take them back at -1 times.
+    """
+    if not meter.always:
+        records = [record for record in records if meter.measures(record.timestamp_us)]
     numbers = _numbers(views, refs, meter, records)
     type = AGGREGATIONS[meter.meter.aggregation]
     if issubclass(type, Additive):
-        _add_totals(views, meter, records, numbers)
+        _add_totals(views, meter, records, numbers, times)
     elif issubclass(type, UniqueCount):
         _add_uniques(views, meter, records, numbers)
     else:
@@ -124,7 +131,11 @@ def add(views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Ma
 
 
 def _add_totals(
-    views: Views, meter: MeterRef, records: Sequence[Matched], numbers: Sequence[int]
+    views: Views,
+    meter: MeterRef,
+    records: Sequence[Matched],
+    numbers: Sequence[int],
+    times: int,
 ) -> None:
     """Totals fold in memory and are added up by the database, without reading them first."""
     ref = meter.ref
@@ -140,6 +151,8 @@ def _add_totals(
         else:
             bucket[0] += 1
             bucket[1] += value
+    if times != 1:
+        folded = {key: [times * part for part in bucket] for key, bucket in folded.items()}
     _upsert_totals(views, folded)
 
 
@@ -193,13 +206,13 @@ def _add_states(
     for (ref, hour, customer, number), state in folded.items():
         key = (ref, hour // DAYS.hours, customer, number)
         days[key] = days.get(key, type()).merge(state)
-    _merge_states(views, HOURS.states, type, folded)
-    _merge_states(views, DAYS.states, type, days)
+    merge_states(views, HOURS.states, type, folded)
+    merge_states(views, DAYS.states, type, days)
     if meter.meter.carries_over:
         levels.add(views, folded)
 
 
-def _merge_states(
+def merge_states(
     views: Views, table: Table, type: type[State], folded: Mapping[Bucket, State]
 ) -> None:
     """Merge states into the buckets that stand."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from domain import charges
+from domain import billing_calendar, charges
 from domain.decider import Recorded, Rejected
 from domain.invoices import ONCE, Invoice, InvoiceDrafted, Status
 from domain.periods import from_us, to_us
@@ -93,11 +93,14 @@ def apply(views: Views, recorded: Recorded) -> None:
 
 
 def _pass_over(views: Views, recorded: Recorded) -> None:
-    """Instants at which nothing was due stay passed over, whatever the subscription becomes."""
+    """Instants at which nothing was due stay passed over, whatever the subscription becomes.
+
+    But for the present one: what changes now may be billed now.
+    """
     row = views.row("SELECT * FROM due_work WHERE subject=?", (recorded.stream_id,))
     if row is not None:
-        next_us = _due(row).at_us
-        _billed(views, recorded.stream_id, min(recorded.envelope.recorded_at_us, next_us - 1))
+        past_us = recorded.envelope.recorded_at_us - 1
+        _billed(views, recorded.stream_id, min(past_us, _due(row).at_us - 1))
 
 
 def _billed(views: Views, subscription_id: str, until_us: int) -> None:
@@ -116,20 +119,23 @@ def _plan_next_invoice(views: Views, subscription_id: str) -> None:
     row = views.row("SELECT until_us FROM billed_until WHERE subscription_id=?", (subscription_id,))
     billed_until = from_us(row[0]) if row else None
     at = _next_invoice(subscription, prices_of(views, subscription), billed_until)
-    _plan(views, Due(to_us(at), Kind.DRAFT, subscription_id, subscription_id))
+    if at is None:
+        _settle(views, subscription_id)
+    else:
+        _plan(views, Due(to_us(at), Kind.DRAFT, subscription_id, subscription_id))
 
 
 def _next_invoice(
     subscription: Subscription, prices: Mapping[str, Price], billed_until: datetime | None
-) -> datetime:
-    """The first instant after those that are billed at which anything is due."""
-    at = charges.opening(subscription)
-    if billed_until is not None and billed_until >= at:
-        at = charges.next_billing(subscription, prices, billed_until)
+) -> datetime | None:
+    """The first instant after those that are billed at which anything is due, if there is one."""
+    at: datetime | None = billing_calendar.opening(subscription)
+    if billed_until is not None and at is not None and billed_until >= at:
+        at = billing_calendar.next_billing(subscription, prices, billed_until)
     for _ in range(EMPTY_LIMIT):
-        if _anything_due(subscription, prices, at):
+        if at is None or _anything_due(subscription, prices, at):
             break
-        at = charges.next_billing(subscription, prices, at)
+        at = billing_calendar.next_billing(subscription, prices, at)
     return at
 
 

@@ -12,8 +12,9 @@ from msgspec import UNSET
 
 from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
-from domain.meters import MeterCreated
+from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.usage import UsageRecord, UsageRecorded
+from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import (
     buckets,
     current,
@@ -21,9 +22,12 @@ from projections import (
     history,
     invoice_items,
     invoices,
+    usage_corrections,
     usage_records,
 )
 from projections.buckets import DimensionRefs
+from projections.needed_properties import Needs, needs
+from projections.recounts import recount
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
 from projections.usage_records import (
     HOUR_US,
@@ -34,7 +38,7 @@ from projections.usage_records import (
     properties_text,
 )
 
-CODE_VERSION = 1
+CODE_VERSION = 4
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -43,6 +47,7 @@ TABLES: Sequence[Table] = (
     *invoices.TABLES,
     *invoice_items.TABLES,
     *usage_records.TABLES,
+    *usage_corrections.TABLES,
     *buckets.TABLES,
     *due_work.TABLES,
 )
@@ -117,25 +122,14 @@ class Engine:
 
     # ------------------------------------------------------------------------------------ usage
 
-    def value_properties(self, event_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """For each name that has a meter, the properties that its meters need as numbers."""
-        readers = self._readers(event_names)
-        return {name: usage_records.numbers_needed(meters) for name, meters in readers.items()}
-
-    def text_properties(self, event_names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """For each name that has such meters, the properties that they need whatever they say."""
-        readers = self._readers(event_names)
-        needed = {name: usage_records.texts_needed(meters) for name, meters in readers.items()}
-        return {name: texts for name, texts in needed.items() if texts}
-
-    def _readers(self, event_names: Iterable[str]) -> dict[str, tuple[MeterRef, ...]]:
-        """The meters of each name that has any."""
+    def needs(self, event_names: Iterable[str]) -> dict[str, Needs]:
+        """For each name that has a meter, the properties that its meters need."""
         views = self.database.writing
         found = {
             name: self._matching.meters(views, name)
             for name in filter(current.storable, event_names)
         }
-        return {name: meters for name, meters in found.items() if meters}
+        return {name: needs(meters) for name, meters in found.items() if meters}
 
     def known_customers(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that mean a customer."""
@@ -153,8 +147,15 @@ class Engine:
                 placed = [(position, row, record) for row, record in enumerate(records)]
                 waiting = self._match(views, placed)
                 usage_records.keep_unmatched(views, recorded.position, waiting)
+            case UsageVoided() | UsageAmended():
+                counted = usage_corrections.apply(views, recorded, recorded.event)
+                if counted is not None:
+                    for meter in self._matching.meters(views, counted.event_name):
+                        recount(views, self._dimensions, meter, counted)
             case MeterCreated():
                 self._meter_appears(views, recorded.event)
+            case MeterRevised(id=id, number=number):
+                self._meter_is_revised(views, id, number)
             case CustomerCreated(id=id, external_id=external_id):
                 self._matching.forget()
                 for key in filter(None, (id, external_id)):
@@ -219,20 +220,31 @@ class Engine:
         self._matching.forget()
         meters = self._matching.meters(views, event.event_name)
         if len(meters) > 1:
-            _fill_meter(views, self._dimensions, meters)
+            _fill_meter(views, self._dimensions, meters, meters[-1])
         else:
             self._release(views, "event_name", event.event_name)
 
+    def _meter_is_revised(self, views: Views, id: str, number: int) -> None:
+        """A new version measures the records of its time that are there, too."""
+        self._matching.forget()
+        found = current.find(views, Meter, id)
+        assert found is not None, f"{id} was revised before it was created"
+        meters = self._matching.meters(views, found.state.event_name)
+        ref = usage_records.version_ref(found.position, number)
+        newest = next(one for one in meters if one.ref == ref)
+        _fill_meter(views, self._dimensions, meters, newest)
 
-def _fill_meter(views: Views, refs: DimensionRefs, meters: Sequence[MeterRef]) -> None:
-    """Give the newest meter the records that its event name has already."""
-    newest = meters[-1]
+
+def _fill_meter(
+    views: Views, refs: DimensionRefs, meters: Sequence[MeterRef], newest: MeterRef
+) -> None:
+    """Give a new meter or version the records that its event name has already."""
     for customer, hour in usage_records.hours_of(views, usage_records.event_ref(meters)):
-        start = hour * HOUR_US
-        records = usage_records.in_hour(
-            views, hour, meters[0].ref, customer, start, start + HOUR_US
-        )
-        buckets.add(views, refs, newest, records)
+        start = max(hour * HOUR_US, newest.since_us)
+        end = min((hour + 1) * HOUR_US, newest.until_us)
+        if start < end:
+            records = usage_records.in_hour(views, hour, meters[0].ref, customer, start, end)
+            buckets.add(views, refs, newest, records)
 
 
 def rebuild(path: Path, read: Read, progress: Callable[[int], None] | None = None) -> Path:

@@ -13,7 +13,8 @@ from domain.settlements import (
     InvoiceVoided,
     PaymentRecorded,
 )
-from domain.subscriptions import SubscriptionCreated
+from domain.subscriptions import SubscriptionChanged, SubscriptionCreated
+from projections import usage_corrections
 from projections.tables import Table, Views
 
 HISTORY = Table("history", "subject TEXT, position INTEGER, type TEXT", key="subject, position")
@@ -27,6 +28,7 @@ def apply(views: Views, recorded: Recorded) -> None:
     """Note the fact under everything that it is about."""
     type = recorded.event.topic.partition("/")[0]
     subjects = {EVERYTHING, recorded.stream_id, *related(recorded.event)}
+    subjects |= {*usage_corrections.about(views, recorded.event)}
     rows = [(subject, recorded.position, type) for subject in sorted(subjects)]
     views.insert("history", rows)
 
@@ -38,6 +40,8 @@ def related(event: Event) -> Sequence[str]:
             return [event.product_id, *([event.meter_id] if event.meter_id else [])]
         case SubscriptionCreated():
             return [event.customer_id, *(item.price_id for item in event.items)]
+        case SubscriptionChanged():
+            return [item.price_id for item in event.begun]
         case InvoiceDrafted() | InvoiceFinalized() | InvoiceItemCreated():
             return [event.subscription_id, event.customer_id]
         case PaymentRecorded() | CreditNoteCreated() | InvoiceVoided():

@@ -5,18 +5,17 @@ ledger as it is now, so that it never lags and never differs.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
-from domain import aggregation, charges, rating
+from domain import aggregation, billing_calendar, charges, rating
 from domain.aggregation import Sample
-from domain.charges import Charge
 from domain.customers import Customer
 from domain.meters import Meter
 from domain.periods import Period, to_us
 from domain.prices import Price
-from domain.rating import Bill, Line, Reading
+from domain.rating import Bill, Charge, Line, Reading
 from domain.subscriptions import Subscription
 from projections import current, invoice_items, meter_summaries
 from projections.meter_summaries import Question
@@ -61,15 +60,17 @@ def preview(
     """The invoice that would be issued at an instant, by default the next one.
 
     With an invoice, the one-off items are those that it took when it was drafted; without one,
-    those that wait. None when the subscription has not started by then.
+    those that wait. None when the subscription has not started by then, or when there is no next
+    one.
     """
     prices = prices_of(views, subscription)
-    instant = at or charges.next_billing(subscription, prices, now)
-    if instant < subscription.start_at:
+    instant = at or billing_calendar.next_billing(subscription, prices, now)
+    if instant is None or instant < subscription.start_at:
         return None
     due = charges.charges(subscription, prices, instant)
     until = {charge.item_id: charge.period.end for charge in due}
-    lines = [_line(views, subscription, one, extra, until[one.item_id]) for one in due]
+    asking = Asking(views, subscription.customer_id)
+    lines = [_line(views, asking, one, extra, until[one.item_id]) for one in due]
     lines += invoice_items.lines(views, subscription.id, instant, invoice_id)
     return Preview(
         bill=rating.bill(subscription, instant, lines),
@@ -78,25 +79,52 @@ def preview(
     )
 
 
+def last_instant(
+    views: Views, subscription: Subscription, *, now: datetime, at: datetime | None
+) -> datetime:
+    """The last instant of what is billed at an instant, by default with the next invoice."""
+    prices = prices_of(views, subscription)
+    end = at or billing_calendar.next_billing(subscription, prices, now) or now
+    return end - timedelta(microseconds=1)
+
+
 def prices_of(views: Views, subscription: Subscription) -> Mapping[str, Price]:
-    """The prices of a subscription's items by their ids."""
+    """The prices that a subscription's items have or had, by their ids."""
     found: dict[str, Price] = {}
-    for item in subscription.items:
-        price = current.get(views, Price, item.price_id)
+    for id in {stretch.item.price_id for stretch in subscription.stretches}:
+        price = current.get(views, Price, id)
         assert price is not None, f"{subscription.id} names a price that was never created"
-        found[item.price_id] = price
+        found[id] = price
     return found
+
+
+class Asking:
+    """Which usage prices bill for one customer; meters are looked up once, however many prices."""
+
+    def __init__(self, views: Views, customer_id: str) -> None:
+        self._views = views
+        self._customer_ref = customer_ref(views, customer_id)
+        self._meters: dict[str, tuple[MeterRef, Sequence[MeterRef]]] = {}
+
+    def question(self, price: Price) -> Question:
+        """Which usage a metered price bills."""
+        assert price.meter_id is not None
+        found = self._meters.get(price.meter_id)
+        if found is None:
+            meter = meter_ref(self._views, price.meter_id)
+            found = (meter, meters_over(self._views, meter.meter.event_name))
+            self._meters[price.meter_id] = found
+        return Question(
+            meter=found[0],
+            meters=found[1],
+            customer_ref=self._customer_ref,
+            filter={wanted.name: wanted.values for wanted in price.meter_filter},
+        )
 
 
 def question(views: Views, price: Price, customer_id: str) -> Question:
     """Which usage a metered price bills for a customer."""
-    assert price.meter_id is not None
-    return Question(
-        meter=meter_ref(views, price.meter_id),
-        meters=meters_over(views, meter_ref(views, price.meter_id).meter.event_name),
-        customer_ref=customer_ref(views, customer_id),
-        filter={wanted.name: wanted.values for wanted in price.meter_filter},
-    )
+    return Asking(views, customer_id).question(price)
 
 
 def meter_ref(views: Views, meter_id: str) -> MeterRef:
@@ -115,7 +143,7 @@ def customer_ref(views: Views, customer_id: str) -> int:
 
 def _line(
     views: Views,
-    subscription: Subscription,
+    asking: Asking,
     charge: Charge,
     extra: Sequence[Hypothetical],
     until: datetime,
@@ -123,7 +151,7 @@ def _line(
     """Read the charge's meter, if it has one, and rate it."""
     if charge.quantity is not None:
         return rating.rate(charge)
-    asked = question(views, charge.price, subscription.customer_id)
+    asked = asking.question(charge.price)
     whole = Period(charge.since, charge.period.end)
     imagined = _imagined(extra, asked, whole, until)
     usage = _reading(views, asked, charge, whole, imagined)
@@ -146,7 +174,9 @@ def _reading(
     # The quantity is that of these records, so that the two agree.
     records = [*meter_summaries.samples(views, asked, period), *imagined]
     records.sort(key=lambda one: (one.timestamp_us, one.position, one.row))
-    state = aggregation.aggregate(asked.meter.meter.aggregation, records)
+    state = meter_summaries.nothing(asked, period)
+    for one in records:
+        state = state.add(one)
     values = tuple(one.value for one in records if one.value is not None)
     return Reading(aggregation.billable(state.value(period, charge.whole)), values)
 
@@ -159,12 +189,17 @@ def _imagined(
     A level changed before the period is carried over into it: there from its start.
     """
     first, last = to_us(period.start), to_us(period.end) - 1
-    earliest = 0 if asked.meter.meter.carries_over else first
+    carried = asked.carried_by(first)
+    earliest = carried[-1].since_us if carried else first
     records = (
-        Matched(asked.customer_ref, max(at_us, first), 2**62, row, one.value, one.properties)
+        Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
         for at_us in (to_us(one.timestamp or until - datetime.resolution),)
         if earliest <= at_us <= last
     )
-    return [sample for sample in map(asked.counts, records) if sample is not None]
+    return [
+        msgspec.structs.replace(sample, timestamp_us=max(sample.timestamp_us, first))
+        for sample in map(asked.counts, records)
+        if sample is not None
+    ]

@@ -7,22 +7,21 @@ buckets by their dimension values, and the records of the hours that such an ins
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from fractions import Fraction
 from itertools import pairwise
 
 import msgspec
 
-from domain.aggregation import AGGREGATIONS, State, Value, WeightedSum
+from domain.aggregation import Value
 from domain.customers import Customer
 from domain.meters import Meter
-from domain.periods import END_OF_TIME, Period
+from domain.periods import Period
 from domain.subscriptions import Subscription
 from projections import current, meter_summaries
 from projections.current import Found
 from projections.invoice_previews import prices_of
 from projections.meter_summaries import Filter, Question
 from projections.tables import Views
-from projections.usage_records import HOUR_US, MeterRef
+from projections.usage_records import HOUR_US, MeterRef, versions_of
 
 Place = tuple[int, int]
 """(customer, meter) as references: the order of a list of unrated usage."""
@@ -63,13 +62,12 @@ class Search:
     def __init__(self, views: Views, period: Period) -> None:
         self._views = views
         self._period = period
-        self._meters = [
-            MeterRef(found.position, found.state)
-            for found in current.select(views, Meter, {}, limit=-1)
-        ]
+        self._meters: list[MeterRef] = []
         self._over: dict[str, list[MeterRef]] = {}
-        for one in self._meters:
-            self._over.setdefault(one.meter.event_name, []).append(one)
+        for found in current.select(views, Meter, {}, limit=-1):
+            versions = versions_of(found)
+            self._meters.append(versions[0])
+            self._over.setdefault(found.state.event_name, []).extend(versions)
 
     @property
     def seeks(self) -> int:
@@ -95,34 +93,29 @@ class Search:
         self, asked: Question, parts: Iterable[tuple[Period, Sequence[Filter]]]
     ) -> tuple[int, Value]:
         """How many records the parts hold, without what is billed in them, and their quantity."""
-        states: list[State] = []
-        share = Fraction(0)
+        # A level that is carried over is billed from where its price begins, whatever made it.
+        carried = any(version.meter.carries_over for version in asked.versions)
+        found = meter_summaries.nothing(asked, self._period)
         for part, billed in parts:
             left = msgspec.structs.replace(asked, without=billed)
             state = meter_summaries.quantity(self._views, left, part)
-            states.append(state)
-            if isinstance(state, WeightedSum):
-                share += state.value(part, self._period)
-        merged = AGGREGATIONS[asked.meter.meter.aggregation].merged(states)
-        # A level that is carried over is billed from where its price begins, whatever made it.
-        carried = asked.meter.meter.carries_over
-        return merged.count, share if carried else merged.value(self._period)
+            found = found.merge(state.ended(part) if carried else state)
+        return found.count, found.value(self._period)
 
 
 def _covers(views: Views, customer_id: str) -> Mapping[str, Sequence[Cover]]:
     """What a customer's subscriptions bill, by meter."""
     found: dict[str, list[Cover]] = {}
     for one in current.select(views, Subscription, {"customerId": customer_id}, limit=-1):
-        for price in prices_of(views, one.state).values():
-            if price.meter_id is not None:
+        prices = prices_of(views, one.state)
+        for stretch in one.state.stretches:
+            price = prices[stretch.item.price_id]
+            since, until = one.state.since(stretch), one.state.until(stretch)
+            if price.meter_id is not None and since < until:
                 filter = {wanted.name: wanted.values for wanted in price.meter_filter}
-                found.setdefault(price.meter_id, []).append(Cover(_billed(one.state), filter))
+                cover = Cover(Period(since, until), filter)
+                found.setdefault(price.meter_id, []).append(cover)
     return found
-
-
-def _billed(subscription: Subscription) -> Period:
-    """The time of which a subscription bills the usage."""
-    return Period(subscription.start_at, END_OF_TIME)
 
 
 def _uncovered(period: Period, covers: Sequence[Cover]) -> Iterator[tuple[Period, list[Filter]]]:

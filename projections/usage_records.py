@@ -12,11 +12,17 @@ import msgspec
 
 from domain.customers import Customer
 from domain.meters import Meter
+from domain.periods import END_OF_TIME, to_us
 from domain.usage import UsageRecord
 from projections import current
 from projections.tables import Row, Table, Views
 
 HOUR_US = 3_600_000_000
+
+ALWAYS_US = 2**62
+"""The end of a version that no other one follows."""
+REFS_PER_METER = 128
+"""More than a meter has versions, so that no two versions of any meters share a reference."""
 
 ROWS_PER_EVENT = 1_024
 """More than an event holds; a record's place in the ledger is position * this + row."""
@@ -43,16 +49,29 @@ TABLES = (RECORDS, UNMATCHED)
 Bucket = tuple[int, int, int, int]
 """(meter, hour, customer, dimensions) of a bucket, as references."""
 
-_COLUMNS = "customer_ref, timestamp_us, place, value, properties"
+COLUMNS = "customer_ref, timestamp_us, place, value, properties"
+"""The columns that `matched` reads."""
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class MeterRef(msgspec.Struct, frozen=True):
-    """A meter and its reference."""
+    """One version of a meter, its reference, and the time whose records it measures."""
 
     ref: int
     meter: Meter
+    """The meter as this version defines it."""
+    since_us: int = 0
+    until_us: int = ALWAYS_US
+
+    @property
+    def always(self) -> bool:
+        """Whether it measures every record: no other version of its meter does any."""
+        return self.since_us == 0 and self.until_us == ALWAYS_US
+
+    def measures(self, timestamp_us: int) -> bool:
+        """Whether a record of this time is measured by this version."""
+        return self.since_us <= timestamp_us < self.until_us
 
 
 class Matched(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +104,7 @@ class Matching:
         self._customers.clear()
 
     def meters(self, views: Views, event_name: str) -> tuple[MeterRef, ...]:
-        """The meters over an event name in the order of their creation."""
+        """The versions of the meters over an event name, as `meters_over`."""
         known = self._meters.get(event_name)
         if known is None:
             known = self._meters[event_name] = meters_over(views, event_name)
@@ -107,19 +126,30 @@ class Matching:
 
 
 def meters_over(views: Views, event_name: str) -> tuple[MeterRef, ...]:
-    """The meters over an event name in the order of their creation."""
+    """The versions of the meters over an event name, in the order of their creation."""
     found = current.select(views, Meter, {"eventName": event_name}, limit=-1)
-    return tuple(MeterRef(one.position, one.state) for one in found)
+    return tuple(version for one in found for version in versions_of(one))
 
 
-def numbers_needed(meters: Iterable[MeterRef]) -> tuple[str, ...]:
-    """The properties that these meters read as numbers."""
-    return tuple(sorted({one.meter.value_property for one in meters if one.meter.needs_value}))
+def versions_of(found: current.Found) -> list[MeterRef]:
+    """The first version of a meter, then the later ones that are in force at some time.
+
+    The first one is there even when no time is left to it: its reference is that of the meter.
+    """
+    meter: Meter = found.state
+    times = {one.version.number: one for one in meter.timeline}
+    versions = [MeterRef(found.position, meter, 0, 0)] if 1 not in times else []
+    for number, one in sorted(times.items()):
+        ref = version_ref(found.position, number)
+        since_us = to_us(one.version.since)
+        until_us = ALWAYS_US if one.until == END_OF_TIME else to_us(one.until)
+        versions.append(MeterRef(ref, meter.measuring(one.version), since_us, until_us))
+    return versions
 
 
-def texts_needed(meters: Iterable[MeterRef]) -> tuple[str, ...]:
-    """The properties that these meters read as they are written."""
-    return tuple(sorted({one.meter.value_property for one in meters if one.meter.needs_text}))
+def version_ref(meter_ref: int, number: int) -> int:
+    """The reference of a version: of the first one, the meter's; below zero for later ones."""
+    return meter_ref if number == 1 else -(meter_ref * REFS_PER_METER + number)
 
 
 def customer_ref(views: Views, key: str) -> int | None:
@@ -176,7 +206,7 @@ def in_hour(
 ) -> list[Matched]:
     """A customer's records of one hour between two instants, in time order."""
     rows = views.rows(
-        f"SELECT {_COLUMNS} FROM usage_records WHERE hour=? AND customer_ref=? "
+        f"SELECT {COLUMNS} FROM usage_records WHERE hour=? AND customer_ref=? "
         "AND timestamp_us>=? AND timestamp_us<? AND event_ref=? ORDER BY timestamp_us, place",
         (hour, customer, start_us, end_us, event),
     )
@@ -192,7 +222,7 @@ def between(
 
 
 def matched(row: Row) -> Matched:
-    """A matched record from its row, selected as `_COLUMNS`."""
+    """A matched record from its row, selected as `COLUMNS`."""
     customer, timestamp_us, place, value, properties = row
     position, number = divmod(place, ROWS_PER_EVENT)
     return Matched(customer, timestamp_us, position, number, value, parse_properties(properties))
@@ -235,7 +265,8 @@ BEGINNING: Place = (-1, -1, -1)
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which usage records are asked for; a meter, customer or period left out means any.
 
-    `meter` is the first one over its event name. `matched` and `waiting` say which kinds.
+    `meter` is the first one over its event name. `matched` and `waiting` say which kinds;
+    `amended`, of those that are matched, whether only amended ones or only the others.
     """
 
     meter: MeterRef | None = None
@@ -244,6 +275,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     end_us: int = 2**62
     matched: bool = True
     waiting: bool = True
+    amended: bool | None = None
 
 
 class Listed(Matched, frozen=True, kw_only=True):
@@ -287,7 +319,7 @@ def is_waiting(views: Views, position: int, row: int) -> bool:
 
 def _matched(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
     for where, parameters in _stretches(views, wanted, after):
-        sql = f"SELECT {_COLUMNS} FROM usage_records WHERE {where}"
+        sql = f"SELECT {COLUMNS} FROM usage_records WHERE {where}"
         for row in views.iterate(f"{sql} ORDER BY hour, timestamp_us, place", parameters):
             yield Listed(*msgspec.structs.astuple(matched(row)), waiting=False)
 
@@ -308,6 +340,9 @@ def _stretches(
     if wanted.meter is not None:
         where += " AND event_ref=?"
         parameters.append(wanted.meter.ref)
+    if wanted.amended is not None:
+        known = "IN" if wanted.amended else "NOT IN"
+        where += f" AND place {known} (SELECT place FROM usage_corrections)"
     if wanted.customer is None:
         yield f"hour>=? AND hour<=? AND {where}", [first, last, *parameters]
         return

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from domain.charges import LineKind
 from domain.collection import CollectionMethod
 from domain.decider import Event
 from domain.invoice_items import InvoiceItemCreated
 from domain.invoices import CreditedLine, InvoiceDrafted, InvoiceFinalized, Reason
 from domain.periods import Period
+from domain.rating import LineKind
 from domain.settlements import (
     CreditNoteCreated,
     InvoiceMarkedUncollectible,
@@ -75,7 +75,7 @@ ISSUED = InvoiceFinalized(
     finalized_at=AT,
 )
 
-INVOICE_SAMPLES: dict[str, Event] = {
+SAMPLES: dict[str, Event] = {
     "invoice.payment_recorded/1": PaymentRecorded(
         id="inv_1",
         customer_id="cus_1",

@@ -9,6 +9,7 @@ one an upcaster, and the sample of the former one stays. To store the samples of
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,11 +20,10 @@ from eventsourcing.persistence import StoredEvent
 
 from app.store import CorruptLedger, LedgerMapper, Pending
 from domain.aggregation import Aggregation
-from domain.collection import CollectionMethod
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.ledgers import ClockAdvanced, LedgerOpened
-from domain.meters import MeterArchived, MeterCreated, MeterUpdated
+from domain.meters import MeterArchived, MeterCreated, MeterRevised, MeterUpdated
 from domain.periods import Interval, IntervalUnit
 from domain.prices import DimensionFilter, PriceArchived, PriceCreated, PriceSuperseded, Timing
 from domain.pricing import (
@@ -41,14 +41,14 @@ from domain.pricing import (
     Volume,
 )
 from domain.products import ProductArchived, ProductCreated, ProductUpdated
-from domain.proration import ProrationGranularity
-from domain.subscriptions import Item, SubscriptionCreated
 from domain.usage import UsageRecord, UsageRecorded
-from tests.invoice_samples import AT, INVOICE_SAMPLES
+from domain.usage_corrections import UsageAmended, UsageVoided
+from tests import invoice_samples, subscription_samples
 
 FOLDER = Path(__file__).parent / "golden" / "events"
 NEVER = "a stored sample is never changed: give the event a new version and upcast this one"
 
+AT = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 ENVELOPE = Envelope(1_769_862_615_123_456, actor="key_1", idempotency_key="once", caused_by=7)
 
 
@@ -166,45 +166,23 @@ SAMPLES: dict[str, Event] = {
         modifiers=Modifiers(included_units=Decimal(10)),
         superseded_at=AT,
     ),
+    "meter.revised/1": MeterRevised(
+        id="met_1",
+        number=2,
+        effective_at=AT,
+        aggregation=Aggregation.WEIGHTED_SUM,
+        value_property="seats",
+        dimensions=("model", "region"),
+        carries_over=True,
+        revised_at=AT,
+    ),
     "price.archived/1": PriceArchived(id="price_1", archived_at=AT),
     "product.updated/1": ProductUpdated(id="prod_1", name="Alpaca.ai tokens", description=None),
     "product.archived/1": ProductArchived(id="prod_1", archived_at=AT),
     "customer.updated/1": CustomerUpdated(id="cus_1", external_id="lover", email=None),
     "customer.archived/1": CustomerArchived(id="cus_1", archived_at=AT),
-    "subscription.created/1": SubscriptionCreated(
-        id="sub_1",
-        customer_id="cus_1",
-        currency="USD",
-        items=(
-            Item(id="item_1", price_id="price_1", quantity=Decimal("2.5")),
-            Item(id="item_2", price_id="price_2", quantity=None),
-        ),
-        start_at=AT,
-        billing_anchor=AT,
-        time_zone="UTC",
-        collection_method=CollectionMethod.SEND_INVOICE,
-        days_until_due=30,
-        created_at=AT,
-    ),
-    "subscription.created/1 trial": SubscriptionCreated(
-        id="sub_1",
-        customer_id="cus_1",
-        currency="USD",
-        items=(
-            Item(id="item_1", price_id="price_1", quantity=Decimal("2.5")),
-            Item(id="item_2", price_id="price_2", quantity=None),
-        ),
-        start_at=AT,
-        billing_anchor=AT,
-        time_zone="UTC",
-        collection_method=CollectionMethod.SEND_INVOICE,
-        days_until_due=30,
-        created_at=AT,
-        trial_end=AT,
-        bills_usage_in_trial=True,
-        proration_granularity=ProrationGranularity.DAY,
-    ),
-    **INVOICE_SAMPLES,
+    **subscription_samples.SAMPLES,
+    **invoice_samples.SAMPLES,
     "usage.recorded/1": UsageRecorded(
         records=(
             UsageRecord(
@@ -218,6 +196,29 @@ SAMPLES: dict[str, Event] = {
             ),
             UsageRecord("r2", "gateway", "alpaca_ai_tokens", "cus_1", 0, None, {}),
         )
+    ),
+    "usage.voided/1": UsageVoided(
+        source="gateway", id="r2", position=25, row=1, reason="A test 🦙", voided_at=AT
+    ),
+    "usage.amended/1": UsageAmended(
+        source="gateway",
+        id="r2",
+        position=25,
+        row=999,
+        value="999999999999999999.999999999999",
+        properties={"model": "small", "region": ""},
+        reason=None,
+        amended_at=AT,
+    ),
+    "usage.amended/1 without-value": UsageAmended(
+        source="default",
+        id="0192f0c1-0000-7000-8000-000000000001",
+        position=2**40,
+        row=0,
+        value=None,
+        properties={},
+        reason="There was none",
+        amended_at=AT,
     ),
 }
 """What each sample must be read as: an event by its topic, further ones with a word after it."""

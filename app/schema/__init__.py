@@ -22,10 +22,15 @@ from app.schema.prices import Price, PriceMutations, PriceQueries
 from app.schema.products import Product, ProductMutations, ProductQueries
 from app.schema.scalars import SCALARS
 from app.schema.settlements import SettlementMutations
+from app.schema.subscription_changes import (
+    SubscriptionChangeMutations,
+    SubscriptionChangeQueries,
+)
 from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
 from app.schema.summaries import SummaryQueries
 from app.schema.unrated_usage import UnratedUsageQueries
 from app.schema.usage import UsageMutations
+from app.schema.usage_corrections import UsageCorrectionMutations
 from app.schema.usage_records import UsageRecordQueries
 from projections.current import KINDS
 
@@ -65,6 +70,7 @@ class Query(
     InvoiceQueries,
     PreviewQueries,
     SubscriptionQueries,
+    SubscriptionChangeQueries,
     CustomerQueries,
     PriceQueries,
     ProductQueries,
@@ -94,10 +100,12 @@ class Mutation(
     SubscriptionMutations,
     SettlementMutations,
     InvoiceItemMutations,
+    SubscriptionChangeMutations,
     CustomerMutations,
     PriceMutations,
     ProductMutations,
     UsageMutations,
+    UsageCorrectionMutations,
     MeterMutations,
 ):
     """What can be done."""

@@ -25,8 +25,8 @@ from graphql import (
 from strawberry.types.execution import ExecutionContext
 
 from app.clock import new_id
+from app.jobs import Busy, Closed
 from app.schema.scalars import BigIntText, described
-from app.writer import Busy, Closed
 from domain.decider import Code, Path, Rejected
 
 ERRORS_LIMIT = 20

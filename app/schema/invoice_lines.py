@@ -20,8 +20,8 @@ from app.schema.scalars import (
 )
 from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import customers, prices
-from domain.charges import LineKind
 from domain.periods import to_us
+from domain.rating import LineKind
 from domain.statements import IssuedLine, Statement
 from projections import current, invoice_previews, meter_summaries, usage_records
 from projections.meter_summaries import Question
@@ -34,6 +34,7 @@ described(
     name="InvoiceLineKind",
     RECURRING="A licence for a period.",
     USAGE="What a meter counted in a period.",
+    PRORATION="A licence for the rest of a period in which it changed, or a credit for it.",
     ONE_OFF="Something that is billed, or credited, once.",
 )
 

@@ -14,9 +14,11 @@ from app.schema.scalars import DecimalText, InstantText, Json, optional_instant
 from app.schema.subscriptions import PreviewSubscriptionInput
 from domain import subscriptions, usage
 from domain.decider import Code, Path, Rejected
+from domain.periods import to_us
 from domain.text import check_text
 from projections import invoice_previews, usage_records
 from projections.invoice_previews import Hypothetical
+from projections.needed_properties import needs
 from projections.tables import Views
 
 EXTRA_USAGE_LIMIT = 1_000
@@ -37,8 +39,11 @@ class HypotheticalUsageInput:
         default=None, description="A flat object of up to 20 strings; numbers as decimal strings."
     )
 
-    def read(self, views: Views, path: Path) -> Hypothetical:
-        """The usage that is meant, judged as if it had been sent. Raises `Rejected`."""
+    def read(self, views: Views, at: datetime, path: Path) -> Hypothetical:
+        """The usage that is meant, judged as if it had been sent, at `at` unless it says when.
+
+        Raises `Rejected`.
+        """
         check_text(self.event_name, (*path, "eventName"))
         offered = usage.RecordInput(
             id="extra",
@@ -48,11 +53,12 @@ class HypotheticalUsageInput:
             value=self.value,
             properties=cast("dict[str, Any] | None", self.properties),
         )
-        meters = usage_records.meters_over(views, self.event_name)
+        needed = needs(usage_records.meters_over(views, self.event_name))
         facts = usage.Facts(
-            at_us=0,
-            value_properties={self.event_name: usage_records.numbers_needed(meters)},
-            text_properties={self.event_name: usage_records.texts_needed(meters)},
+            at_us=to_us(at),
+            value_properties={self.event_name: needed.numbers},
+            text_properties={self.event_name: needed.texts},
+            at_times={self.event_name: needed.at_times},
             customers=(),
             recorded={},
         )
@@ -86,8 +92,11 @@ async def previewed(
 
     def look_up(views: Views) -> Invoice | None:
         subscription = find(views)
-        imagined = [one.read(views, ("extraUsage", str(index))) for index, one in enumerate(extra)]
         now = info.context.ledger.clock.now()
+        within = invoice_previews.last_instant(views, subscription, now=now, at=at)
+        imagined = [
+            one.read(views, within, ("extraUsage", str(index))) for index, one in enumerate(extra)
+        ]
         preview = invoice_previews.preview(views, subscription, now=now, at=at, extra=imagined)
         return Invoice.previewed(views, preview) if preview else None
 

@@ -1,6 +1,7 @@
 """Who pays what from when: subscriptions, and how to create them."""
 
 import asyncio
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,14 @@ from app.schema.scalars import (
     optional_decimal,
     optional_instant,
 )
-from domain import charges, customers, invoices, prices, subscriptions
+from domain import (
+    billing_calendar,
+    customers,
+    invoices,
+    prices,
+    subscription_items,
+    subscriptions,
+)
 from domain.collection import CollectionMethod
 from domain.decider import Rejected
 from domain.invoices import Reason
@@ -49,6 +57,7 @@ class Status(StrEnum):
     SCHEDULED = "SCHEDULED"
     TRIALING = "TRIALING"
     ACTIVE = "ACTIVE"
+    CANCELED = "CANCELED"
 
 
 described(
@@ -58,6 +67,7 @@ described(
     SCHEDULED="It has not started yet.",
     TRIALING="It has started, and its trial has not ended.",
     ACTIVE="It has started and is billed.",
+    CANCELED="It has ended.",
 )
 described(
     CollectionMethod,
@@ -81,7 +91,7 @@ class SubscriptionItem:
     quantity: DecimalText | None = strawberry.field(
         description="The licensed units; null when a meter counts."
     )
-    state: strawberry.Private[subscriptions.Item]
+    state: strawberry.Private[subscription_items.Item]
     subscription: strawberry.Private[subscriptions.Subscription]
 
     @resolver(description="What it costs.")
@@ -92,7 +102,7 @@ class SubscriptionItem:
     async def current_period(self, info: Info) -> Period:
         price = await info.context.get(prices.Price, self.state.price_id)
         now = info.context.ledger.clock.now()
-        return Period.of(charges.current_period(self.subscription, price, now))
+        return Period.of(billing_calendar.current_period(self.subscription, price, now))
 
 
 @strawberry.type(description="A customer's agreement to pay some prices, from a start on.")
@@ -100,7 +110,6 @@ class Subscription(Node):
     """A subscription as it is shown."""
 
     currency: Currency = strawberry.field(description="The one currency it is billed in.")
-    items: list[SubscriptionItem] = strawberry.field(description="The prices it consists of.")
     start_at: InstantText = strawberry.field(description="When it begins to be billed.")
     billing_anchor: InstantText = strawberry.field(
         description="The instant from which all its billing periods are counted."
@@ -121,6 +130,12 @@ class Subscription(Node):
     proration_granularity: ProrationGranularity = strawberry.field(
         description="How time is shared out when a licence is billed for part of a period."
     )
+    cancel_at: InstantText | None = strawberry.field(
+        description="When it ends, or ended; null while no end is known."
+    )
+    canceled_at: InstantText | None = strawberry.field(
+        description="When its end was asked for; null while none is known."
+    )
     created_at: InstantText = strawberry.field(description="When it was agreed.")
     state: strawberry.Private[subscriptions.Subscription]
 
@@ -130,15 +145,6 @@ class Subscription(Node):
         return cls(
             id=strawberry.ID(state.id),
             currency=Currency(state.currency),
-            items=[
-                SubscriptionItem(
-                    id=strawberry.ID(item.id),
-                    quantity=optional_decimal(item.quantity),
-                    state=item,
-                    subscription=state,
-                )
-                for item in state.items
-            ],
             start_at=instant_text(state.start_at),
             billing_anchor=instant_text(state.billing_anchor),
             time_zone=state.time_zone,
@@ -147,9 +153,26 @@ class Subscription(Node):
             trial_end=instant_text(state.trial_end) if state.trial_end else None,
             bill_usage_in_trial=state.bills_usage_in_trial,
             proration_granularity=state.proration_granularity,
+            cancel_at=instant_text(state.end.at) if state.end else None,
+            canceled_at=instant_text(state.canceled_at) if state.canceled_at else None,
             created_at=instant_text(state.created_at),
             state=state,
         )
+
+    @resolver(description="The prices it consists of now; after its end, those that it had.")
+    def items(self, info: Info) -> list[SubscriptionItem]:
+        instant = info.context.ledger.clock.now()
+        if self.state.end is not None and self.state.end.at <= instant:
+            instant = self.state.end.at - datetime.resolution
+        return [
+            SubscriptionItem(
+                id=strawberry.ID(item.id),
+                quantity=optional_decimal(item.quantity),
+                state=item,
+                subscription=self.state,
+            )
+            for item in self.state.items_at(instant)
+        ]
 
     @resolver(description="Who pays.")
     async def customer(self, info: Info) -> Customer:
@@ -158,20 +181,25 @@ class Subscription(Node):
     @resolver(description="Where it stands now.")
     def status(self, info: Info) -> Status:
         now = info.context.ledger.clock.now()
+        if self.state.end is not None and self.state.end.at <= now:
+            return Status.CANCELED
         if now < self.state.start_at:
             return Status.SCHEDULED
         return Status.TRIALING if self.state.in_trial(now) else Status.ACTIVE
 
     @resolver(
-        description="The billing period that ends next, among its items; null before the start."
+        description="The billing period that ends next, among its items; null before the start "
+        "and after the end."
     )
     async def current_period(self, info: Info) -> Period | None:
         now = info.context.ledger.clock.now()
-        if now < self.state.start_at:
+        there = self.state.items_at(now)
+        if now < self.state.start_at or not there:
             return None
-        items = [info.context.get(prices.Price, item.price_id) for item in self.state.items]
+        items = [info.context.get(prices.Price, item.price_id) for item in there]
         running = [
-            charges.current_period(self.state, price, now) for price in await asyncio.gather(*items)
+            billing_calendar.current_period(self.state, price, now)
+            for price in await asyncio.gather(*items)
         ]
         return Period.of(min(running, key=lambda period: period.end))
 
@@ -199,11 +227,11 @@ class SubscriptionItemInput:
         default=None, description="The licensed units, 1 when left out; never for a metered price."
     )
 
-    def read(self, index: int) -> subscriptions.NewItem:
+    def read(self, index: int) -> subscription_items.NewItem:
         """The item that is meant. Raises `Rejected` for a number that is none."""
         path = ("input", "items", str(index), "quantity")
         quantity = None if self.quantity is None else parse_decimal(self.quantity, path)
-        return subscriptions.NewItem(price_id=self.price_id, quantity=quantity)
+        return subscription_items.NewItem(price_id=self.price_id, quantity=quantity)
 
 
 @strawberry.input(description="Who would subscribe to what.")
@@ -294,7 +322,7 @@ class CreateSubscriptionPayload(Payload):
         if self.subscription is None:
             return None
         state = self.subscription.state
-        opening = charges.opening(state)
+        opening = billing_calendar.opening(state)
         drafted = await info.context.read(
             lambda views: invoiced.invoiced(views, state.id, opening, Reason.OPENING)
         )

@@ -21,7 +21,7 @@ from app.schema.scalars import (
     optional_decimal,
 )
 from domain import customers, meters, periods
-from domain.aggregation import Aggregation, Sample, aggregate_over, empty
+from domain.aggregation import Aggregation, Sample, aggregate_over
 from domain.decider import Code, Path, Rejected
 from domain.money import format_decimal, parse_decimal
 from domain.periods import UsageWindow, check_zone, parse_instant, to_us, windows
@@ -234,7 +234,7 @@ def _question(
 
 
 def _check_dimension(meter: meters.Meter, name: str, path: Path) -> None:
-    if name not in meter.dimensions:
+    if name not in meter.all_dimensions:
         message = f"the meter declares no dimension {name}"
         raise Rejected(Code.INVALID_VALUE, path, message)
 
@@ -244,10 +244,10 @@ def _filled(
 ) -> list[Summary]:
     """One summary for every window, empty ones too."""
     by_start: Mapping[datetime, Summary] = {one.period.start: one for one in found}
-    nothing = empty(question.meter.meter.aggregation)
+    asked = (periods.Period(start, end) for start, end in pairwise(boundaries))
     return [
-        by_start.get(start) or Summary(periods.Period(start, end), (), nothing)
-        for start, end in pairwise(boundaries)
+        by_start.get(period.start) or Summary(period, (), meter_summaries.nothing(question, period))
+        for period in asked
     ]
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, cast
 
 import strawberry
 
+from app.jobs import Receipt
 from app.schema.context import Info
 from app.schema.errors import Payload, UserError
 from app.schema.fields import mutation
@@ -15,7 +16,6 @@ from app.schema.scalars import (
     big_int,
     described,
 )
-from app.writer import Receipt
 from domain.decider import Code, Path, Rejected
 from domain.usage import RecordInput, Status
 

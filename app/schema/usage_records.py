@@ -1,7 +1,7 @@
 """What was used, record by record: usage records, and how to list them."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import islice
@@ -34,8 +34,9 @@ from app.store import Store
 from domain import customers, meters
 from domain.periods import from_us, to_us
 from domain.usage import RecordInput, UsageRecorded, identifiable
-from projections import current, usage_records
+from projections import current, usage_corrections, usage_records
 from projections.tables import Views
+from projections.usage_corrections import Noted
 from projections.usage_records import BEGINNING, Listed, Place, Wanted
 
 _PLACE = re.compile(r"u([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,9})")
@@ -46,15 +47,63 @@ class State(StrEnum):
 
     COUNTED = "COUNTED"
     UNMATCHED = "UNMATCHED"
+    AMENDED = "AMENDED"
+    VOIDED = "VOIDED"
+
+
+class CorrectionKind(StrEnum):
+    """What a correction did to a usage record."""
+
+    AMENDED = "AMENDED"
+    VOIDED = "VOIDED"
 
 
 described(
     State,
     "What has become of a usage record since it was recorded.",
     name="UsageRecordState",
-    COUNTED="It has a meter and a customer, and is billed.",
+    COUNTED="It has a meter and a customer, counts as it was sent, and was never corrected.",
     UNMATCHED="It waits for a meter that reads it or for its customer.",
+    AMENDED="It has a meter and a customer, and counts as it was last amended.",
+    VOIDED="It does not count, and never will again.",
 )
+described(
+    CorrectionKind,
+    "What a correction did to a usage record.",
+    name="UsageCorrectionKind",
+    AMENDED="From then on it says something else.",
+    VOIDED="From then on it does not count.",
+)
+
+
+@strawberry.type(description="A correction of a usage record; like the record, it stays for ever.")
+class UsageCorrection:
+    """A correction of a usage record as it is shown."""
+
+    kind: CorrectionKind = strawberry.field(description="What it did.")
+    value: DecimalText | None = strawberry.field(
+        description="How much was used, as it was amended; null when it was voided."
+    )
+    properties: Json | None = strawberry.field(
+        description="The other properties, as they were amended; null when it was voided."
+    )
+    reason: str | None = strawberry.field(description="Why, in the words of whoever did it.")
+    actor: str | None = strawberry.field(description="Who did it; null when unknown.")
+    recorded_at: InstantText = strawberry.field(description="When the ledger recorded it.")
+    position: BigIntText = strawberry.field(description="The ledger position that holds it.")
+
+    @classmethod
+    def of(cls, noted: Noted) -> "UsageCorrection":
+        """The correction as it is shown."""
+        return cls(
+            kind=CorrectionKind.VOIDED if noted.voided else CorrectionKind.AMENDED,
+            value=_decimal(noted.value),
+            properties=None if noted.voided else Json(noted.properties),
+            reason=noted.reason,
+            actor=noted.actor,
+            recorded_at=instant_text(from_us(noted.recorded_at_us)),
+            position=big_int(noted.position),
+        )
 
 
 @strawberry.type(description="A record of something used; it is counted exactly once.")
@@ -68,12 +117,25 @@ class UsageRecord:
         description="Who used it; null while nobody has the id it names."
     )
     timestamp: InstantText = strawberry.field(description="When it was used.")
-    value: DecimalText | None = strawberry.field(description="How much was used.")
-    properties: Json = strawberry.field(description="Its other properties, by name.")
+    value: DecimalText | None = strawberry.field(
+        description="How much was used, as it was last amended."
+    )
+    properties: Json = strawberry.field(
+        description="Its other properties, by name, as they were last amended."
+    )
     state: State = strawberry.field(description="Whether it is counted.")
     position: BigIntText = strawberry.field(description="The ledger position that holds it.")
 
     recorded_at: InstantText = strawberry.field(description="When the ledger recorded it.")
+    original_value: DecimalText | None = strawberry.field(
+        description="How much was used, as it was sent."
+    )
+    original_properties: Json = strawberry.field(
+        description="Its other properties, by name, as they were sent."
+    )
+    corrections: list[UsageCorrection] = strawberry.field(
+        description="How it was corrected, the first correction first; empty when it never was."
+    )
 
 
 class Showing:
@@ -90,23 +152,42 @@ class Showing:
         assert recorded is not None, f"the ledger has no position {position}"
         assert isinstance(recorded.event, UsageRecorded)
         record = recorded.event.records[row]
+        noted = usage_corrections.of(self._views, position, row)
+        amended = [one for one in noted if not one.voided]
+        now = amended[-1] if amended else record
         return UsageRecord(
             id=record.id,
             source=record.source,
             event_name=record.event_name,
             customer=self._customer(record.customer),
             timestamp=instant_text(from_us(record.timestamp_us)),
-            value=None if record.value is None else DecimalText(record.value),
-            properties=Json(record.properties),
-            state=State.UNMATCHED if waiting else State.COUNTED,
+            value=_decimal(now.value),
+            properties=Json(now.properties),
+            state=_state(noted, waiting),
             position=big_int(position),
             recorded_at=instant_text(from_us(recorded.envelope.recorded_at_us)),
+            original_value=_decimal(record.value),
+            original_properties=Json(record.properties),
+            corrections=[UsageCorrection.of(one) for one in noted],
         )
 
     def _find_customer(self, key: str) -> Customer | None:
         ref = usage_records.customer_ref(self._views, key)
         state = None if ref is None else current.at(self._views, customers.Customer, ref)
         return Customer.of(state) if state else None
+
+
+def _decimal(value: str | None) -> DecimalText | None:
+    return None if value is None else DecimalText(value)
+
+
+def _state(noted: Sequence[Noted], waiting: bool) -> State:
+    """What has become of a record with these corrections."""
+    if noted and noted[-1].voided:
+        return State.VOIDED
+    if waiting:
+        return State.UNMATCHED
+    return State.AMENDED if noted else State.COUNTED
 
 
 def record_page(
@@ -152,7 +233,7 @@ def _place(cursor: str | None) -> Place:
 class UsageRecordQueries:
     """Asking for usage records."""
 
-    @resolver(description="Usage records in the order in which they happened.")
+    @resolver(description="Usage records, voided ones too, in the order in which they happened.")
     async def usage_records(
         self,
         info: Info,
@@ -172,14 +253,16 @@ class UsageRecordQueries:
             State | None, strawberry.argument(description="Only those in this state.")
         ] = None,
     ) -> Connection[UsageRecord]:
+        voided = state in {None, State.VOIDED}
+
         def look_up(views: Views) -> Connection[UsageRecord]:
             wanted = _wanted(views, meter_id, customer_id, period, state)
             return record_page(
                 Showing(views, info.context.ledger.store),
-                lambda place: usage_records.listed(views, wanted, place),
+                lambda place: usage_corrections.listed(views, wanted, place, voided=voided),
                 first,
                 after,
-                lambda later: usage_records.count(later, wanted),
+                lambda later: usage_corrections.count(later, wanted, voided=voided),
             )
 
         return await info.context.read(look_up)
@@ -193,7 +276,7 @@ class UsageRecordQueries:
     ) -> UsageRecord | None:
         store = info.context.ledger.store
         sender = "default" if source is None else source
-        return await info.context.read(lambda views: _one(views, store, sender, id))
+        return await info.context.read(lambda views: record_of(views, store, sender, id))
 
 
 def _wanted(
@@ -216,12 +299,13 @@ def _wanted(
         customer=customer,
         start_us=to_us(asked.start) if asked else 0,
         end_us=to_us(asked.end) if asked else 2**62,
-        matched=state is not State.UNMATCHED,
-        waiting=state is not State.COUNTED,
+        matched=state in {None, State.COUNTED, State.AMENDED},
+        waiting=state in {None, State.UNMATCHED},
+        amended=None if state is None else state is State.AMENDED,
     )
 
 
-def _one(views: Views, store: Store, source: str, id: str) -> UsageRecord | None:
+def record_of(views: Views, store: Store, source: str, id: str) -> UsageRecord | None:
     """The record with this identity, if the views have seen it."""
     offered = RecordInput(id=id, source=source, event_name="", customer="")
     place = store.identity(source, id) if identifiable(offered) else None

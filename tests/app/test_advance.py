@@ -11,7 +11,7 @@ import pytest
 from app import invoicing, replay, worker
 from app.commands import Done
 from app.ledger import Ledger
-from domain import subscriptions
+from domain import subscription_items, subscriptions
 from domain.decider import Code, Rejected
 from domain.invoices import Status
 from domain.ledgers import ClockAdvanced
@@ -40,7 +40,7 @@ def test_the_first_invoice_is_issued_with_the_subscription(story: Story) -> None
 def subscribing(story: Story, **more: Any) -> subscriptions.CreateSubscription:
     """A customer subscribes to a licence."""
     story.tell("2026-01-01 customer al")
-    item = subscriptions.NewItem(price_id=story.prices["licence"])
+    item = subscription_items.NewItem(price_id=story.prices["licence"])
     return subscriptions.CreateSubscription(customer_id=story.ids["al"], items=(item,), **more)
 
 

@@ -19,7 +19,8 @@ from domain.periods import Interval, IntervalUnit
 from domain.prices import CreatePrice, Price
 from domain.pricing import PerUnit
 from domain.products import CreateProduct, Product
-from domain.subscriptions import CreateSubscription, NewItem, Subscription
+from domain.subscription_items import NewItem
+from domain.subscriptions import CreateSubscription, Subscription
 from projections import current
 from projections.current import State
 from tests.app.test_writer import PATIENCE_SECONDS, busy_writer

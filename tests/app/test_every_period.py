@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.ledger import Ledger
-from domain import charges
+from domain import billing_calendar
 from domain.invoices import Invoice, Status
 from domain.periods import Period
 from domain.prices import Timing
-from domain.subscriptions import CreateSubscription, NewItem, Subscription
+from domain.subscription_items import NewItem
+from domain.subscriptions import CreateSubscription, Subscription
 from projections import current
 from projections.invoice_previews import prices_of
 from projections.tables import Views
@@ -73,7 +74,7 @@ def expected_end(
 ) -> datetime:
     """Up to when an item is billed: licences in advance for the period that runs, too."""
     price = prices_of(views, subscription)[price_id]
-    running = charges.current_period(subscription, price, now)
+    running = billing_calendar.current_period(subscription, price, now)
     return running.end if price.timing is Timing.IN_ADVANCE else running.start
 
 

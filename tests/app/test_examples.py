@@ -30,6 +30,7 @@ STORY = [
     "SendUsage",
     "PreviewInvoice",
     "UsageByDay",
+    "AmendUsage",
     "AuditFeed",
 ]
 TABS = tabs({})

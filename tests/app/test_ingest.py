@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from app.jobs import CommandJob
 from app.ledger import Ledger
 from app.settings import Settings
-from app.writer import CommandJob, Group
+from app.writer import Group
 from domain.aggregation import Aggregation
 from domain.customers import CreateCustomer
 from domain.meters import CreateMeter

@@ -6,8 +6,8 @@ import pytest
 
 from app import invoicing
 from app.commands import Done
+from app.jobs import CommandJob
 from app.ledger import Ledger
-from app.writer import CommandJob
 from domain.decider import Rejected
 from domain.invoices import Invoice, InvoiceFinalized, Reason, Status
 from domain.periods import Period

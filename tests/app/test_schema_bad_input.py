@@ -245,7 +245,7 @@ QUERIES: list[tuple[str, str]] = [
     ("usageRecords(first: 1000) { totalCount }", "first"),
     ('usageRecords(meterId: "met_0") { totalCount }', "meterId"),
     ('usageRecords(customerId: "cus_0") { totalCount }', "customerId"),
-    ("usageRecords(state: VOIDED) { totalCount }", "state"),
+    ("usageRecords(state: LOST) { totalCount }", "state"),
     (
         (
             'usageRecords(period: {start: "2026-01-02T00:00:00Z", end: "2026-01-02T00:00:00Z"})'

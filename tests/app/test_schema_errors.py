@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.jobs import Busy, Closed
 from app.ledger import Ledger
 from app.server import GraphQLEndpoint
-from app.writer import Busy, Closed
 from projections import current
 from tests.app.asking import Asking, Story, client, story, tokens
 

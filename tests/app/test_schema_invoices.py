@@ -7,7 +7,8 @@ import pytest
 
 from app import invoicing
 from app.commands import Done
-from app.writer import CommandJob, Group
+from app.jobs import CommandJob
+from app.writer import Group
 from domain.invoices import Reason
 from tests.app.asking import Asking, Story, client, story, tokens
 

@@ -18,12 +18,13 @@ from app.server import create_app
 from app.settings import Settings
 from app.store import Pending, Store
 from app.worker import Worker
-from domain import subscriptions
+from domain import subscription_items, subscriptions
 from domain.collection import CollectionMethod
 from domain.decider import Envelope
 from domain.invoices import Status
 from domain.periods import to_us
-from domain.subscriptions import Item, Subscription, SubscriptionCreated
+from domain.subscription_items import Item
+from domain.subscriptions import Subscription, SubscriptionCreated
 from projections import current, due_work
 from tests.app.billed import PRICES, THREE, dump, invoices, story
 from tests.scenarios.story import Story
@@ -115,7 +116,7 @@ def test_the_worker_wakes_when_something_falls_due(behind: Ledger) -> None:
         [_, one] = current.select(views, Subscription, {}, limit=2)
     again = subscriptions.CreateSubscription(
         customer_id=one.state.customer_id,
-        items=(subscriptions.NewItem(price_id=one.state.items[0].price_id),),
+        items=(subscription_items.NewItem(price_id=one.state.items[0].price_id),),
         start_at=behind.clock.now() + timedelta(seconds=1),
     )
 

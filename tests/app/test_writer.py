@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from app import commands
+from app.jobs import Busy, Closed, CommandJob, Receipt, UsageJob
 from app.ledger import Ledger
 from app.store import Pending
-from app.writer import GROUP_RECORDS, Busy, Closed, CommandJob, Group, Receipt, UsageJob
+from app.writer import GROUP_RECORDS, Group
 from domain.customers import CreateCustomer
 from domain.decider import Code, Event, Rejected
 from domain.periods import EPOCH

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks import batches, billing, group_commit, latency, over_http, rebuild
+from tests.benchmarks import batches, billing, group_commit, latency, many_items, over_http, rebuild
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
 
 Alone = Callable[[Path, Sizes], None]
@@ -26,7 +26,11 @@ ALONE: Mapping[str, Alone] = {
     "billing": billing.run,
 }
 """The parts that make a ledger each."""
-ASKING: Mapping[str, Asking] = {"latency": latency.run, "rebuild": rebuild.run}
+ASKING: Mapping[str, Asking] = {
+    "latency": latency.run,
+    "many-items": many_items.run,
+    "rebuild": rebuild.run,
+}
 """The parts that ask one large ledger, which is filled once."""
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 from app import commands
 from app.clock import new_record_id
 from app.ledger import Ledger
-from domain import customers, meters, prices, products, subscriptions
+from domain import customers, meters, prices, products, subscription_items, subscriptions
 from domain.aggregation import Aggregation
 from domain.periods import Interval, IntervalUnit, format_instant
 from domain.pricing import Graduated, PerUnit, Tier
@@ -92,7 +92,7 @@ def customers_of(ledger: Ledger, count: int) -> list[str]:
     return created
 
 
-def price_list(ledger: Ledger) -> tuple[subscriptions.NewItem, ...]:
+def price_list(ledger: Ledger) -> tuple[subscription_items.NewItem, ...]:
     """What is sold: a licence, and graduated usage on a meter over two models."""
     meter = meters.CreateMeter(
         name="Tokens",
@@ -122,10 +122,12 @@ def price_list(ledger: Ledger) -> tuple[subscriptions.NewItem, ...]:
             (Graduated(tiers=tiers), meter_id),
         )
     ]
-    return tuple(subscriptions.NewItem(price_id=price) for price in created)
+    return tuple(subscription_items.NewItem(price_id=price) for price in created)
 
 
-def subscribe(ledger: Ledger, customer_id: str, items: tuple[subscriptions.NewItem, ...]) -> str:
+def subscribe(
+    ledger: Ledger, customer_id: str, items: tuple[subscription_items.NewItem, ...]
+) -> str:
     """A subscription from the start of the records; return its id."""
     command = subscriptions.CreateSubscription(customer_id=customer_id, items=items, start_at=START)
     return ledger.execute_now(command).subject

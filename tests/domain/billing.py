@@ -1,9 +1,11 @@
 """A subscription and its prices as tests of billing write them down."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from domain import charges, rating
+from domain import billing_calendar, charges, rating, subscription_changes
 from domain.collection import CollectionMethod
 from domain.money import Number
 from domain.periods import Interval, IntervalUnit, Period
@@ -11,7 +13,17 @@ from domain.prices import Price, PriceVersion, Timing
 from domain.pricing import Graduated, Modifiers, PerUnit, Pricing, Tier
 from domain.proration import ProrationGranularity
 from domain.rating import Bill, Reading
-from domain.subscriptions import Item, Subscription
+from domain.subscription_changes import (
+    CancelSubscription,
+    ChangeSubscription,
+    Command,
+    Facts,
+    ItemChange,
+    ProrationBehavior,
+    ReactivateSubscription,
+)
+from domain.subscription_items import Item, PriceTerms
+from domain.subscriptions import Stretch, Subscription
 
 MONTH = Interval(IntervalUnit.MONTH)
 WEEK = Interval(IntervalUnit.WEEK)
@@ -72,12 +84,22 @@ USAGE = price("usage", OVERAGES, metered=True)
 ARREARS = price("support", each("30"), arrears=True)
 
 
+def item_of(price: Price, quantity: str) -> Item:
+    """An item at a price; a metered one has no quantity."""
+    return Item(
+        id=f"item_{price.id}",
+        price_id=price.id,
+        quantity=None if price.metered else Decimal(quantity),
+    )
+
+
 class Book:
     """One subscription and its prices, billed at an instant."""
 
     def __init__(
         self,
         *prices: Price,
+        offered: Sequence[Price] = (),
         start: str = "2026-01-01",
         anchor: str | None = None,
         quantity: str = "1",
@@ -87,18 +109,13 @@ class Book:
         bills_usage_in_trial: bool = False,
         granularity: ProrationGranularity = ProrationGranularity.SECOND,
     ) -> None:
-        self.prices = {one.id: one for one in prices}
+        self.prices = {one.id: one for one in (*prices, *offered)}
         self.subscription = Subscription(
             id="sub_1",
             customer_id="cus_1",
             currency=prices[0].currency,
-            items=tuple(
-                Item(
-                    id=f"item_{one.id}",
-                    price_id=one.id,
-                    quantity=None if one.metered else Decimal(quantity),
-                )
-                for one in prices
+            stretches=tuple(
+                Stretch(item=item_of(one, quantity), begun_by=0, ended_by=None) for one in prices
             ),
             start_at=day(start),
             billing_anchor=day(anchor or trial_end or start),
@@ -111,10 +128,67 @@ class Book:
             proration_granularity=granularity,
         )
 
+    def change(
+        self,
+        now: str,
+        *asked: ItemChange,
+        behavior: ProrationBehavior = ProrationBehavior.CREATE_PRORATIONS,
+        effective_at: str | None = None,
+        invoiced: str | None = None,
+    ) -> None:
+        """Change the items as the command would; `invoiced` is the instant of the last invoice."""
+        command = ChangeSubscription(
+            subscription_id="sub_1",
+            items=asked,
+            behavior=behavior,
+            effective_at=day(effective_at) if effective_at else None,
+        )
+        self._decide(command, now, invoiced, len(asked))
+
+    def cancel(self, now: str, *, invoiced: str | None = None, **said: Any) -> None:
+        """Cancel the subscription as the command would."""
+        at = said.pop("at", None)
+        command = CancelSubscription(subscription_id="sub_1", at=day(at) if at else None, **said)
+        self._decide(command, now, invoiced, 0)
+
+    def reactivate(self, now: str) -> None:
+        """Let the subscription go on as the command would."""
+        self._decide(ReactivateSubscription(subscription_id="sub_1"), now, None, 0)
+
+    def _decide(self, command: Command, now: str, invoiced: str | None, items: int) -> None:
+        periods = {
+            item.id: billing_calendar.current_period(
+                self.subscription, self.prices[item.price_id], day(now)
+            )
+            for item in self.subscription.items
+        }
+        facts = Facts(
+            at=day(now),
+            item_ids=tuple(
+                f"item_new_{len(self.subscription.stretches)}_{n}" for n in range(items)
+            ),
+            prices={
+                one.id: PriceTerms(
+                    currency=one.currency,
+                    metered=one.metered,
+                    interval=one.interval,
+                    in_advance=one.timing is Timing.IN_ADVANCE,
+                )
+                for one in self.prices.values()
+            },
+            invoiced_until=day(invoiced) if invoiced else None,
+            periods_start={id: period.start for id, period in periods.items()},
+            periods_end=max(period.end for period in periods.values()),
+        )
+        for event in subscription_changes.decide(self.subscription, command, facts):
+            changed = subscription_changes.evolve(self.subscription, event)
+            assert changed is not None
+            self.subscription = changed
+
     def due(self, at: str) -> list[str]:
-        """What is due, as `price first-day..end-day`."""
+        """What is due, as `price first-day..end-day`, credits after a minus."""
         due = charges.charges(self.subscription, self.prices, day(at))
-        return [f"{one.price.id} {days(one.period)}" for one in due]
+        return [f"{'-' if one.credit else ''}{one.price.id} {days(one.period)}" for one in due]
 
     def bill(self, at: str, usage: Number = Decimal(0)) -> Bill:
         """The bill at an instant, every meter reading the same."""
@@ -124,7 +198,9 @@ class Book:
 
     def next(self, now: datetime) -> datetime:
         """The instant of the next invoice."""
-        return charges.next_billing(self.subscription, self.prices, now)
+        found = billing_calendar.next_billing(self.subscription, self.prices, now)
+        assert found is not None, "there is no next invoice"
+        return found
 
 
 def days(period: Period) -> str:

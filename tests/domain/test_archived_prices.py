@@ -6,7 +6,8 @@ from decimal import Decimal
 from domain.periods import Interval, IntervalUnit
 from domain.prices import ArchivePrice, CreatePrice, Facts, PriceArchived, PriceCreated, Timing
 from domain.pricing import PerUnit
-from domain.subscriptions import CreateSubscription, NewItem, PriceTerms
+from domain.subscription_items import NewItem, PriceTerms
+from domain.subscriptions import CreateSubscription
 from domain.subscriptions import Facts as SubscriptionFacts
 from tests.spec import given
 
@@ -75,6 +76,14 @@ def test_an_archived_price_takes_no_new_subscription() -> None:
         item_ids=("item_1",),
         at=AT,
         customer_zone="UTC",
-        prices={"price_1": PriceTerms(currency="USD", metered=False, archived=True)},
+        prices={
+            "price_1": PriceTerms(
+                currency="USD",
+                metered=False,
+                interval=Interval(IntervalUnit.MONTH),
+                in_advance=True,
+                archived=True,
+            )
+        },
     )
     given().when(command, facts).then_rejected("WRONG_STATE", "input.items.0.priceId")

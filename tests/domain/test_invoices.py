@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import pytest
 
-from domain.charges import LineKind
 from domain.collection import CollectionMethod
 from domain.decider import fold
 from domain.invoices import (
@@ -19,6 +18,7 @@ from domain.invoices import (
     Status,
 )
 from domain.periods import Period
+from domain.rating import LineKind
 from domain.settlements import balance_change, evolve
 from domain.statements import BilledTo, IssuedLine, IssuedStep, Statement
 from tests.spec import given
@@ -153,11 +153,11 @@ def test_nothing_owed_is_not_invoiced() -> None:
     given().when(DRAFT, at_drafting(None)).then_rejected("NOT_FOUND", "input.subscriptionId")
 
 
-def test_a_period_is_invoiced_once_and_changes_as_often_as_they_happen() -> None:
+def test_an_instant_is_invoiced_once_but_for_one_off_items() -> None:
     again = at_drafting(LICENCE, before=True)
     given().when(DRAFT, again).then_rejected("ALREADY_EXISTS", "input.at")
-    change = DraftInvoice(subscription_id="sub_1", at=FEBRUARY, reason=Reason.CHANGE)
-    given().when(change, again).then(drafted(reason=Reason.CHANGE))
+    change = DraftInvoice(subscription_id="sub_1", at=FEBRUARY, reason=Reason.ONE_OFF)
+    given().when(change, again).then(drafted(reason=Reason.ONE_OFF))
 
 
 def test_finalizing_writes_down_what_is_owed_and_nothing_twice() -> None:

@@ -6,11 +6,10 @@ from fractions import Fraction
 import pytest
 
 from domain import charges, rating
-from domain.charges import LineKind
 from domain.money import format_decimal
 from domain.periods import Period
 from domain.pricing import Graduated, Modifiers, Percentage, Tier
-from domain.rating import Bill, Reading
+from domain.rating import Bill, LineKind, Reading
 from tests.domain.billing import (
     ARREARS,
     LICENCE,

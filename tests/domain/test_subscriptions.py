@@ -6,24 +6,20 @@ from decimal import Decimal
 import pytest
 
 from domain.collection import CollectionMethod
-from domain.subscriptions import (
-    CreateSubscription,
-    Facts,
-    Item,
-    NewItem,
-    PriceTerms,
-    SubscriptionCreated,
-)
+from domain.periods import Interval, IntervalUnit
+from domain.subscription_items import Item, NewItem, PriceTerms
+from domain.subscriptions import CreateSubscription, Facts, SubscriptionCreated
 from tests.spec import given
 
+MONTH = Interval(IntervalUnit.MONTH)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2026, 2, 1, tzinfo=UTC)
 EARLIER = datetime(2025, 11, 15, 12, 30, tzinfo=UTC)
 
 TERMS = {
-    "price_licence": PriceTerms(currency="USD", metered=False),
-    "price_usage": PriceTerms(currency="USD", metered=True),
-    "price_euro": PriceTerms(currency="EUR", metered=False),
+    "price_licence": PriceTerms(currency="USD", metered=False, interval=MONTH, in_advance=True),
+    "price_usage": PriceTerms(currency="USD", metered=True, interval=MONTH, in_advance=False),
+    "price_euro": PriceTerms(currency="EUR", metered=False, interval=MONTH, in_advance=True),
 }
 LICENCE = NewItem(price_id="price_licence")
 USAGE = NewItem(price_id="price_usage")

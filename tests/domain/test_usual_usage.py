@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import usage, usual_usage
-from domain.usage import Facts, Prior, RecordInput, RecordUsage
+from domain.usage import Facts, Needed, Prior, RecordInput, RecordUsage
 
 IDS = st.sampled_from(
     ["a", "b", "c", "d", "e", "", "two words", "é", "n\x00l", "\ud800", "x" * 256]
@@ -54,6 +54,14 @@ FACTS = st.builds(
     ),
     text_properties=st.sampled_from(
         [{}, {"tok": ("value",)}, {"tok": ("tokens", "model")}, {"other": ("model",)}]
+    ),
+    at_times=st.sampled_from(
+        [
+            {},
+            {"tok": (Needed("tokens", True, 0, 1_768_046_400_000_001),)},
+            {"tok": (Needed("value", True, 1_768_046_400_000_000, 2**62),)},
+            {"other": (Needed("model", False, 0, 1_768_046_400_000_000),)},
+        ]
     ),
     customers=st.sampled_from([set(), {"al"}]),
     recorded=st.sampled_from([{}, {("default", "a"): Prior(4, b"another digest")}]),
@@ -106,6 +114,7 @@ def test_the_quick_way_never_answers_otherwise(sent: list[RecordInput], facts: F
             not facts.recorded
             and "tokens" not in facts.value_properties.get("tok", ())
             and facts.text_properties in ({}, {"tok": ("value",)})
+            and not facts.at_times
         )
     ),
 )
@@ -131,3 +140,16 @@ def test_a_text_that_a_meter_needs_takes_the_quick_way_when_it_is_there() -> Non
     assert agree([named], users)
     nameless = msgspec.structs.replace(named, properties={"users": "ann"})
     assert not agree([named, nameless], users)
+
+
+def test_a_batch_of_a_revised_meter_takes_the_thorough_way_and_others_do_not() -> None:
+    facts = Facts(
+        at_us=0,
+        value_properties={"tok": (), "other": ()},
+        at_times={"tok": (Needed("size", True, 0, 2**62),)},
+        customers={"al"},
+        recorded={},
+    )
+    other = RecordInput(id="a", event_name="other", customer="al", timestamp="2026-01-10T12:00:00Z")
+    assert agree([other], facts)
+    assert not agree([other, msgspec.structs.replace(other, id="b", event_name="tok")], facts)

@@ -8,9 +8,10 @@ from pathlib import Path
 from domain.aggregation import Aggregation
 from domain.customers import CustomerCreated
 from domain.decider import Envelope, Event, Recorded
-from domain.meters import Meter, MeterCreated
+from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.periods import EPOCH, to_us
 from domain.usage import UsageRecord, UsageRecorded
+from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import current, engine
 from projections.engine import Engine
 from projections.meter_summaries import Question
@@ -77,6 +78,30 @@ class Book:
         self.happened(id, created)
         return id
 
+    def revise(
+        self,
+        since: datetime | timedelta,
+        aggregation: Aggregation = Aggregation.SUM,
+        *,
+        id: str = "met_1",
+        value: str = "value",
+        by: Sequence[str] = (),
+        carries_over: bool = False,
+    ) -> None:
+        """A meter measures otherwise from an instant, or from so long after the start of 2026."""
+        revised = MeterRevised(
+            id=id,
+            number=2
+            + sum(isinstance(e.event, MeterRevised) and e.event.id == id for e in self.log),
+            effective_at=START + since if isinstance(since, timedelta) else since,
+            aggregation=aggregation,
+            value_property=value,
+            dimensions=tuple(by),
+            carries_over=carries_over,
+            revised_at=START,
+        )
+        self.happened(id, revised)
+
     def customer(self, id: str = "cus_1", external_id: str | None = "al") -> str:
         """A customer; return its id."""
         created = CustomerCreated(
@@ -94,6 +119,39 @@ class Book:
     def usage(self, *records: UsageRecord) -> int:
         """One batch of usage records; return its position."""
         return self.happened(f"ub_{len(self.log)}", UsageRecorded(records=records))
+
+    def void(self, position: int, row: int = 0) -> int:
+        """The record at this place does not count; return the position of the correction."""
+        voided = UsageVoided(
+            source="default",
+            id="",
+            position=position,
+            row=row,
+            reason="sent twice",
+            voided_at=START,
+        )
+        return self.happened(self.log[position - 1].stream_id, voided)
+
+    def amend(
+        self,
+        position: int,
+        row: int = 0,
+        *,
+        value: str | None,
+        properties: dict[str, str] | None = None,
+    ) -> int:
+        """The record at this place says something else; return the position of the correction."""
+        amended = UsageAmended(
+            source="default",
+            id="",
+            position=position,
+            row=row,
+            value=value,
+            properties=properties or {},
+            reason=None,
+            amended_at=START,
+        )
+        return self.happened(self.log[position - 1].stream_id, amended)
 
     def everywhere(self) -> Iterator[Views]:
         """The live views, then the same rebuilt from nothing, which hold the same to the byte."""

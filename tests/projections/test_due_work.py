@@ -12,7 +12,8 @@ from domain.periods import Interval, IntervalUnit, format_instant, to_us
 from domain.prices import PriceCreated, Timing
 from domain.pricing import PerUnit
 from domain.settlements import InvoiceOverdue, PaymentRecorded
-from domain.subscriptions import Item, SubscriptionCreated
+from domain.subscription_items import Item
+from domain.subscriptions import SubscriptionCreated
 from projections import due_work
 from projections.due_work import Due, Kind
 from projections.tables import Views

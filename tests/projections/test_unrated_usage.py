@@ -18,7 +18,8 @@ from domain.customers import Customer
 from domain.periods import Interval, IntervalUnit, Period, to_us
 from domain.prices import DimensionFilter, PriceCreated, Timing
 from domain.pricing import PerUnit
-from domain.subscriptions import Item, SubscriptionCreated
+from domain.subscription_items import Item
+from domain.subscriptions import SubscriptionCreated
 from domain.usage import UsageRecord
 from projections import current
 from projections.tables import Views
@@ -128,13 +129,51 @@ def test_what_is_left_is_what_nobody_bills(
 
 
 @settings(max_examples=60, deadline=None)
-@given(records=RECORDS, covers=COVERS, bounds=BOUNDS)
+@given(records=RECORDS, covers=COVERS, bounds=BOUNDS, since=MOMENTS)
+def test_each_version_of_a_meter_tells_what_is_left_of_its_time(
+    records: list[UsageRecord], covers: list[Cover], bounds: list[datetime], since: datetime
+) -> None:
+    with TemporaryDirectory() as folder, closing(Book(Path(folder))) as book:
+        book.customer()
+        book.meter("met_1", Aggregation.SUM, by=DIMENSIONS)
+        for number, cover in enumerate(covers):
+            subscribe(book, number, "met_1", cover)
+        book.usage(*records)
+        book.revise(since, Aggregation.COUNT, by=DIMENSIONS)
+        start, change, end = map(to_us, (bounds[0], since, bounds[1]))
+        left = [
+            record
+            for record in records
+            if start <= record.timestamp_us < end
+            and not covered(record, covers, record.timestamp_us)
+        ]
+        summed = [
+            Fraction(one.value)
+            for one in left
+            if one.timestamp_us < change and one.value is not None
+        ]
+        counted = sum(one.timestamp_us >= change for one in left)
+        quantity, count = sum(summed, Fraction(counted)), len(summed) + counted
+        for views in book.everywhere():
+            assert unrated(views, Period(*bounds)) == (
+                {"met_1": (quantity, count)} if count else {}
+            )
+
+
+@settings(max_examples=60, deadline=None)
+@given(records=RECORDS, covers=COVERS, bounds=BOUNDS, since=st.none() | MOMENTS)
 def test_a_level_is_unrated_for_as_long_as_nobody_bills_it(
-    records: list[UsageRecord], covers: list[Cover], bounds: list[datetime]
+    records: list[UsageRecord],
+    covers: list[Cover],
+    bounds: list[datetime],
+    since: datetime | None,
 ) -> None:
     with TemporaryDirectory() as folder, closing(Book(Path(folder))) as book:
         book.customer()
         book.meter("met_1", Aggregation.WEIGHTED_SUM, by=DIMENSIONS, carries_over=True)
+        if since is not None:  # the level runs on, whatever else is declared from then on
+            wider = (*DIMENSIONS, "zone")
+            book.revise(since, Aggregation.WEIGHTED_SUM, by=wider, carries_over=True)
         for number, cover in enumerate(covers):
             subscribe(book, number, "met_1", cover)
         book.usage(*records)

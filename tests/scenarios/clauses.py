@@ -10,7 +10,8 @@ from domain.periods import Interval, IntervalUnit
 from domain.prices import CreatePrice, Timing
 from domain.pricing import Graduated, Package, PerUnit, Pricing, Tier, Volume
 from domain.proration import ProrationGranularity
-from domain.subscriptions import CreateSubscription, NewItem
+from domain.subscription_items import NewItem
+from domain.subscriptions import CreateSubscription
 
 TIERED: Mapping[str, Callable[..., Pricing]] = {"graduated": Graduated, "volume": Volume}
 

@@ -31,6 +31,7 @@ from domain.invoices import Invoice
 from domain.periods import format_instant, parse_instant
 from domain.subscriptions import Subscription
 from domain.usage import RecordInput, Status
+from domain.usage_corrections import AmendUsage, VoidUsage
 from projections import current, statements
 from projections.invoice_previews import Preview, preview
 from projections.tables import Views
@@ -250,6 +251,18 @@ class Story:
         )
         [receipt] = self.ledger.record_now([record])
         assert receipt.status in (Status.ACCEPTED, Status.UNMATCHED), receipt
+
+    @sentence(r"void use (\d+)")
+    def void(self, at: datetime, number: str) -> None:
+        """`void use 2`: the second use of the story, in the order in which it was told."""
+        self.ledger.execute_now(VoidUsage(id=f"story-{number}"))
+
+    @sentence(r"amend use (\d+) to (\S+?)(?:, (\w+=.+))?")
+    def amend(self, at: datetime, number: str, value: str, properties: str | None) -> None:
+        """`amend use 2 to 2500, model=small`; without properties, those it has stay."""
+        pairs = dict(pair.split("=") for pair in properties.split(", ")) if properties else None
+        command = AmendUsage(id=f"story-{number}", value=value, properties=pairs)
+        self.ledger.execute_now(command)
 
     def _event_name(self, meter: str) -> str:
         """What a meter reads; before there is such a meter, the name itself."""

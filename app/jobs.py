@@ -1,0 +1,106 @@
+"""What waits for the writer of a ledger: usage to be judged and commands to be decided."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+import msgspec
+
+from domain.decider import Rejected
+from domain.usage import RecordInput, Status
+
+if TYPE_CHECKING:
+    from app.writer import Group
+
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """Too many requests wait already; nothing of this one was written."""
+
+
+class Closed(Exception):
+    """The ledger is being closed; nothing of this request was written."""
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What became of one usage record, and the ledger position that holds it."""
+
+    id: str
+    source: str
+    status: Status
+    position: int | None
+    error: Rejected | None
+
+
+class Job(Generic[T]):
+    """One request that waits for the writer, and for its answer."""
+
+    def __init__(self, actor: str | None) -> None:
+        self.actor = actor
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._future: Future[T] | asyncio.Future[T] | None = None
+        self.fail(Closed("the writer stopped before it came to this request"))
+
+    def for_thread(self) -> "Future[T]":
+        """What a thread waits on for the answer."""
+        self._future = Future()
+        return self._future
+
+    def for_loop(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
+        """What a coroutine of this loop waits on for the answer."""
+        self.loop = loop
+        self._future = loop.create_future()
+        return self._future
+
+    def answer(self, result: T) -> None:
+        """Hold the answer ready; it is given once the transaction is on disk."""
+        self._held: tuple[T | None, BaseException | None] = (result, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Hold a refusal or a failure ready as the answer."""
+        self._held = (None, error)
+
+    def deliver(self) -> None:
+        """Give the answer that is held ready, unless the asker has given up waiting."""
+        result, error = self._held
+        waiting = self._future
+        # A thread may give up at any moment, so it is asked and held in one step; a coroutine
+        # gives up only in its own loop, which is where this runs for it.
+        if isinstance(waiting, Future):
+            gone = not waiting.set_running_or_notify_cancel()
+        else:
+            gone = waiting is None or waiting.done()
+        if waiting is None or gone:
+            return
+        if error is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(cast("T", result))
+
+    @property
+    def weight(self) -> int:
+        """How many records it brings."""
+        return 1
+
+
+class UsageJob(Job[list[Receipt]]):
+    """Usage records to be accepted, each judged by itself."""
+
+    def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
+        super().__init__(actor)
+        self.records = records
+
+    @property
+    def weight(self) -> int:
+        """How many records it brings."""
+        return len(self.records)
+
+
+class CommandJob(Job[T]):
+    """A command: `run` decides it against the state as of its turn in the group."""
+
+    def __init__(self, run: "Callable[[Group], T]", actor: str | None) -> None:
+        super().__init__(actor)
+        self.run = run
