@@ -7,7 +7,8 @@ import pytest
 
 from app import invoicing
 from app.commands import Done
-from app.writer import CommandJob, Group
+from app.jobs import CommandJob
+from app.writer import Group
 from domain.invoices import Reason
 from tests.app.asking import Asking, Story, client, story, tokens
 
@@ -82,7 +83,7 @@ def test_an_issued_invoice_is_its_preview(client: Asking, story: Story) -> None:
     assert [line["id"] for line in issued["lines"]] == [f"{id}_1", f"{id}_2"]
     assert {name: issued[name] for name in OF_AN_INVOICE} == {
         "id": id,
-        "number": "000001",
+        "number": "000002",
         "status": "OPEN",
         "reason": "RENEWAL",
         "finalizesAt": None,
@@ -136,7 +137,7 @@ def test_an_invoice_that_is_sent_has_a_due_date(client: Asking, story: Story) ->
 def test_an_invoice_is_found_by_its_id_and_nothing_else_is(client: Asking, story: Story) -> None:
     id = issue(client, story.subscription)
     query = "query($id: ID!) { node(id: $id) { __typename ... on Invoice { number } } }"
-    assert client.field(query, id=id) == {"__typename": "Invoice", "number": "000001"}
+    assert client.field(query, id=id) == {"__typename": "Invoice", "number": "000002"}
     for other in ("inv_none", story.subscription, "", "\ud800"):
         assert client.field(ASKED, id=other) is None
 
@@ -162,17 +163,18 @@ def test_invoices_are_listed_by_whose_they_are_and_where_they_stand(
         items=[{"priceId": story.licence}],
         startAt="2026-01-01T00:00:00Z",
     )
+    mine, theirs = ids(client.field(LIST))  # both were invoiced when they began
     first, second = issue(client, story.subscription), issue(client, other)
     third = draft(client, story.subscription, MARCH)
-    assert ids(client.field(LIST)) == [first, second, third]
-    assert ids(client.field(LIST, subscriptionId=other)) == [second]
-    assert ids(client.field(LIST, customerId=story.customer)) == [first, third]
+    assert ids(client.field(LIST)) == [mine, theirs, first, second, third]
+    assert ids(client.field(LIST, subscriptionId=other)) == [theirs, second]
+    assert ids(client.field(LIST, customerId=story.customer)) == [mine, first, third]
     assert ids(client.field(LIST, status="DRAFT")) == [third]
-    assert ids(client.field(LIST, status="OPEN", customerId=story.customer)) == [first]
-    assert ids(client.field(LIST, number="000002")) == [second]
+    assert ids(client.field(LIST, status="OPEN", customerId=story.customer)) == [mine, first]
+    assert ids(client.field(LIST, number="000004")) == [second]
     assert ids(client.field(LIST, status="PREVIEW")) == []
-    page = client.field(LIST, first=2)
-    assert (ids(page), page["totalCount"]) == ([first, second], 3)
+    page = client.field(LIST, first=4)
+    assert (ids(page), page["totalCount"]) == ([mine, theirs, first, second], 5)
     rest = client.field(LIST, first=2, after=page["pageInfo"]["endCursor"])
     assert ids(rest) == [third]
     query = """query($id: ID!) { customer(id: $id) {
@@ -180,14 +182,14 @@ def test_invoices_are_listed_by_whose_they_are_and_where_they_stand(
         subscriptions { nodes { id invoices(first: 1) { totalCount nodes { id } } } } } }"""
     assert client.field(query, id=story.customer) == {
         "invoices": {
-            "totalCount": 2,
+            "totalCount": 3,
             "nodes": [{"id": third, "customer": {"id": story.customer}}],
         },
         "subscriptions": {
             "nodes": [
                 {
                     "id": story.subscription,
-                    "invoices": {"totalCount": 2, "nodes": [{"id": first}]},
+                    "invoices": {"totalCount": 3, "nodes": [{"id": mine}]},
                 }
             ]
         },
