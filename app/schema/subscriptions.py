@@ -32,14 +32,7 @@ from app.schema.scalars import (
     optional_decimal,
     optional_instant,
 )
-from domain import (
-    billing_calendar,
-    customers,
-    invoices,
-    prices,
-    subscription_items,
-    subscriptions,
-)
+from domain import billing_calendar, customers, invoices, prices, subscription_items, subscriptions
 from domain.collection import CollectionMethod
 from domain.decider import Rejected
 from domain.invoices import Reason
