@@ -7,7 +7,7 @@ nothing. It is done in portions, each a transaction of its own after which every
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from domain.decider import Event
 from domain.invoices import Reason
 from domain.ledgers import AdvanceClock, LedgerState
 from domain.periods import END_OF_TIME, from_us, to_us
+from domain.settlements import MarkOverdue
 from domain.subscriptions import Subscription
 from projections import current, due_work
 from projections.due_work import Due, Kind
@@ -88,7 +89,7 @@ def run_due(
 
 def _do(group: Group, due: Due, actor: str | None) -> str:
     """Do one thing that is due; return the invoice that it is about. Raises `Rejected`."""
-    done = _draft(group, due, actor) if due.kind is Kind.DRAFT else _finalize(group, due, actor)
+    done = _DO[due.kind](group, due, actor)
     assert done is not None, "something to bill was due"
     again = due_work.first(group.views, due.at_us, subscription_id=due.subscription_id)
     assert again != due, "what is done is not due any more"
@@ -103,6 +104,18 @@ def _draft(group: Group, due: Due, actor: str | None) -> Done | None:
 
 def _finalize(group: Group, due: Due, actor: str | None) -> Done:
     return invoicing.finalize(group, due.subject, f"finalize:{due.subject}", actor=actor)
+
+
+def _mark_overdue(group: Group, due: Due, actor: str | None) -> Done:
+    command = MarkOverdue(invoice_id=due.subject)
+    return commands.job(command, key=f"overdue:{due.subject}", actor=actor).run(group)
+
+
+_DO: Mapping[Kind, Callable[[Group, Due, str | None], Done | None]] = {
+    Kind.DRAFT: _draft,
+    Kind.FINALIZE: _finalize,
+    Kind.OVERDUE: _mark_overdue,
+}
 
 
 def _reason(views: Views, due: Due) -> Reason:

@@ -1,4 +1,4 @@
-"""What falls due when: drafting a subscription's next invoice, and issuing each draft.
+"""What falls due when: a subscription's next invoice, the issue of a draft, the end of patience.
 
 A row says what is to be done at an instant if nothing changes until then. Rows are kept in step
 whenever a subscription or an invoice changes, so that finding what is next is one seek. Nothing in
@@ -39,6 +39,7 @@ class Kind(StrEnum):
 
     DRAFT = "draft"
     FINALIZE = "finalize"
+    OVERDUE = "overdue"
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ def apply(views: Views, recorded: Recorded) -> None:
             if isinstance(recorded.event, InvoiceDrafted) and recorded.event.reason in ONCE:
                 _billed(views, recorded.event.subscription_id, to_us(recorded.event.at))
                 _plan_next_invoice(views, recorded.event.subscription_id)
-            _plan_issue(views, recorded.stream_id)
+            _plan_next_step(views, recorded.stream_id)
 
 
 def _pass_over(views: Views, recorded: Recorded) -> None:
@@ -145,13 +146,16 @@ def _anything_due(subscription: Subscription, prices: Mapping[str, Price], at: d
         return True
 
 
-def _plan_issue(views: Views, invoice_id: str) -> None:
-    """A draft is issued when its time to wait for late records is over."""
+def _plan_next_step(views: Views, invoice_id: str) -> None:
+    """A draft is issued once it waited for late records; what is not paid in time is overdue."""
     invoice = current.get(views, Invoice, invoice_id)
     assert invoice is not None, f"no invoice {invoice_id}"
     if invoice.status is Status.DRAFT:
         at_us = to_us(invoice.finalizes_at)
         _plan(views, Due(at_us, Kind.FINALIZE, invoice_id, invoice.subscription_id))
+    elif invoice.status is Status.OPEN and invoice.due_at and not invoice.overdue_at:
+        at_us = to_us(invoice.due_at)
+        _plan(views, Due(at_us, Kind.OVERDUE, invoice_id, invoice.subscription_id))
     else:
         _settle(views, invoice_id)
 

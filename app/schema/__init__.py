@@ -7,6 +7,7 @@ import strawberry
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
+from app.schema.clocks import ClockMutations
 from app.schema.connections import Node
 from app.schema.context import Context, Info
 from app.schema.customers import Customer, CustomerMutations, CustomerQueries
@@ -95,6 +96,7 @@ class Query(
 
 @strawberry.type(description="What can be done.")
 class Mutation(
+    ClockMutations,
     SubscriptionMutations,
     SettlementMutations,
     InvoiceItemMutations,

@@ -32,11 +32,13 @@ from app.schema.scalars import (
     optional_decimal,
     optional_instant,
 )
-from domain import billing_calendar, customers, prices, subscription_items, subscriptions
+from domain import billing_calendar, customers, invoices, prices, subscription_items, subscriptions
 from domain.collection import CollectionMethod
 from domain.decider import Rejected
+from domain.invoices import Reason
 from domain.money import parse_decimal
 from domain.proration import ProrationGranularity
+from projections import invoices as invoiced
 
 if TYPE_CHECKING:
     from app.schema.invoices import Invoice
@@ -297,24 +299,30 @@ class CreateSubscriptionPayload(Payload):
     )
 
     @resolver(
-        description="A preview of its first invoice: at its start, licences in advance and no "
+        description="Its first invoice, issued with it: at the start, licences in advance and no "
         "usage yet; created with a start in the past, all that the elapsed periods would have "
-        "been billed. Null when that is more than an invoice holds."
+        "been billed, as a draft while it waits for late usage. Before the start, or when nothing "
+        "is due there, a preview. Null when that is more than an invoice holds."
     )
     async def first_invoice(
         self, info: Info
     ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
         # Invoices show their subscription and a new subscription its invoice: one of the two has
         # to import the other late.
+        from app.schema.invoice_queries import shown
         from app.schema.previews import previewed, subscription_named
 
         if self.subscription is None:
             return None
         state = self.subscription.state
+        opening = billing_calendar.opening(state)
+        drafted = await info.context.read(
+            lambda views: invoiced.invoiced(views, state.id, opening, Reason.OPENING)
+        )
+        if drafted is not None:
+            return await shown(info, await info.context.get(invoices.Invoice, drafted))
         try:
-            return await previewed(
-                info, subscription_named(state.id), at=billing_calendar.opening(state)
-            )
+            return await previewed(info, subscription_named(state.id), at=opening)
         except Rejected:  # decades in days: the subscription stands all the same
             return None
 

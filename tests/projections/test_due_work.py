@@ -11,6 +11,7 @@ from domain.invoices import InvoiceDrafted, Reason
 from domain.periods import Interval, IntervalUnit, format_instant, to_us
 from domain.prices import PriceCreated, Timing
 from domain.pricing import PerUnit
+from domain.settlements import InvoiceOverdue, PaymentRecorded
 from domain.subscription_items import Item
 from domain.subscriptions import SubscriptionCreated
 from projections import due_work
@@ -85,9 +86,25 @@ def draft(book: Book, at: datetime, reason: Reason = Reason.RENEWAL, wait: timed
     return id
 
 
-def issue(book: Book, id: str) -> None:
+def issue(book: Book, id: str, due_at: datetime | None = None) -> None:
     """A draft is finalized."""
-    book.happened(id, replace(ISSUED, id=id, number=len(book.log)))
+    book.happened(id, replace(ISSUED, id=id, number=len(book.log), due_at=due_at))
+
+
+def pay(book: Book, id: str, amount: str) -> None:
+    """Something is paid of an invoice, of which 0.03 was due."""
+    paid = PaymentRecorded(
+        id=id,
+        customer_id="cus_1",
+        currency="USD",
+        payment_id=f"pay_{len(book.log)}",
+        amount=Decimal(amount),
+        to_balance=Decimal(0),
+        reference=None,
+        paid_at=START,
+        recorded_at=START,
+    )
+    book.happened(id, paid)
 
 
 def all_due(views: Views) -> Iterator[Due]:
@@ -194,4 +211,27 @@ def test_what_is_due_already_stays_due_when_the_subscription_changes(book: Book)
     price(book, "price_2", Timing.IN_ADVANCE)
     subscribe(book, "price_1")
     subscribe(book, "price_1", "price_2", recorded_at=MARCH)
+    assert due(book) == ["2026-02-01T00:00:00Z draft sub_1"]
+
+
+def test_what_was_sent_is_overdue_unless_it_is_paid(book: Book) -> None:
+    price(book, "price_1", Timing.IN_ADVANCE)
+    subscribe(book, "price_1")
+    sent = draft(book, START, Reason.OPENING)
+    issue(book, sent, due_at=JANUARY_15)
+    next_invoice = "2026-02-01T00:00:00Z draft sub_1"
+    assert due(book) == [f"2026-01-15T00:00:00Z overdue {sent}", next_invoice]
+    pay(book, sent, "0.01")
+    assert due(book) == [f"2026-01-15T00:00:00Z overdue {sent}", next_invoice]
+    pay(book, sent, "0.02")
+    assert due(book) == [next_invoice]
+
+
+def test_what_is_overdue_is_noted_once(book: Book) -> None:
+    price(book, "price_1", Timing.IN_ADVANCE)
+    subscribe(book, "price_1")
+    sent = draft(book, START, Reason.OPENING)
+    issue(book, sent, due_at=JANUARY_15)
+    noted = InvoiceOverdue(id=sent, customer_id="cus_1", due_at=JANUARY_15, noted_at=MARCH)
+    book.happened(sent, noted)
     assert due(book) == ["2026-02-01T00:00:00Z draft sub_1"]

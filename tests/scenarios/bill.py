@@ -24,10 +24,7 @@ def print_bill(preview: Preview, names: Mapping[str, str], zone: str) -> str:
     """The bill, its dates in this zone and its prices by these names."""
     bill = preview.bill
     title = f"{_date(bill.at, zone)}, for {_dates(bill.period.start, bill.period.end, zone)}"
-    blocks = [
-        _Block(line, line.description or names[line.price_id or ""], bill.currency, zone)
-        for line in bill.lines
-    ]
+    blocks = [_Block(line, _name(line, names), bill.currency, zone) for line in bill.lines]
     return _print(title, blocks, bill.total, bill.currency)
 
 
@@ -36,11 +33,13 @@ def print_invoice(invoice: Invoice, says: Statement, names: Mapping[str, str], z
     issued = f"issued {_date(invoice.finalized_at, zone)}" if invoice.finalized_at else "not issued"
     period = _dates(says.period.start, says.period.end, zone)
     title = f"{invoice.printed_number or 'no number'}, {invoice.status}, {issued}, for {period}"
-    blocks = [
-        _Block(line, names.get(line.price_id or "", line.description), says.currency, zone)
-        for line in says.lines
-    ]
+    blocks = [_Block(line, _name(line, names), says.currency, zone) for line in says.lines]
     return _print(title, blocks, says.total, says.currency)
+
+
+def _name(line: Line | IssuedLine, names: Mapping[str, str]) -> str:
+    """What the story calls the price, or what a line without one says itself."""
+    return names[line.price_id] if line.price_id else line.description or ""
 
 
 def _print(title: str, blocks: Sequence["_Block"], sum: Decimal, currency: str) -> str:
