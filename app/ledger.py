@@ -1,5 +1,6 @@
 """One ledger wired together: the store, the views folded from it, its clock and its writer."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -95,9 +96,11 @@ class Ledger:
         Raises `Rejected`, or `Busy`. Whatever ends it early, the clock stands where it got to.
         """
         portion = await self.writer.ask(worker.advance(to, actor))
+        touched = dict.fromkeys(portion.invoices)
         while portion.more:
             portion = await self.writer.ask(worker.advance(to, actor, portion))
-        return portion.invoices
+            touched |= dict.fromkeys(portion.invoices)
+        return list(touched)
 
     async def record(self, records: Sequence[RecordInput], actor: str | None) -> list[Receipt]:
         """Record usage; one receipt for each record in the order sent. Raises `Busy`."""
@@ -109,10 +112,7 @@ class Ledger:
 
     def advance_now(self, to: datetime) -> Sequence[str]:
         """Move the test clock on and wait, for callers without an event loop."""
-        portion = self.writer.submit(worker.advance(to, None)).result()
-        while portion.more:
-            portion = self.writer.submit(worker.advance(to, None, portion)).result()
-        return portion.invoices
+        return asyncio.run(self.advance(to, None))
 
     def record_now(self, records: Sequence[RecordInput]) -> list[Receipt]:
         """Record usage and wait, for callers without an event loop."""

@@ -7,7 +7,7 @@ nothing. It is done in portions, each a transaction of its own after which every
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -48,14 +48,14 @@ _log = logging.getLogger("tallybook.worker")
 
 
 class Portion(msgspec.Struct, frozen=True):
-    """What came of doing what was due: the invoices touched, what failed, whether more is due."""
+    """What came of doing a portion of what is due: the invoices touched, and whether there is more.
 
-    invoices: tuple[str, ...] = ()
-    failed: frozenset[Due] = frozenset()
-    more: bool = True
+    `failed` is what failed in this portion and in those before.
+    """
 
-
-NOTHING = Portion()
+    invoices: tuple[str, ...]
+    failed: frozenset[Due]
+    more: bool
 
 
 def run_due(
@@ -64,27 +64,27 @@ def run_due(
     actor: str | None,
     *,
     subscription_id: str | None = None,
-    before: Portion = NOTHING,
+    failed: Iterable[Due] = (),
     on_the_way: Callable[[int], None] = lambda _: None,
 ) -> Portion:
     """Do a portion of what is due up to an instant, for one subscription or for all.
 
-    What fails is undone by itself, logged and left, so that everybody else's goes on. `before` is
-    the portion that this one follows; `on_the_way` is told each instant before it has its turn.
+    What fails is undone by itself, logged and left, as is what `failed` before: everybody else's
+    goes on. `on_the_way` is told each instant before it has its turn.
     """
-    invoices, failed = dict.fromkeys(before.invoices), set(before.failed)
+    invoices, left = dict[str, None](), set(failed)
     for _ in range(PORTION):
-        due = due_work.first(group.views, until_us, subscription_id=subscription_id, without=failed)
+        due = due_work.first(group.views, until_us, subscription_id=subscription_id, without=left)
         if due is None:
-            return Portion(tuple(invoices), frozenset(failed), more=False)
+            return Portion(tuple(invoices), frozenset(left), more=False)
         on_the_way(due.at_us)
         try:
             with group.part():
                 invoices[_do(group, due, actor)] = None
         except Exception:  # noqa: BLE001  # whatever it was, it is nobody else's failure
             _log.exception("could not %s %s, due at %s", due.kind, due.subject, due.at)
-            failed.add(due)
-    return Portion(tuple(invoices), frozenset(failed), more=True)
+            left.add(due)
+    return Portion(tuple(invoices), frozenset(left), more=True)
 
 
 def _do(group: Group, due: Due, actor: str | None) -> str:
@@ -169,22 +169,22 @@ def _at_once(group: Group, subscription_id: str) -> int:
 # ---------------------------------------------------------------------------------- test clocks
 
 
-def advance(to: datetime, actor: str | None, before: Portion = NOTHING) -> CommandJob[Portion]:
+def advance(to: datetime, actor: str | None, before: Portion | None = None) -> CommandJob[Portion]:
     """Move the test clock on to an instant, doing on the way what falls due, each at its instant.
 
-    This is a job for the writer that does one portion; as long as more is due, another one goes on
-    where it ended, after a crash too. Fails with `Rejected` when the clock cannot be moved there.
+    This is a job for the writer that does one portion; as long as there is more, another one goes
+    on where the one `before` it ended. Fails with `Rejected` when the clock cannot be moved there.
     """
 
     def run(group: Group) -> Portion:
-        if before == NOTHING:
+        if before is None:
             _advanced(group, to)
         until_us = to_us(to)
         portion = run_due(
             group,
             until_us,
             actor,
-            before=before,
+            failed=before.failed if before else (),
             on_the_way=lambda at_us: _move(group, at_us, actor),
         )
         if not portion.more:
@@ -240,14 +240,13 @@ class Worker:
 
     async def catch_up(self) -> None:
         """Do everything that is due by now, a portion at a time: others have their turn between."""
-        resting = self._resting()
-        portion = Portion(failed=resting)
-        while portion.more:
-            portion = await self._ledger.writer.ask(_due_now(Portion(failed=portion.failed)))
+        resting = failed = self._resting()
+        more = True
+        while more:
+            portion = await self._ledger.writer.ask(_due_now(failed))
+            failed, more = portion.failed, portion.more
         retry_at = self._ledger.clock.now() + RETRY
-        self._failed = {
-            due: self._failed[due] if due in resting else retry_at for due in portion.failed
-        }
+        self._failed = {due: self._failed[due] if due in resting else retry_at for due in failed}
 
     def _resting(self) -> frozenset[Due]:
         """What failed and is not tried again yet."""
@@ -262,6 +261,6 @@ class Worker:
         return min(LOOK_AGAIN, max(timedelta(), due.at - now)) if due else LOOK_AGAIN
 
 
-def _due_now(before: Portion) -> CommandJob[Portion]:
+def _due_now(failed: Iterable[Due]) -> CommandJob[Portion]:
     """A portion of what is due at present, as a job for the writer."""
-    return CommandJob(lambda group: run_due(group, group.now_us, ACTOR, before=before), ACTOR)
+    return CommandJob(lambda group: run_due(group, group.now_us, ACTOR, failed=failed), ACTOR)

@@ -38,7 +38,7 @@ from projections.usage_records import (
     properties_text,
 )
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (

@@ -1,5 +1,6 @@
 """Invoices that issue themselves: at once, and on a test clock that is moved."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app import invoicing, worker
+from app import invoicing, replay, worker
 from app.commands import Done
 from app.ledger import Ledger
 from domain import subscription_items, subscriptions
@@ -128,7 +129,7 @@ def test_moving_to_where_the_clock_stands_changes_nothing(story: Story) -> None:
     story.tell(THREE)
     story.ledger.advance_now(END)
     head = story.ledger.store.head()
-    assert story.ledger.advance_now(END) == ()
+    assert story.ledger.advance_now(END) == []
     assert story.ledger.store.head() == head
 
 
@@ -167,6 +168,25 @@ def test_portions_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyP
             logs.append(log(ledger))
         monkeypatch.undo()
     assert logs[0] == logs[1]
+
+
+def test_two_who_move_the_clock_at_once(
+    story: Story, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Ledger(tmp_path / "one after the other", test_clock_at=CLOCK) as ledger:
+        Story(ledger).tell(PRICES + THREE)
+        ledger.advance_now(FEBRUARY)
+        ledger.advance_now(END)
+        expected = said(ledger)
+    story.tell(THREE)
+    monkeypatch.setattr(worker, "PORTION", 1)
+
+    async def both() -> None:
+        await asyncio.gather(*(story.ledger.advance(to, None) for to in (FEBRUARY, END)))
+
+    asyncio.run(both())
+    assert story.ledger.clock.now() == END
+    assert said(story.ledger) == expected
 
 
 def test_a_clock_stands_after_reopening_where_it_stood(tmp_path: Path) -> None:
@@ -210,7 +230,7 @@ def test_a_crash_on_the_way_leaves_the_last_step_done(
         ledger.advance_now(END)
         assert log(ledger) == whole
         assert said(ledger) == expected
-        dump(ledger)
+    assert replay.verify(tmp_path / "crashed").ok
 
 
 def test_one_that_fails_holds_nobody_up(
