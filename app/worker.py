@@ -241,8 +241,11 @@ class Worker:
         while True:
             written.clear()
             try:
-                await self.catch_up()
+                # Looked at beside the writer, who has nothing to do with it while nothing is due.
                 wait = await asyncio.to_thread(self._until_next)
+                if not wait:
+                    await self.catch_up()
+                    continue
             except Closed:
                 return
             except Exception:  # noqa: BLE001  # whatever it was, the next look may go well
