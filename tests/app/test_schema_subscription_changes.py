@@ -231,3 +231,31 @@ def test_changes_are_in_the_history(client: Asking, story: Story) -> None:
         ("subscription.changed", "tester"),
         ("subscription.canceled", "tester"),
     ]
+
+
+# ------------------------------------------------------- at the very instant of another invoice
+
+NUMBERED = "id number status total { amount } subscription { id }"
+
+
+def test_what_changes_and_ends_at_the_instant_of_an_invoice_has_its_own(client: Asking) -> None:
+    """A test clock stands still: created, changed and canceled at once."""
+    told = Story(client)
+    input = seats(client, told, "3", prorationBehavior="INVOICE_NOW")
+    done = client.mutate(
+        "changeSubscription", "ChangeSubscriptionInput", input, f"invoice {{ {NUMBERED} }}"
+    )
+    assert done["invoice"]["number"] == "000002"
+    assert done["invoice"]["total"]["amount"] == "106.45"
+    ended = client.mutate(
+        "cancelSubscription",
+        "CancelSubscriptionInput",
+        {"now": {"subscriptionId": told.subscription}},
+        f"finalInvoice {{ {NUMBERED} }}",
+    )
+    final = ended["finalInvoice"]
+    assert (final["status"], final["total"]["amount"]) == ("DRAFT", "-159.68")
+    client.ledger.advance_now(parse_instant("2026-01-15T14:00:00Z", ()))
+    query = f"query($id: ID!) {{ invoice(id: $id) {{ {NUMBERED} }} }}"
+    issued = client.field(query, id=final["id"])
+    assert (issued["number"], issued["status"]) == ("000003", "PAID")
