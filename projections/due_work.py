@@ -84,6 +84,15 @@ def first(
     return next((due for due in map(_due, rows) if due not in without), None)
 
 
+def is_due(views: Views, due: Due) -> bool:
+    """Whether this is still to be done."""
+    row = views.row(
+        "SELECT 1 FROM due_work WHERE due_at_us=? AND kind=? AND subject=?",
+        (due.at_us, due.kind, due.subject),
+    )
+    return row is not None
+
+
 def _due(row: Row) -> Due:
     return Due(row[0], Kind(row[1]), row[2], row[3])
 
