@@ -214,6 +214,17 @@ class Subscription(Node):
         page = Page.of(first, after, last, before)
         return await invoice_page(info, page, subscriptionId=self.id)
 
+    @resolver(
+        description="A preview of its next invoice, as invoicePreview gives it; null when there "
+        "will be none."
+    )
+    async def upcoming_invoice(
+        self, info: Info
+    ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
+        from app.schema.previews import previewed, subscription_named
+
+        return await previewed(info, subscription_named(self.id))
+
 
 @strawberry.type(description="The new subscription, or why there is none.")
 class CreateSubscriptionPayload(Payload):
