@@ -87,6 +87,12 @@ class Engine:
             self._apply_usage(views, one)
             views.set_meta("position", one.position)
 
+    def recall(self, position: int, placed: Sequence[tuple[int, int, UsageRecord]]) -> None:
+        """Fold some records of the batch at a position, each at its place (position, row)."""
+        views = self.database.writing
+        waiting = self._match(views, placed)
+        usage_records.keep_unmatched(views, position, waiting)
+
     def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
         """Fold whatever the ledger holds beyond the checkpoint."""
         events = iter(read(self.database.writing.checkpoint()))
@@ -144,9 +150,7 @@ class Engine:
         match recorded.event:
             case UsageRecorded(records=records):
                 position = recorded.position
-                placed = [(position, row, record) for row, record in enumerate(records)]
-                waiting = self._match(views, placed)
-                usage_records.keep_unmatched(views, recorded.position, waiting)
+                self.recall(position, [(position, row, one) for row, one in enumerate(records)])
             case UsageVoided() | UsageAmended():
                 counted = usage_corrections.apply(views, recorded, recorded.event)
                 if counted is not None:
