@@ -7,6 +7,7 @@ reads these: no second engine can disagree. The work is that of the objects invo
 the ledger is.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
@@ -27,13 +28,10 @@ from projections import current, history, usage_records
 from projections.current import Found
 from projections.engine import Engine
 from projections.tables import Views
-from projections.usage_records import meters_over
+from projections.usage_records import Placed, meters_over
 
 EventAt = Callable[[int], Recorded | None]
 """Reads the event at a position of the ledger."""
-
-Placed = tuple[int, int, UsageRecord]
-"""(position, row, record): a usage record at its place in the ledger."""
 
 FAR_US = 2**62
 """Later than any instant."""
@@ -62,17 +60,25 @@ def known(
     engine = Engine(IN_MEMORY)
     try:
         with engine.database.transaction() as views:
-            steps: list[tuple[int, Recorded | list[Placed]]] = [*records]
-            steps += [(one.position, one) for one in events]
-            for at, step in sorted(steps, key=itemgetter(0)):
-                if isinstance(step, Recorded):
-                    engine.apply([step])
-                else:
-                    engine.recall(at, step)
+            for event, before in _between(events, records):
+                engine.recall(before)
+                engine.apply([event] if event else [])
             views.set_meta("position", position)
         yield views
     finally:
         engine.close()
+
+
+def _between(
+    events: Sequence[Recorded], records: Sequence[Placed]
+) -> Iterator[tuple[Recorded | None, Sequence[Placed]]]:
+    """Each event with the usage records between the one before and it; the last ones with none."""
+    start = 0
+    for event in events:
+        end = bisect_left(records, event.position, lo=start, key=itemgetter(0))
+        yield event, records[start:end]
+        start = end
+    yield None, records[start:]
 
 
 class _Asked:
@@ -110,8 +116,8 @@ class _Asked:
             and not isinstance(event.event, UsageRecorded)
         ]
 
-    def records(self) -> list[tuple[int, list[Placed]]]:
-        """The customer's usage records up to the position, as they were recorded, by position.
+    def records(self) -> list[Placed]:
+        """The customer's usage records up to the position, as they were recorded, in order.
 
         What was corrected is read again from the ledger. So is everything, if the customer was
         ever known to senders by another key: a record counts from when its key meant the customer.
@@ -126,12 +132,11 @@ class _Asked:
                 place = (record.position, record.row)
                 if place not in again:
                     found[place] = None if as_sent else self._as_sent(name, record)
-        by_position: dict[int, list[Placed]] = {}
-        for (at, row), known in sorted(found.items(), key=itemgetter(0)):
-            if at <= self._position:
-                placed = (at, row, known or self._original(at, row))
-                by_position.setdefault(at, []).append(placed)
-        return list(by_position.items())
+        return [
+            (*place, known or self._original(*place))
+            for place, known in sorted(found.items(), key=itemgetter(0))
+            if place[0] <= self._position
+        ]
 
     def _as_sent(self, event_name: str, record: usage_records.Matched) -> UsageRecord:
         """A record as it was sent, but for what nobody counts by: its own id, and whose key."""
