@@ -17,7 +17,13 @@ from domain.invoice_items import InvoiceItemCreated
 from domain.invoices import ONCE, Invoice, InvoiceDrafted, Status
 from domain.periods import from_us, to_us
 from domain.prices import Price
-from domain.subscriptions import Subscription
+from domain.subscriptions import (
+    CollectionPaused,
+    CollectionResumed,
+    Subscription,
+    SubscriptionParked,
+    SubscriptionUnparked,
+)
 from projections import current, invoice_items
 from projections.invoice_previews import prices_of
 from projections.tables import Row, Table, Views
@@ -30,6 +36,9 @@ DUE = Table(
 )
 BILLED = Table("billed_until", "subscription_id TEXT, until_us INTEGER", key="subscription_id")
 TABLES = (DUE, BILLED)
+
+HOLDS = (CollectionPaused, CollectionResumed, SubscriptionParked, SubscriptionUnparked)
+"""The facts that hold drafts back, or let them go on."""
 
 EMPTY_LIMIT = 100
 """Instants in a row at which nothing is due that are passed over."""
@@ -86,6 +95,8 @@ def apply(views: Views, recorded: Recorded) -> None:
         case "sub":
             _pass_over(views, recorded)
             _plan_next_invoice(views, recorded.stream_id)
+            if isinstance(recorded.event, HOLDS):
+                _plan_drafts(views, recorded.stream_id)
         case "ii" if isinstance(recorded.event, InvoiceItemCreated):
             _plan_next_invoice(views, recorded.event.subscription_id)
         case "inv":
@@ -121,9 +132,11 @@ def _plan_next_invoice(views: Views, subscription_id: str) -> None:
     assert subscription is not None, f"no subscription {subscription_id}"
     row = views.row("SELECT until_us FROM billed_until WHERE subscription_id=?", (subscription_id,))
     billed_until = from_us(row[0]) if row else None
-    waiting_since = invoice_items.waiting_since(views, subscription_id)
-    prices = prices_of(views, subscription)
-    at = _next_invoice(subscription, prices, billed_until, waiting_since)
+    at = None
+    if subscription.parked is None:
+        waiting_since = invoice_items.waiting_since(views, subscription_id)
+        prices = prices_of(views, subscription)
+        at = _next_invoice(subscription, prices, billed_until, waiting_since)
     if at is None:
         _settle(views, subscription_id)
     else:
@@ -159,11 +172,22 @@ def _anything_due(subscription: Subscription, prices: Mapping[str, Price], at: d
         return True
 
 
+def _plan_drafts(views: Views, subscription_id: str) -> None:
+    """The drafts of a subscription wait while it is held back, and are issued afterwards."""
+    keys = {"subscriptionId": subscription_id, "status": Status.DRAFT}
+    for found in current.select(views, Invoice, keys, limit=-1):
+        _plan_next_step(views, found.state.id)
+
+
 def _plan_next_step(views: Views, invoice_id: str) -> None:
     """A draft is issued once it waited for late records; what is not paid in time is overdue."""
     invoice = current.get(views, Invoice, invoice_id)
     assert invoice is not None, f"no invoice {invoice_id}"
     if invoice.status is Status.DRAFT:
+        subscription = current.get(views, Subscription, invoice.subscription_id)
+        if subscription is not None and subscription.held:
+            _settle(views, invoice_id)
+            return
         at_us = to_us(invoice.finalizes_at)
         _plan(views, Due(at_us, Kind.FINALIZE, invoice_id, invoice.subscription_id))
     elif invoice.status is Status.OPEN and invoice.due_at and not invoice.overdue_at:

@@ -11,7 +11,7 @@ from app.schema.context import Info, existing
 from app.schema.fields import resolver
 from app.schema.invoices import Invoice
 from app.schema.scalars import DecimalText, InstantText, Json, optional_instant
-from app.schema.subscriptions import PreviewSubscriptionInput
+from app.schema.subscription_inputs import PreviewSubscriptionInput
 from domain import subscriptions, usage
 from domain.decider import Code, Path, Rejected
 from domain.periods import to_us

@@ -9,14 +9,16 @@ from app.commands import imagined_change
 from app.schema.context import Info, existing
 from app.schema.errors import Payload
 from app.schema.fields import mutation, resolver
+from app.schema.invoice_queries import shown
 from app.schema.invoices import Invoice
 from app.schema.previews import previewed
 from app.schema.scalars import DecimalText, InstantText, described, optional_instant
 from app.schema.subscriptions import Subscription
-from domain import billing_calendar, subscription_changes, subscriptions
+from domain import billing_calendar, invoices, subscription_changes, subscriptions
 from domain.money import parse_decimal
 from domain.subscription_changes import CancelForm, ProrationBehavior
 from projections import invoice_previews
+from projections import invoices as invoiced
 from projections.tables import Views
 
 described(
@@ -206,6 +208,9 @@ async def billed(info: Info, state: subscriptions.Subscription) -> Invoice | Non
         return found
 
     bill_at = state.end.bill_at if state.end else state.changes[-1].bill_at
+    drafted = await info.context.read(lambda views: invoiced.at_instant(views, state.id, bill_at))
+    if drafted is not None:
+        return await shown(info, await info.context.get(invoices.Invoice, drafted))
     invoice = await previewed(info, find, at=bill_at)
     return invoice if invoice and invoice.lines else None
 
