@@ -20,6 +20,7 @@ from domain.invoices import CreditedLine, Invoice, InvoiceDrafted, InvoiceFinali
 from domain.periods import EPOCH, format_instant
 from domain.rating import LineKind
 from domain.statements import Statement
+from domain.subscription_holds import UnparkSubscription
 from domain.subscriptions import Subscription
 from domain.usage import RecordInput
 from projections import current, invoice_items, invoices, statements
@@ -80,6 +81,16 @@ class Business:
                 known = issued(self.ledger)
                 self._settle(kind, known[index % len(known)], *more)
 
+    def meant(self) -> None:
+        """Whatever was given back is meant, however much it is."""
+        self.ledger.execute_now(UnparkSubscription(subscription_id=self._subscription()))
+
+    def _subscription(self) -> str:
+        with self.ledger.snapshot() as views:
+            (found,) = current.select(views, Subscription, {}, limit=2)
+        id: str = found.state.id
+        return id
+
     def _use(self, ago: timedelta, value: int) -> None:
         self._records += 1
         at = format_instant(self.ledger.clock.now() - ago)
@@ -93,12 +104,10 @@ class Business:
         self.ledger.record_now([record])
 
     def _item(self, amount: Decimal) -> None:
-        with self.ledger.snapshot() as views:
-            (found,) = current.select(views, Subscription, {}, limit=2)
         self.ledger.execute_now(
             CreateInvoiceItem(
                 customer_id=self._story.ids["al"],
-                subscription_id=found.state.id,
+                subscription_id=self._subscription(),
                 description="Something else",
                 amount=amount,
             )
@@ -128,7 +137,9 @@ def test_what_is_issued_is_what_was_previewed_and_no_money_is_lost(
         business = Business(ledger)
         for step in steps:
             business.happens(*step)
-        ledger.advance_now(ledger.clock.now() + timedelta(days=40))
+        for wait in (timedelta(days=40), timedelta(hours=2)):
+            business.meant()
+            ledger.advance_now(ledger.clock.now() + wait)
         check_previews(ledger)
         check_items(ledger)
         check_money(ledger)
