@@ -254,7 +254,11 @@ class Worker:
     async def run(self) -> None:
         """Catch up with what fell due meanwhile, then do everything when it falls due."""
         loop, written = asyncio.get_running_loop(), asyncio.Event()
-        self._ledger.writer.on_written = lambda: loop.call_soon_threadsafe(written.set)
+        with self._ledger.writer.listening(lambda: loop.call_soon_threadsafe(written.set)):
+            await self._work(written)
+
+    async def _work(self, written: asyncio.Event) -> None:
+        """Do what is due and sleep, in turns, until the ledger closes."""
         while True:
             written.clear()
             try:
