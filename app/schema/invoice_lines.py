@@ -35,6 +35,7 @@ described(
     RECURRING="A licence for a period.",
     USAGE="What a meter counted in a period.",
     PRORATION="A licence for the rest of a period in which it changed, or a credit for it.",
+    ADJUSTMENT="The difference that usage makes which came late, for a period billed before.",
     ONE_OFF="Something that is billed, or credited, once.",
 )
 
