@@ -223,7 +223,7 @@ def _changed(views: Views, price_ids: Iterable[str], from_us: int) -> set[str]:
     found = [
         one
         for id in price_ids
-        for one in _select(views, "price_id=? AND end_us>? ORDER BY end_us, ref", (id, from_us))
+        for one in select(views, "price_id=? AND end_us>? ORDER BY end_us, ref", (id, from_us))
     ]
     return _let_wait(views, found)
 
@@ -271,7 +271,7 @@ class _Search:
     def billing(self, contents: tuple[Matched, ...]) -> list[BilledPeriod]:
         """Those of a record; of void invoices and discarded usage, none."""
         customer, at_us = contents[0].customer_ref, contents[0].timestamp_us
-        found = _select(
+        found = select(
             self._views,
             "customer_ref=? AND end_us>? AND event_ref=? ORDER BY end_us, ref",
             (customer, at_us, usage_records.event_ref(self._meters)),
@@ -324,14 +324,14 @@ def changes(asked: Question, billed: BilledPeriod, record: Matched) -> bool:
 
 def waiting(views: Views, subscription_id: str) -> list[BilledPeriod]:
     """The billed periods of a subscription that wait for an adjustment, in order of issue."""
-    return _select(views, "subscription_id=? AND waits=1 ORDER BY ref", (subscription_id,))
+    return select(views, "subscription_id=? AND waits=1 ORDER BY ref", (subscription_id,))
 
 
 def adjusted_by(views: Views, line: IssuedLine) -> BilledPeriod | None:
     """The billed period that a line adjusts; None for any other kind of line."""
     if line.adjusts is None:
         return None
-    found = _select(
+    found = select(
         views,
         "invoice_id=? AND item_id=? AND price_id=? AND since_us=?",
         (line.adjusts, line.item_id, line.price_id, to_us(line.since)),
@@ -339,7 +339,14 @@ def adjusted_by(views: Views, line: IssuedLine) -> BilledPeriod | None:
     return found[0] if found else None
 
 
-def _select(views: Views, where: str, parameters: Sequence[object]) -> list[BilledPeriod]:
+def of_customer(views: Views, customer_ref: int, event_ref: int) -> list[BilledPeriod]:
+    """What was ever billed of a customer's records of one event name."""
+    where = "customer_ref=? AND event_ref=? ORDER BY end_us, ref"
+    return select(views, where, (customer_ref, event_ref))
+
+
+def select(views: Views, where: str, parameters: Sequence[object]) -> list[BilledPeriod]:
+    """The billed periods that a condition finds."""
     rows = views.rows(f"SELECT {_COLUMNS} FROM billed_usage WHERE {where}", parameters)
     return [_billed(row) for row in rows]
 

@@ -6,6 +6,7 @@ ledger as it is now, so that it never lags and never differs.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -19,6 +20,7 @@ from domain.prices import Price
 from domain.rating import Bill, Charge, Line, Reading
 from domain.subscriptions import Subscription
 from projections import adjustments, current, invoice_items, meter_summaries
+from projections.billed_usage import BilledPeriod
 from projections.meter_summaries import Question
 from projections.tables import Views
 from projections.usage_records import Matched, MeterRef, meters_over
@@ -78,7 +80,7 @@ def preview(
             subscription,
             instant,
             invoice_id,
-            lambda charge: _line(views, asking, charge, (), charge.period.end),
+            partial(_line_so_far, views, asking),
         ),
         charges.LINES_LIMIT - len(lines),
     )
@@ -88,6 +90,15 @@ def preview(
         subscription=subscription,
         position=views.checkpoint(),
     )
+
+
+def adjustment(views: Views, billed: BilledPeriod) -> tuple[Line, str]:
+    """What a billed period that waits for its adjustment will get, and in which currency."""
+    subscription = current.get(views, Subscription, billed.subscription_id)
+    assert subscription is not None, f"{billed.subscription_id} was billed"
+    asking = Asking(views, subscription.customer_id)
+    rate = partial(_line_so_far, views, asking)
+    return adjustments.line(views, subscription, billed, rate), subscription.currency
 
 
 def last_instant(
@@ -171,6 +182,11 @@ def _line(
     start_us = to_us(charge.period.start)
     before = [sample for sample in imagined if sample.timestamp_us < start_us]
     return rating.rate(charge, usage, _reading(views, asked, charge, charge.settled, before))
+
+
+def _line_so_far(views: Views, asking: Asking, charge: Charge) -> Line:
+    """The charge rated as of now, with nothing imagined."""
+    return _line(views, asking, charge, (), charge.period.end)
 
 
 def _reading(
