@@ -22,7 +22,13 @@ from domain.statements import IssuedLine
 from projections import current, usage_records
 from projections.meter_summaries import Question
 from projections.tables import Row, Table, Views
-from projections.usage_records import CUSTOMERS_REMEMBERED, ROWS_PER_EVENT, Matched, MeterRef
+from projections.usage_records import (
+    ALWAYS_US,
+    CUSTOMERS_REMEMBERED,
+    ROWS_PER_EVENT,
+    Matched,
+    MeterRef,
+)
 
 BILLED = Table(
     "billed_usage",
@@ -30,7 +36,12 @@ BILLED = Table(
     "end_us INTEGER, subscription_id TEXT, item_id TEXT, price_id TEXT, invoice_id TEXT, "
     "invoiced_us INTEGER, closed TEXT, waits INTEGER",
     key="ref",
-    indexes=["customer_ref, end_us", "subscription_id, waits", "price_id, end_us", "invoice_id"],
+    indexes=[
+        "customer_ref, end_us, since_us, event_ref",
+        "subscription_id, waits",
+        "price_id, end_us",
+        "invoice_id",
+    ],
 )
 LATE = Table(
     "late_usage",
@@ -266,6 +277,7 @@ class _Search:
     def __init__(self, views: Views, meters: Sequence[MeterRef]) -> None:
         self._views = views
         self._meters = meters
+        self._carries = any(one.meter.carries_over for one in meters)
         self._asked: dict[tuple[str, int], Question] = {}
 
     def billing(self, contents: tuple[Matched, ...]) -> list[BilledPeriod]:
@@ -273,8 +285,13 @@ class _Search:
         customer, at_us = contents[0].customer_ref, contents[0].timestamp_us
         found = select(
             self._views,
-            "customer_ref=? AND end_us>? AND event_ref=? ORDER BY end_us, ref",
-            (customer, at_us, usage_records.event_ref(self._meters)),
+            "customer_ref=? AND end_us>? AND since_us<=? AND event_ref=? ORDER BY end_us, ref",
+            (
+                customer,
+                at_us,
+                ALWAYS_US if self._carries else at_us,
+                usage_records.event_ref(self._meters),
+            ),
         )
         return [
             one
