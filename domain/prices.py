@@ -167,7 +167,15 @@ def evolve(state: Price | None, event: Event) -> Price | None:
                 meter_id=event.meter_id,
                 meter_filter=event.meter_filter,
                 timing=event.timing,
-                versions=(_first_version(event),),
+                versions=(
+                    PriceVersion(
+                        number=1,
+                        effective_at=None,
+                        pricing=event.pricing,
+                        modifiers=event.modifiers,
+                        created_at=event.created_at,
+                    ),
+                ),
                 nickname=event.nickname,
                 lookup_key=event.lookup_key,
                 active=True,
@@ -180,16 +188,6 @@ def evolve(state: Price | None, event: Event) -> Price | None:
             return replace(state, active=False)
         case _:
             return state
-
-
-def _first_version(event: PriceCreated) -> PriceVersion:
-    return PriceVersion(
-        number=1,
-        effective_at=None,
-        pricing=event.pricing,
-        modifiers=event.modifiers,
-        created_at=event.created_at,
-    )
 
 
 def _with_version(
@@ -359,6 +357,8 @@ def _check_meter(command: CreatePrice, facts: Facts) -> None:
     path: Path = ("input", "meterFilter")
     if command.meter_filter and command.meter_id is None:
         raise Rejected(Code.INVALID_VALUE, path, "meterFilter needs a meterId")
+    if command.late_usage is not LateUsage.ADJUST and command.meter_id is None:
+        raise Rejected(Code.INVALID_VALUE, ("input", "lateUsage"), "lateUsage needs a meterId")
     seen: set[str] = set()
     for index, wanted in enumerate(command.meter_filter):
         here = (*path, str(index))

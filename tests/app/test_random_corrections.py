@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.ledger import Ledger
+from domain.aggregation import Aggregation
 from domain.customers import Customer
 from domain.decider import Rejected
 from domain.invoices import Invoice
 from domain.late_usage import LateUsage
-from domain.meters import Meter
+from domain.meters import Meter, ReviseMeter
 from domain.periods import Interval, IntervalUnit, format_instant, to_us
 from domain.prices import CreatePrice, DimensionFilter, SupersedePrice
 from domain.pricing import PerUnit
@@ -72,6 +73,7 @@ OTHER = st.one_of(
     st.tuples(st.just("change"), st.sampled_from(NAMES), st.booleans()),
     st.tuples(st.just("cancel"), st.booleans()),
     st.tuples(st.just("supersede"), st.sampled_from(NAMES), st.integers(1, 9), HOURS),
+    st.tuples(st.just("revise"), st.sampled_from([Aggregation.SUM, Aggregation.MAX]), HOURS),
     st.tuples(st.just("void_invoice"), NUMBERS),
 )
 STEPS = st.lists(
@@ -203,6 +205,16 @@ class History:
                 price_id=self.story.prices[name],
                 effective_at=self.now - ago + 10 * 24 * HOUR,
                 pricing=PerUnit(unit_amount=Decimal(amount)),
+            )
+        )
+
+    def revise(self, aggregation: Aggregation, ago: timedelta) -> None:
+        """The tokens are measured otherwise, maybe since some time ago."""
+        self.ledger.execute_now(
+            ReviseMeter(
+                meter_id=self.story.ids["tokens"],
+                effective_at=self.now - ago + 10 * 24 * HOUR,
+                aggregation=aggregation,
             )
         )
 
