@@ -70,7 +70,9 @@ def test_an_instant_at_which_nothing_else_is_due_is_not_passed_over(story: Story
     story.tell("2026-03-02 time passes")
     final = invoices(story.ledger)[-1]
     assert final.reason is Reason.FINAL
-    assert final.at == subscription(story).end.bill_at  # type: ignore[union-attr]
+    end = subscription(story).end
+    assert end is not None
+    assert final.at == end.bill_at
     assert adjusted(story, final) == ["02 1.00", "02 2.00"]
 
 
