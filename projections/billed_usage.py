@@ -249,23 +249,25 @@ def _let_wait(views: Views, periods: Iterable[BilledPeriod]) -> set[str]:
 
 def come_late(
     views: Views,
-    position: int,
+    position: int | None,
     meters: Sequence[MeterRef],
     records: Sequence[tuple[Matched, ...]],
 ) -> set[str]:
     """Let what bills records of one event name already wait for an adjustment.
 
     Each record comes with all that it says, or said; `position` is that of the fact that changes
-    what was billed. The answer is the subscriptions of which something waits.
+    what was billed, its own when there is none. The answer is the subscriptions of which something
+    waits.
     """
     touched: set[str] = set()
     if not records:
         return touched
     search = _Search(views, meters)
     for contents in records:
-        place = contents[0].position * ROWS_PER_EVENT + contents[0].row
+        record = contents[0]
+        place = record.position * ROWS_PER_EVENT + record.row
         found = search.billing(contents)
-        rows = [(one.ref, position, place, None) for one in found]
+        rows = [(one.ref, position or record.position, place, None) for one in found]
         views.insert("late_usage", rows)
         touched |= _let_wait(views, found)
     return touched

@@ -13,6 +13,7 @@ import msgspec
 
 from domain import billing_calendar, charges
 from domain.decider import Recorded, Rejected
+from domain.invoice_items import InvoiceItemCreated
 from domain.invoices import ONCE, Invoice, InvoiceDrafted, Reason, Status
 from domain.periods import from_us, to_us
 from domain.prices import Price
@@ -23,7 +24,7 @@ from domain.subscriptions import (
     SubscriptionParked,
     SubscriptionUnparked,
 )
-from projections import adjustments, current, invoices
+from projections import adjustments, current, invoice_items, invoices
 from projections.invoice_previews import prices_of
 from projections.tables import Row, Table, Views
 
@@ -84,6 +85,15 @@ def first(
     return next((due for due in map(_due, rows) if due not in without), None)
 
 
+def is_due(views: Views, due: Due) -> bool:
+    """Whether this is still to be done."""
+    row = views.row(
+        "SELECT 1 FROM due_work WHERE due_at_us=? AND kind=? AND subject=?",
+        (due.at_us, due.kind, due.subject),
+    )
+    return row is not None
+
+
 def _due(row: Row) -> Due:
     return Due(row[0], Kind(row[1]), row[2], row[3])
 
@@ -96,6 +106,9 @@ def apply(views: Views, recorded: Recorded) -> None:
             _plan_next_invoice(views, recorded.stream_id, recorded.envelope.recorded_at_us)
             if isinstance(recorded.event, HOLDS):
                 _plan_drafts(views, recorded.stream_id)
+        case "ii" if isinstance(recorded.event, InvoiceItemCreated):
+            now_us = recorded.envelope.recorded_at_us
+            _plan_next_invoice(views, recorded.event.subscription_id, now_us)
         case "inv":
             if isinstance(recorded.event, InvoiceDrafted):
                 _drafted(views, recorded.event, recorded.envelope.recorded_at_us)
@@ -148,17 +161,25 @@ def _plan_next_invoice(views: Views, subscription_id: str, now_us: int) -> None:
     billed_until = from_us(row[0]) if row else None
     at_us = None
     if subscription.parked is None:
-        adjusts = [one.invoiced_us for one in adjustments.due(views, subscription_id, None)]
-        after = from_us(min(adjusts)) if adjusts else None
-        at = _next_invoice(subscription, prices_of(views, subscription), billed_until, after)
+        waiting = _waiting_since(views, subscription_id)
+        prices = prices_of(views, subscription)
+        at = _next_invoice(subscription, prices, billed_until, waiting)
         if at is not None:
             at_us = to_us(at)
-        elif adjusts:
+        elif adjustments.due(views, subscription_id, None):
             at_us = _for_adjustments(views, subscription_id, now_us)
     if at_us is None:
         _settle(views, subscription_id)
     else:
         _plan(views, Due(at_us, Kind.DRAFT, subscription_id, subscription_id))
+
+
+def _waiting_since(views: Views, subscription_id: str) -> datetime | None:
+    """From when on an invoice has a one-off item or an adjustment, whatever else is on it."""
+    adjusts = (one.invoiced_us for one in adjustments.due(views, subscription_id, None))
+    since = [from_us(at_us + 1) for at_us in adjusts]
+    item = invoice_items.waiting_since(views, subscription_id)
+    return min([*since, *([item] if item else [])], default=None)
 
 
 def _for_adjustments(views: Views, subscription_id: str, now_us: int) -> int:
@@ -174,16 +195,19 @@ def _next_invoice(
     subscription: Subscription,
     prices: Mapping[str, Price],
     billed_until: datetime | None,
-    adjusts_after: datetime | None,
+    waiting_since: datetime | None,
 ) -> datetime | None:
-    """The first instant after those that are billed at which anything is due, if there is one."""
+    """The first instant after those that are billed at which anything is due, if there is one.
+
+    That may be what waits for the next invoice, whatever else is on it.
+    """
     at: datetime | None = billing_calendar.opening(subscription)
     if billed_until is not None and at is not None and billed_until >= at:
         at = billing_calendar.next_billing(subscription, prices, billed_until)
     for _ in range(EMPTY_LIMIT):
-        if at is None or _anything_due(subscription, prices, at):
+        if at is None or (waiting_since is not None and waiting_since <= at):
             break
-        if adjusts_after is not None and adjusts_after < at:
+        if _anything_due(subscription, prices, at):
             break
         at = billing_calendar.next_billing(subscription, prices, at)
     return at

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import Meter, MeterCreated, MeterRevised
-from domain.usage import UsageRecord, UsageRecorded
+from domain.usage import UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import (
     billed_usage,
@@ -38,6 +38,7 @@ from projections.usage_records import (
     Matched,
     Matching,
     MeterRef,
+    Placed,
     properties_text,
 )
 
@@ -95,6 +96,16 @@ class Engine:
             for subscription_id in sorted(touched):
                 due_work.adjust(views, subscription_id, one.envelope.recorded_at_us)
             views.set_meta("position", one.position)
+
+    def recall(self, placed: Sequence[Placed]) -> set[str]:
+        """Fold usage records, each at its place in the ledger.
+
+        The answer is the subscriptions that they come late for.
+        """
+        views = self.database.writing
+        waiting, late = self._match(views, placed)
+        usage_records.keep_unmatched(views, waiting)
+        return late
 
     def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
         """Fold whatever the ledger holds beyond the checkpoint."""
@@ -155,9 +166,7 @@ class Engine:
         late: set[str] = set()
         match recorded.event:
             case UsageRecorded(records=records):
-                placed = [(position, row, record) for row, record in enumerate(records)]
-                waiting, late = self._match(views, position, placed)
-                usage_records.keep_unmatched(views, position, waiting)
+                late = self.recall([(position, row, one) for row, one in enumerate(records)])
             case UsageVoided() | UsageAmended():
                 counted = usage_corrections.apply(views, recorded, recorded.event)
                 if counted is not None:
@@ -191,24 +200,25 @@ class Engine:
         return [one for one in matched if one.timestamp_us < until[one.customer_ref]]
 
     def _match(
-        self, views: Views, position: int, records: Sequence[tuple[int, int, UsageRecord]]
-    ) -> tuple[list[tuple[int, UsageRecord]], set[str]]:
+        self, views: Views, records: Sequence[Placed], released_at: int | None = None
+    ) -> tuple[list[Placed], set[str]]:
         """Put records where their meters and customer find them.
 
-        The answer is those that have none, and the subscriptions that the others come late for.
+        The answer is those that have none, and the subscriptions that the others come late for:
+        as they are recorded, or when they are released at a position.
         """
         matching = self._matching
         meters = {
             name: matching.meters(views, name) for name in {r.event_name for _, _, r in records}
         }
         customers = matching.customers(views, {r.customer for _, _, r in records})
-        waiting: list[tuple[int, UsageRecord]] = []
+        waiting: list[Placed] = []
         rows: list[tuple[object, ...]] = []
         by_event: dict[str, list[Matched]] = {name: [] for name in meters}
         for at, row, record in records:
             readers, customer = meters[record.event_name], customers[record.customer]
             if not readers or customer is None:
-                waiting.append((row, record))
+                waiting.append((at, row, record))
                 continue
             at_us, value, properties = record.timestamp_us, record.value, record.properties
             rows.append(
@@ -229,7 +239,7 @@ class Engine:
             for meter in meters[event_name]:
                 buckets.add(views, self._dimensions, meter, matched)
             late = [(record,) for record in self._late(views, matched)]
-            touched |= billed_usage.come_late(views, position, meters[event_name], late)
+            touched |= billed_usage.come_late(views, released_at, meters[event_name], late)
         return waiting, touched
 
     def _release(self, views: Views, position: int, field: str, value: str) -> set[str]:
@@ -241,7 +251,7 @@ class Engine:
             if self._matching.meters(views, record.event_name)
             and self._matching.customer(views, record.customer) is not None
         ]
-        _, touched = self._match(views, position, ready)
+        _, touched = self._match(views, ready, position)
         usage_records.release_unmatched(views, ((at, row) for at, row, _ in ready))
         return touched
 

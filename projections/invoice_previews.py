@@ -15,7 +15,7 @@ from domain import aggregation, billing_calendar, charges, rating
 from domain.aggregation import Sample
 from domain.customers import Customer
 from domain.meters import Meter
-from domain.periods import Period, to_us
+from domain.periods import END_OF_TIME, Period, to_us
 from domain.prices import Price
 from domain.rating import Bill, Charge, Line, Reading
 from domain.subscriptions import Subscription
@@ -73,17 +73,10 @@ def preview(
     due = charges.charges(subscription, prices, instant)
     until = {charge.item_id: charge.period.end for charge in due}
     asking = Asking(views, subscription.customer_id)
-    lines = [_line(views, asking, one, extra, until[one.item_id]) for one in due]
-    lines += islice(
-        adjustments.lines(
-            views,
-            subscription,
-            instant,
-            invoice_id,
-            partial(_line_so_far, views, asking),
-        ),
-        charges.LINES_LIMIT - len(lines),
-    )
+    lines = [line_of(views, asking, one, extra, until[one.item_id]) for one in due]
+    rate = partial(line_of, views, asking)
+    late = adjustments.lines(views, subscription, instant, invoice_id, rate)
+    lines += islice(late, charges.LINES_LIMIT - len(lines))
     lines += invoice_items.lines(views, subscription.id, instant, invoice_id)
     return Preview(
         bill=rating.bill(subscription, instant, lines),
@@ -97,7 +90,7 @@ def adjustment(views: Views, billed: BilledPeriod) -> tuple[Line, str]:
     subscription = current.get(views, Subscription, billed.subscription_id)
     assert subscription is not None, f"{billed.subscription_id} was billed"
     asking = Asking(views, subscription.customer_id)
-    rate = partial(_line_so_far, views, asking)
+    rate = partial(line_of, views, asking)
     return adjustments.line(views, subscription, billed, rate), subscription.currency
 
 
@@ -163,14 +156,17 @@ def customer_ref(views: Views, customer_id: str) -> int:
     return found.position
 
 
-def _line(
+def line_of(
     views: Views,
     asking: Asking,
     charge: Charge,
-    extra: Sequence[Hypothetical],
-    until: datetime,
+    extra: Sequence[Hypothetical] = (),
+    until: datetime = END_OF_TIME,
 ) -> Line:
-    """Read the charge's meter, if it has one, and rate it."""
+    """Read the charge's meter, if it has one, and rate it.
+
+    Hypothetical usage without a time lies just before `until`.
+    """
     if charge.quantity is not None:
         return rating.rate(charge)
     asked = asking.question(charge.price)
@@ -182,11 +178,6 @@ def _line(
     start_us = to_us(charge.period.start)
     before = [sample for sample in imagined if sample.timestamp_us < start_us]
     return rating.rate(charge, usage, _reading(views, asked, charge, charge.settled, before))
-
-
-def _line_so_far(views: Views, asking: Asking, charge: Charge) -> Line:
-    """The charge rated as of now, with nothing imagined."""
-    return _line(views, asking, charge, (), charge.period.end)
 
 
 def _reading(

@@ -5,6 +5,8 @@ from functools import partial
 
 import strawberry
 
+from app.ledger import Ledger
+from app.schema.as_of import read_then
 from app.schema.connections import After, Connection, First
 from app.schema.context import Info
 from app.schema.fields import resolver
@@ -69,6 +71,7 @@ class InvoiceLine:
     line: strawberry.Private[IssuedLine]
     statement: strawberry.Private[Statement]
     issued: strawberry.Private[bool]
+    as_of: strawberry.Private[int | None] = None
 
     @classmethod
     def of(cls, line: IssuedLine, statement: Statement, *, issued: bool) -> "InvoiceLine":
@@ -107,10 +110,15 @@ class InvoiceLine:
     async def usage(
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[UsageRecord]:
-        store = info.context.ledger.store
+        ledger = info.context.ledger
         state = await self._price(info)
+
+        def look_up(views: Views) -> Connection[UsageRecord]:
+            return self._usage(ledger, views, state, first, after)
+
+        customer = self.statement.customer_id
         return await info.context.read(
-            lambda views: self._usage(Showing(views, store), views, state, first, after)
+            lambda views: read_then(ledger, views, customer, self.as_of, look_up)
         )
 
     async def _price(self, info: Info) -> prices.Price | None:
@@ -119,30 +127,35 @@ class InvoiceLine:
 
     def _usage(
         self,
-        showing: Showing,
+        ledger: Ledger,
         views: Views,
         price: prices.Price | None,
         first: int | None,
         after: str | None,
     ) -> Connection[UsageRecord]:
         """The records that the line's meter counted for its customer in its period."""
+        showing = Showing(views, ledger.store)
         if price is None or not price.metered:
             return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
         if self.line.adjusts is not None:
-            return self._causes(showing, views, first, after)
+            return self._causes(ledger, views, first, after)
         asked = invoice_previews.question(views, price, self.statement.customer_id)
 
-        def count(later: Views) -> int:
+        def counted(later: Views) -> int:
             if self.issued:
                 return sum(1 for _ in self._counted(later, asked, usage_records.BEGINNING))
             return meter_summaries.quantity(later, asked, self.line.period).count
+
+        def count(later: Views) -> int:
+            customer = self.statement.customer_id
+            return read_then(ledger, later, customer, self.as_of, counted)
 
         return record_page(
             showing, lambda place: self._counted(views, asked, place), first, after, count
         )
 
     def _causes(
-        self, showing: Showing, views: Views, first: int | None, after: str | None
+        self, ledger: Ledger, views: Views, first: int | None, after: str | None
     ) -> Connection[UsageRecord]:
         """The records for which an adjustment is made."""
         billed = billed_usage.adjusted_by(views, self.line)
@@ -152,13 +165,15 @@ class InvoiceLine:
         def causes(later: Views, place: Place = usage_records.BEGINNING) -> Iterator[Listed]:
             return late_usage.causes(later, billed, invoice_id, place)
 
-        return record_page(
-            showing,
-            partial(causes, views),
-            first,
-            after,
-            lambda later: sum(1 for _ in causes(later)),
-        )
+        def counted(later: Views) -> int:
+            return sum(1 for _ in causes(later))
+
+        def count(later: Views) -> int:
+            customer = self.statement.customer_id
+            return read_then(ledger, later, customer, self.as_of, counted)
+
+        showing = Showing(views, ledger.store)
+        return record_page(showing, partial(causes, views), first, after, count)
 
     def _counted(self, views: Views, asked: Question, after: Place) -> Iterator[Listed]:
         """The records after a place; behind an issued line, none that was recorded later."""

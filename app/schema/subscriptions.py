@@ -214,6 +214,17 @@ class Subscription(Node):
         page = Page.of(first, after, last, before)
         return await invoice_page(info, page, subscriptionId=self.id)
 
+    @resolver(
+        description="A preview of its next invoice, as invoicePreview gives it; null when there "
+        "will be none."
+    )
+    async def upcoming_invoice(
+        self, info: Info
+    ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
+        from app.schema.previews import previewed, subscription_named
+
+        return await previewed(info, subscription_named(self.id))
+
 
 @strawberry.type(description="The new subscription, or why there is none.")
 class CreateSubscriptionPayload(Payload):
@@ -281,9 +292,13 @@ class SubscriptionQueries:
         customer_id: Annotated[
             strawberry.ID | None, strawberry.argument(description="Only those of this customer.")
         ] = None,
+        price_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="Only those that have or had this price."),
+        ] = None,
     ) -> Connection[Subscription]:
         page = Page.of(first, after, last, before)
-        return await subscription_page(info, page, customerId=customer_id)
+        return await subscription_page(info, page, customerId=customer_id, priceId=price_id)
 
 
 @strawberry.type

@@ -150,6 +150,16 @@ def test_usage_is_discarded_and_licences_kept_when_asked(client: Asking, story: 
     assert amounts(done["finalInvoice"]) == ["USAGE 0.00"]
 
 
+def test_the_upcoming_invoice_is_the_next_preview(client: Asking, story: Story) -> None:
+    client.record(tokens(1, "1500"))
+    query = f"query($id: ID!) {{ subscription(id: $id) {{ upcomingInvoice {{ at {LINES} }} }} }}"
+    upcoming = client.field(query, id=story.subscription)["upcomingInvoice"]
+    assert upcoming["at"] == FEBRUARY
+    assert amounts(upcoming) == ["USAGE 20.00", "RECURRING 100.00"]
+    cancel(client, now={"subscriptionId": story.subscription})
+    assert client.field(query, id=story.subscription)["upcomingInvoice"] is None
+
+
 def test_an_end_to_come_is_taken_back(client: Asking, story: Story) -> None:
     done = cancel(client, atPeriodEnd={"subscriptionId": story.subscription})
     assert (done["subscription"]["status"], done["subscription"]["cancelAt"]) == (
