@@ -261,6 +261,19 @@ def test_a_price_that_changes_the_past_is_adjusted_too(client: Asking, story: St
     assert waiting(client)["totalCount"] == 0
 
 
+def test_a_meter_that_measured_otherwise_is_adjusted_too(client: Asking, story: Story) -> None:
+    client.record(tokens(1))
+    move(client, "2026-02-02T00:00:00Z")
+    for effective_at, waits in (("2026-02-01T00:00:00Z", 0), ("2026-01-31T00:00:00Z", 1)):
+        input = {"meterId": story.meter, "effectiveAt": effective_at, "aggregation": "COUNT"}
+        client.mutate("reviseMeter", "ReviseMeterInput", input)
+        assert waiting(client)["totalCount"] == waits
+    input = {"meterId": story.meter, "effectiveAt": "2026-01-05T00:00:00Z", "aggregation": "COUNT"}
+    client.mutate("reviseMeter", "ReviseMeterInput", input)
+    [line] = adjustments(move(client, "2026-03-02T00:00:00Z")[-1])
+    assert (line["amount"]["amount"], line["quantity"]) == ("-80.00", "-2999")
+
+
 def test_adjustments_are_listed_page_by_page(client: Asking, story: Story) -> None:
     move(client, "2026-03-02T00:00:00Z")
     client.record(tokens(1), tokens(2, timestamp="2026-02-10T00:00:00Z"))
