@@ -155,6 +155,8 @@ def _reason(views: Views, due: Due) -> Reason:
         return Reason.OPENING
     if subscription.end is not None and due.at == subscription.end.bill_at:
         return Reason.FINAL
+    if subscription.end is not None and due.at > subscription.end.bill_at:
+        return Reason.ADJUSTMENT
     at_once = {change.bill_at for change in subscription.changes if change.invoices}
     return Reason.CHANGE if due.at in at_once else Reason.RENEWAL
 
