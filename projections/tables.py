@@ -181,10 +181,7 @@ class ViewsDatabase:
     def dump(self) -> Iterator[str]:
         """The canonical text of everything in the views: equal ledgers have equal dumps."""
         with self.snapshot() as views:
-            for table in self.tables:
-                yield f"# {table.name}"
-                for row in views.iterate(f"SELECT * FROM {table.name} ORDER BY {table.key}"):
-                    yield "\t".join(_canonical(value) for value in row)
+            yield from dump(views, self.tables)
 
     def _take(self) -> sqlite3.Connection:
         with self._idle_lock:
@@ -222,6 +219,14 @@ def version_stamp(tables: Sequence[Table], code_version: int) -> str:
     """What the tables and the code that fills them look like; another stamp means a rebuild."""
     text = "\n".join(statement for table in tables for statement in table.statements)
     return hashlib.sha256(f"{code_version}\n{text}".encode()).hexdigest()
+
+
+def dump(views: Views, tables: Sequence[Table]) -> Iterator[str]:
+    """The canonical text of everything in these tables, at the moment that the views show."""
+    for table in tables:
+        yield f"# {table.name}"
+        for row in views.iterate(f"SELECT * FROM {table.name} ORDER BY {table.key}"):
+            yield "\t".join(_canonical(value) for value in row)
 
 
 def _canonical(value: object) -> str:

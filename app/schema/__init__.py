@@ -33,6 +33,7 @@ from app.schema.unrated_usage import UnratedUsageQueries
 from app.schema.usage import UsageMutations
 from app.schema.usage_corrections import UsageCorrectionMutations
 from app.schema.usage_records import UsageRecordQueries
+from app.schema.verifications import VerificationQueries
 from projections.current import KINDS
 
 __all__ = ["SHOWN", "Context", "schema", "sdl"]
@@ -79,6 +80,7 @@ class Query(
     UsageRecordQueries,
     UnratedUsageQueries,
     MeterQueries,
+    VerificationQueries,
 ):
     """What can be asked."""
 
