@@ -156,7 +156,7 @@ class Reading:
             (_, log_end), (chain_start, chain_end) = stored.ends(self._store)
             self._advance(min(log_end, chain_end))
             if log_end != chain_end:
-                at = min(log_end, chain_end) + 1
+                at = self.position + 1
                 message = f"the log ends at {log_end}, the chain of its hashes at {chain_end}"
                 self._break(at, "HEAD_DIFFERS", message)
             if chain_start < 0:

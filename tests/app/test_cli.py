@@ -4,11 +4,13 @@ import json
 import re
 import signal
 import sqlite3
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app import checkpoints, verification
 from app.cli import main
 from app.ledger import Ledger
 from app.schema import sdl
@@ -183,10 +185,14 @@ def test_the_schema_is_printed(capsys: Capture) -> None:
 
 def test_being_told_to_stop_closes_the_ledger(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
+        while not (tmp_path / checkpoints.FILE).exists():
+            time.sleep(0.01)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(timeout=30) == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     assert [name for name in names if name.endswith("-wal")] == []
+    found = verification.verify(tmp_path)
+    assert (found.ok, found.checkpoints) == (True, 1)
 
 
 def test_keys_of_changes_and_of_what_changed_nothing_verify(tmp_path: Path) -> None:
