@@ -130,7 +130,7 @@ def note(store: Store, directory: Path, now: datetime) -> Checkpoint | None:
 async def keep_noting(store: Store, directory: Path, every: timedelta) -> None:
     """Append a checkpoint now and after each such time, for as long as a server runs."""
     clock = SystemClock()
-    while every:
+    while True:
         try:
             await asyncio.to_thread(note, store, directory, clock.now())
         except Exception:  # noqa: BLE001  # whatever it was, the next one may go well

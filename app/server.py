@@ -70,8 +70,9 @@ async def _working(app: Starlette) -> AsyncIterator[None]:
     Every so often a signed checkpoint is noted beside the ledger.
     """
     ledger: Ledger = app.state.ledger
-    every = app.state.between_checkpoints
-    work = [checkpoints.keep_noting(ledger.store, ledger.directory, every)]
+    work = []
+    if every := app.state.between_checkpoints:
+        work.append(checkpoints.keep_noting(ledger.store, ledger.directory, every))
     if not ledger.clock.is_test:
         work.append(Worker(ledger).run())
     tasks = [asyncio.create_task(one) for one in work]

@@ -28,8 +28,8 @@ from projections import current, engine, tables
 from projections.engine import Engine
 from projections.tables import Views
 
-FINDINGS_LIMIT = 100
-"""How many findings are told at most; the first are enough to know."""
+FINDINGS_LIMIT = 20
+"""How many findings with the same code are told at most; the first are enough to know."""
 
 Progress = Callable[[int, int], None]
 """Is told how far the log was read, and how far it goes."""
@@ -123,7 +123,7 @@ def _verify(
         projections_equal=equal,
         invoices=reading.invoices,
         checkpoints=held,
-        findings=tuple(found[:FINDINGS_LIMIT]),
+        findings=tuple(found),
     )
 
 
@@ -372,4 +372,5 @@ class Reading:
         self._find(position, code, message)
 
     def _find(self, position: int | None, code: str, message: str) -> None:
-        self.findings.append(Finding(position, code, message))
+        if sum(finding.code == code for finding in self.findings) < FINDINGS_LIMIT:
+            self.findings.append(Finding(position, code, message))

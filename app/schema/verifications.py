@@ -36,8 +36,8 @@ class LedgerVerification:
         description="Whether all that is read from the facts is the same when it is made anew."
     )
     findings: list[VerificationFinding] = strawberry.field(
-        description=f"What is not as it was written, in the ledger's order: the first "
-        f"{FINDINGS_LIMIT}."
+        description="What is not as it was written, in the ledger's order: the first "
+        f"{FINDINGS_LIMIT} with the same code."
     )
 
     @classmethod

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 import stat
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from app import checkpoints, verification, verifier
 from app.checkpoints import FILE, PRIVATE_KEY, PUBLIC_KEY, Checkpoint
 from app.cli import main
 from app.ledger import Ledger
-from app.settings import settings_from
+from app.server import create_app
+from app.settings import Settings, settings_from
 from app.store import Store
 from domain.products import CreateProduct
 from tests.app.asking import Asking, client
@@ -123,18 +124,16 @@ def test_one_is_noted_for_each_place_and_a_torn_line_is_mended(ledger: Ledger) -
 
 
 def test_a_server_notes_them_by_itself(ledger: Ledger) -> None:
-    async def serve(every: timedelta) -> None:
-        task = asyncio.create_task(checkpoints.keep_noting(ledger.store, ledger.directory, every))
-        for _ in range(2):
-            await asyncio.to_thread(ledger.execute_now, CreateProduct(name="a"))
-            await asyncio.sleep(0.2)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async def serve(period: str) -> None:
+        app = create_app(ledger, Settings(checkpoint_period=period))
+        async with app.router.lifespan_context(app):
+            for _ in range(2):
+                await asyncio.to_thread(ledger.execute_now, CreateProduct(name="a"))
+                await asyncio.sleep(0.3)
 
-    asyncio.run(serve(timedelta()))
+    asyncio.run(serve("PT0S"))
     assert not (ledger.directory / FILE).exists()
-    asyncio.run(serve(timedelta(milliseconds=10)))
+    asyncio.run(serve("PT0.01S"))
     positions = [one.position for one in checkpoints.read(ledger.directory / FILE)]
     assert positions[-1] == ledger.store.head()[0]
     assert positions == sorted(set(positions))

@@ -185,7 +185,9 @@ def test_the_schema_is_printed(capsys: Capture) -> None:
 
 def test_being_told_to_stop_closes_the_ledger(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
-        while not (tmp_path / checkpoints.FILE).exists():
+        for _ in range(1_000):
+            if checkpoints.read(tmp_path / checkpoints.FILE):
+                break
             time.sleep(0.01)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(timeout=30) == 0

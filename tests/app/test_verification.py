@@ -1,5 +1,6 @@
 """Verifying: nothing is found where nothing was touched, also while others write."""
 
+import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -115,6 +116,18 @@ def changed(event: Any, field: str) -> Any:
         case _:
             other = value + 1
     return msgspec.structs.replace(event, **{field: other})
+
+
+def test_so_many_of_a_kind_are_enough(billed: Ledger) -> None:
+    directory, head = billed.directory, billed.store.head()[0]
+    billed.close()
+    with closing(sqlite3.connect(directory / "ledger.db")) as connection, connection:
+        connection.execute("UPDATE stored_events SET state = state || x'00' WHERE rowid > 2")
+        connection.execute("DELETE FROM stored_events WHERE rowid = ?", (head,))
+    found = verify(directory).findings
+    limit = verification.FINDINGS_LIMIT
+    assert [one.position for one in found] == [*range(3, 3 + limit), head]
+    assert [one.code for one in found[-2:]] == ["EVENT_UNREADABLE", "HEAD_DIFFERS"]
 
 
 def test_it_holds_while_others_write(billed: Ledger) -> None:
