@@ -41,10 +41,11 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Ends(NamedTuple):
-    """Where the log and the chain of its hashes begin and end; (0, 0) for one that is empty."""
+    """Where the log ends, and its hashes begin and end: an empty one from 1 to 0."""
 
-    log: tuple[int, int]
-    chain: tuple[int, int]
+    log_end: int
+    chain_start: int
+    chain_end: int
 
 
 class Kept(NamedTuple):
@@ -58,10 +59,10 @@ class Kept(NamedTuple):
 def ends(store: Store) -> Ends:
     """Where the ledger begins and ends, at one moment."""
     [row] = store.select(
-        "SELECT (SELECT MIN(rowid) FROM stored_events), (SELECT MAX(rowid) FROM stored_events),"
-        " MIN(position), MAX(position) FROM event_hashes"
+        "SELECT (SELECT MAX(rowid) FROM stored_events), MIN(position), MAX(position)"
+        " FROM event_hashes"
     )
-    return Ends((row[0] or 0, row[1] or 0), (row[2] or 0, row[3] or 0))
+    return Ends(row[0] or 0, 1 if row[1] is None else row[1], row[2] or 0)
 
 
 def ledger_id(store: Store) -> str:

@@ -87,7 +87,6 @@ def verify(
 
 def verify_open(ledger: Ledger) -> Verification:
     """Verify a ledger that this process has open. Raises `VerificationRunning`."""
-
     snapshot = ledger.snapshot
     return _verify(ledger.directory, ledger.store, lambda at: live_views.caught_up(snapshot, at))
 
@@ -153,13 +152,15 @@ class Reading:
     def read_all(self, live: Live) -> bool:
         """Read up to the present end and compare; return whether the live views are the same."""
         try:
-            (_, log_end), (chain_start, chain_end) = stored.ends(self._store)
+            log_end, chain_start, chain_end = stored.ends(self._store)
             self._advance(min(log_end, chain_end))
-            if log_end != chain_end:
-                at = self.position + 1
-                message = f"the log ends at {log_end}, the chain of its hashes at {chain_end}"
-                self._break(at, "HEAD_DIFFERS", message)
-            if chain_start < 0:
+            if not self.position == log_end == chain_end:
+                message = (
+                    f"the log can be read up to {self.position}; it ends at {log_end}, the chain "
+                    f"of its hashes at {chain_end}"
+                )
+                self._break(self.position + 1, "HEAD_DIFFERS", message)
+            if chain_start < 1:
                 self._find(chain_start, "CHAIN_BROKEN", "a hash stands where no event can be")
             equal = self._sound and self._compare(live)
             if self._sound:

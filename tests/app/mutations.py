@@ -198,7 +198,7 @@ def delete_a_hash(case: Case) -> Found:
 @mutation
 def add_a_hash(case: Case) -> Found:
     """There is one more hash."""
-    to = case.chance.choice([case.book.head + 1, -1])
+    to = case.chance.choice([case.book.head + 1, 0, -1])
     case.change("INSERT INTO event_hashes VALUES (?, ?)", to, case.some_bytes(32))
     return ("HEAD_DIFFERS", to) if to > 0 else ("CHAIN_BROKEN", to)
 
