@@ -6,7 +6,6 @@ compared with the live views at the same position. Nothing here stops a server f
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
@@ -328,15 +327,11 @@ class Reading:
         at = live.checkpoint()
         if at != self.position:
             return f"the views are folded up to {at}, the ledger ends at {self.position}"
-        table = ""
         with self._folded.database.snapshot() as aside:
-            lines = zip_longest(tables.dump(live, engine.TABLES), tables.dump(aside, engine.TABLES))
-            for kept, made in lines:
-                if kept != made:
-                    return f"{table}: the views say {kept!r}, the ledger {made!r}"
-                if kept.startswith("# "):
-                    table = kept.removeprefix("# ")
-        return None
+            found = tables.first_difference(live, aside, engine.TABLES)
+        if found is None:
+            return None
+        return f"{found.table}: the views say {found.one!r}, the ledger {found.other!r}"
 
     # ------------------------------------------------------------------------------ checkpoints
 
