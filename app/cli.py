@@ -11,6 +11,9 @@ from time import perf_counter
 import uvicorn
 
 from app import demo, replay, schema
+from app.backups import Copied, copied
+from app.exports import files, log_import, log_writing
+from app.exports.log_reading import BadLog
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.server import create_app
@@ -29,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(parsed)
         return _COMMANDS[parsed.command](settings, parsed)
-    except (LedgerInUse, WrongClock, CorruptLedger, ValueError) as error:
+    except (LedgerInUse, WrongClock, CorruptLedger, BadLog, ValueError, OSError) as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
         print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
@@ -53,11 +56,25 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("demo", help="load the demo data into a ledger"),
         commands.add_parser("replay", help="rebuild the views from the log"),
         commands.add_parser("verify", help="check the log and the views"),
+        _export_parser(commands.add_parser("export", help="write the log for other programs")),
+        commands.add_parser("import", help="make a ledger from an exported log"),
+        commands.add_parser("backup", help="copy a ledger, also while it is served"),
     ]
+    others[-2].add_argument("file", type=Path, help="the exported log")
+    others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
+    restore = commands.add_parser("restore", help="make a ledger from a backup")
+    restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
+    restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
     commands.add_parser("schema", help="print the GraphQL schema")
     return parser
+
+
+def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    export.add_argument("--to", type=Path, help="file to write (default: standard output)")
+    export.add_argument("--from-position", type=int, default=1, help="first event of the log")
+    return export
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
@@ -132,6 +149,36 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0 if found.ok else 1
 
 
+def _export(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    parts = log_writing.log(settings.data, parsed.from_position)
+    if parsed.to is None:
+        sys.stdout.buffer.writelines(parts)
+    else:
+        files.write(parts, parsed.to)
+    return 0
+
+
+def _import(settings: Settings, parsed: argparse.Namespace) -> int:
+    with parsed.file.open("rb") as file:
+        return _made(settings.data, log_import.imported(file, settings.data, _progress))
+
+
+def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    return _made(parsed.to, copied(settings.data, parsed.to, _progress))
+
+
+def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
+    return _made(parsed.to, copied(parsed.backup, parsed.to, _progress))
+
+
+def _made(directory: Path, made: Copied) -> int:
+    """Say which ledger is in its new place."""
+    print(f"\r{directory}: position {made.position}, head {made.head_hash}, verified")
+    return 0
+
+
 def _existing(settings: Settings) -> None:
     """Reading a log again needs one; do not make an empty one by mistake."""
     if not (settings.data / "ledger.db").exists():
@@ -143,7 +190,16 @@ def _progress(position: int) -> None:
         print(f"\r{position} events", end="", flush=True)
 
 
-_COMMANDS = {"serve": _serve, "demo": _demo, "replay": _replay, "verify": _verify}
+_COMMANDS = {
+    "serve": _serve,
+    "demo": _demo,
+    "replay": _replay,
+    "verify": _verify,
+    "export": _export,
+    "import": _import,
+    "backup": _backup,
+    "restore": _restore,
+}
 
 _WELCOME = """Tallybook serves the ledger in {data}
 

@@ -59,19 +59,22 @@ def verify(directory: Path, progress: Progress | None = None) -> Verification:
     """
     store = Store(directory)
     try:
-        findings = _check_chain(store, progress)
+        found = findings(store, progress)
         equal = False
-        if not findings:
-            findings += _lost_identities(store)
-        if not findings:
+        if not found:
             difference = _first_difference(directory / VIEWS, store)
             equal = difference is None
             if difference is not None:
-                findings.append(Finding(None, "VIEWS_DIFFER", difference))
+                found.append(Finding(None, "VIEWS_DIFFER", difference))
         position, head = store.head()
-        return Verification(position, head.hex(), equal, tuple(findings))
+        return Verification(position, head.hex(), equal, tuple(found))
     finally:
         store.close()
+
+
+def findings(store: Store, progress: Progress | None = None) -> list[Finding]:
+    """What is wrong with a log: with its chain, or else with what is kept beside its events."""
+    return _check_chain(store, progress) or list(_lost_identities(store))
 
 
 def _check_chain(store: Store, progress: Progress | None) -> list[Finding]:

@@ -319,6 +319,10 @@ class Store:
         sql = f"SELECT position, hash FROM event_hashes WHERE position IN ({marks})"
         return {row[0]: row[1] for row in self._select(sql, positions)}
 
+    def hash_at(self, position: int) -> bytes | None:
+        """The chain's hash at one position."""
+        return self.hashes([position]).get(position)
+
     def identity(self, source: str, id: str) -> tuple[int, int] | None:
         """Where a usage record stands: (position, row)."""
         rows = self._select(

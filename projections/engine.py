@@ -96,6 +96,13 @@ class Engine:
             if progress is not None:
                 progress(page[-1].position)
 
+    def follow(self, head: int, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
+        """Be the views of this ledger as it stands: made anew when they were those of another."""
+        if not self.follows(head, hash_at):
+            self.start_over()
+        self.catch_up(read)
+        self.seal(hash_at)
+
     def follows(self, head: int, hash_at: Callable[[int], bytes | None]) -> bool:
         """Whether these views were folded from this ledger, and from no more than it holds."""
         views = self.database.writing

@@ -23,7 +23,7 @@ from app.exports.log_lines import (
 from app.store import CorruptLedger, LedgerMapper
 from domain.decider import Recorded
 from domain.ledgers import LedgerOpened
-from domain.usage import UsageRecord, UsageRecorded, digests_of
+from domain.usage import UsageRecorded, digests_of
 
 
 class BadLog(Exception):
@@ -35,7 +35,7 @@ class BadLog(Exception):
 
 
 class Numbered(msgspec.Struct, frozen=True):
-    """A line that fits, with its number; an event as the fact that it holds, too."""
+    """A line that fits, with its number; with an event or its digests the fact that it holds."""
 
     number: int
     line: Line
@@ -87,14 +87,14 @@ class _Reading:
         self._opening: OpeningLine | None = None
         self._position = 0
         self._head = GENESIS
-        self._undigested: tuple[UsageRecord, ...] = ()
+        self._undigested: Recorded | None = None
         self._last_key: str | None = None
 
     def take(self, line: Line) -> Recorded | None:
         """Check a line against those before it. Raises `ValueError` or `CorruptLedger`."""
         if (self._opening is None) != isinstance(line, OpeningLine):
             raise ValueError("the first line, and no other, says what the file is")
-        if self._undigested and not isinstance(line, DigestsLine):
+        if self._undigested is not None and not isinstance(line, DigestsLine):
             raise ValueError(f"the digests of event {self._position} are missing")
         if not isinstance(line, OpeningLine | ClosingLine):
             if self.closed:
@@ -107,7 +107,7 @@ class _Reading:
             case EventLine():
                 return self._event(line)
             case DigestsLine():
-                self._check_digests(line)
+                return self._digested(line)
             case KeyLine():
                 self._check_key(line)
             case ClosingLine():
@@ -140,8 +140,9 @@ class _Reading:
         if line.position == 1:
             self._check_opened(event)
         self._position, self._head, self._last_key = line.position, head, None
-        self._undigested = event.records if isinstance(event, UsageRecorded) else ()
-        return Recorded(line.position, line.stream, line.version, envelope, event)
+        recorded = Recorded(line.position, line.stream, line.version, envelope, event)
+        self._undigested = recorded if isinstance(event, UsageRecorded) else None
+        return recorded
 
     def _check_opened(self, event: object) -> None:
         assert self._opening is not None, "it comes before every event"
@@ -151,16 +152,19 @@ class _Reading:
         if said != (event.id, event.name, GENESIS.hex()):
             raise ValueError("the first line says another ledger than the first event")
 
-    def _check_digests(self, line: DigestsLine) -> None:
-        """As many digests as records, each that of its record."""
-        records, self._undigested = self._undigested, ()
-        if not records:
+    def _digested(self, line: DigestsLine) -> Recorded:
+        """The event before, if each of its usage records hashes to its digest."""
+        recorded, self._undigested = self._undigested, None
+        if recorded is None:
             raise ValueError(f"event {line.position} has no digests to come")
+        assert isinstance(recorded.event, UsageRecorded)
+        records = recorded.event.records
         if len(line.digests) != DIGEST_BYTES * len(records):
             raise ValueError(f"event {line.position} holds {len(records)} usage records")
         for record, digest in zip(records, line.each, strict=True):
             if digest not in digests_of(record):
                 raise ValueError(f"usage record {record.id!r} does not hash to its digest")
+        return recorded
 
     def _check_key(self, line: KeyLine) -> None:
         if self._last_key is not None and line.key <= self._last_key:

@@ -16,12 +16,12 @@ from app.exports.log_lines import (
     OpeningLine,
     encode,
 )
+from app.new_directories import LOG
 from app.snapshots import Kept, Snapshot
 from app.store import CorruptLedger, KeyRow, LedgerMapper
 from domain.ledgers import LedgerOpened
 from domain.usage import UsageRecorded
 
-LOG = "ledger.db"
 Progress = Callable[[int], None]
 
 

@@ -1,0 +1,53 @@
+"""Copy a ledger while it is served, and take such a copy into service again; both are verified."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from app import replay
+from app.ledger import VIEWS
+from app.new_directories import LOG, new_directory
+from app.snapshots import copy, settle
+from app.store import CorruptLedger, Store
+from projections.engine import Engine
+
+Progress = Callable[[int], None]
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """A ledger in its new place: the position that it ends at, and the hash there."""
+
+    position: int
+    head_hash: str
+
+
+def copied(source: Path, target: Path, progress: Progress | None = None) -> Copied:
+    """Copy a ledger as it is at one moment into an empty directory, and verify the copy.
+
+    A server may go on writing. Raises `CorruptLedger` when the copy is not what was written; then
+    nothing is left of it.
+    """
+    if not (source / LOG).exists():
+        raise ValueError(f"there is no ledger in {source}")
+    with new_directory(target) as unfinished:
+        # The views first: a log that is copied later holds all that they were folded from.
+        if (source / VIEWS).exists():
+            copy(source / VIEWS, unfinished / VIEWS)
+        copy(source / LOG, unfinished / LOG)
+        return finished(unfinished, progress)
+
+
+def finished(directory: Path, progress: Progress | None = None) -> Copied:
+    """Verify the log of a new ledger and bring its views up to the same position."""
+    with closing(Store(directory)) as store:
+        for finding in replay.findings(store, progress):
+            where = "" if finding.position is None else f" at position {finding.position}"
+            raise CorruptLedger(f"{finding.code}{where}: {finding.message}")
+        position, head = store.head()
+        with closing(Engine(directory / VIEWS)) as engine:
+            engine.follow(position, store.read, store.hash_at)
+    for name in (LOG, VIEWS):
+        settle(directory / name)
+    return Copied(position, head.hex())
