@@ -11,7 +11,7 @@ from app.ledger import VIEWS
 from app.new_directories import LOG, new_directory
 from app.snapshots import copy, settle
 from app.store import CorruptLedger, Store
-from projections.engine import Engine
+from projections.engine import Engine, remove
 
 Progress = Callable[[int], None]
 
@@ -33,10 +33,18 @@ def copied(source: Path, target: Path, progress: Progress | None = None) -> Copi
         raise ValueError(f"there is no ledger in {source}")
     with new_directory(target) as unfinished:
         # The views first: a log that is copied later holds all that they were folded from.
-        if (source / VIEWS).exists():
-            copy(source / VIEWS, unfinished / VIEWS)
+        _copy_views(source / VIEWS, unfinished / VIEWS)
         copy(source / LOG, unfinished / LOG)
         return finished(unfinished, progress)
+
+
+def _copy_views(source: Path, target: Path) -> None:
+    """Copy the views if there are any that can be read; they can be made again."""
+    if source.exists():
+        try:
+            copy(source, target)
+        except CorruptLedger:
+            remove(target)
 
 
 def finished(directory: Path, progress: Progress | None = None) -> Copied:

@@ -35,9 +35,13 @@ class Snapshot:
 
     def __init__(self, path: Path) -> None:
         self._connection = _open(path)
-        self._connection.execute("BEGIN")
         head = "SELECT position, hash FROM event_hashes ORDER BY position DESC LIMIT 1"
-        row = self._connection.execute(head).fetchone()
+        try:
+            self._connection.execute("BEGIN")
+            row = self._connection.execute(head).fetchone()
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise CorruptLedger(f"{path} cannot be read: {error}") from error
         self.position: int = row[0] if row else 0
         self.hash: bytes = row[1] if row else GENESIS
 
@@ -100,9 +104,15 @@ class Snapshot:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a database as it is at one moment, and flush the copy to disk."""
+    """Copy a database as it is at one moment, and flush the copy to disk.
+
+    Raises `CorruptLedger` when it is no database, or cannot be read.
+    """
     with closing(_open(source)) as reading, closing(sqlite3.connect(target)) as writing:
-        reading.backup(writing)
+        try:
+            reading.backup(writing)
+        except sqlite3.DatabaseError as error:
+            raise CorruptLedger(f"{source} cannot be copied: {error}") from error
 
 
 def settle(path: Path) -> None:
