@@ -4,7 +4,7 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -13,14 +13,16 @@ import uvicorn
 from app import demo, replay, schema
 from app.backups import Copied, copied
 from app.exports import files, log_import, log_writing
+from app.exports.journals import Form, journal
 from app.exports.log_reading import BadLog
+from app.exports.spreadsheets import Subject, spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger
 from domain.decider import Rejected
-from domain.periods import parse_instant
+from domain.periods import Period, check_period, parse_instant
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +75,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, help="file to write (default: standard output)")
-    export.add_argument("--from-position", type=int, default=1, help="first event of the log")
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("--from-position", type=int, default=1, help="first event of the log")
+    what.add_argument("--csv", choices=list(Subject), help="a table, instead of the log")
+    what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
+    export.add_argument("--period", help="START/END: only what a table says of this time")
     return export
 
 
@@ -151,12 +157,31 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _export(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    parts = log_writing.log(settings.data, parsed.from_position)
+    parts = _parts(settings.data, parsed)
     if parsed.to is None:
         sys.stdout.buffer.writelines(parts)
     else:
         files.write(parts, parsed.to)
     return 0
+
+
+def _parts(directory: Path, parsed: argparse.Namespace) -> Iterator[bytes]:
+    """What is asked for, part by part."""
+    if parsed.csv is not None:
+        return spreadsheet(directory, parsed.csv, _period(parsed.period))
+    if parsed.period is not None:
+        raise ValueError("--period goes with --csv")
+    if parsed.journal is not None:
+        return journal(directory, parsed.journal)
+    return log_writing.log(directory, parsed.from_position)
+
+
+def _period(text: str | None) -> Period | None:
+    if text is None:
+        return None
+    start, _, end = text.partition("/")
+    path = ("period",)
+    return check_period(parse_instant(start, path), parse_instant(end, path), path)
 
 
 def _import(settings: Settings, parsed: argparse.Namespace) -> int:
