@@ -71,8 +71,8 @@ def run_due(
     """Do a portion of what is due up to an instant, for one subscription or for all.
 
     What fails is undone by itself, logged and left, as is what `failed` before: everybody else's
-    goes on. What is absurd is undone too, and its
-    subscription parked. `on_the_way` is told each instant before it has its turn.
+    goes on. What is absurd is undone too, and its subscription parked. `on_the_way` is told each
+    instant before it has its turn.
     """
     invoices, left = dict[str, None](), set(failed)
     for _ in range(PORTION):
@@ -81,26 +81,43 @@ def run_due(
             return Portion(tuple(invoices), frozenset(left), more=False)
         on_the_way(due.at_us)
         try:
-            with group.part():
-                invoices[_do(group, due, actor)] = None
-        except Absurd as reason:
-            parking.park(group, due, reason, actor)
+            invoices |= dict.fromkeys(_do_or_park(group, due, actor))
         except Exception:  # noqa: BLE001  # whatever it was, it is nobody else's failure
             _log.exception("could not %s %s, due at %s", due.kind, due.subject, due.at)
             left.add(due)
     return Portion(tuple(invoices), frozenset(left), more=True)
 
 
-def _do(group: Group, due: Due, actor: str | None) -> str:
-    """Do one thing that is due; return the invoice that it is about.
+def _do_or_park(group: Group, due: Due, actor: str | None) -> list[str]:
+    """Do one thing that is due, or park its subscription; return the invoice that it touched.
+
+    Either way it is not due any more. Raises `Rejected`.
+    """
+    try:
+        with group.part():
+            done = _do(group, due, actor)
+            _check_done(group, due)
+            return [done.subject]
+    except Absurd as reason:
+        with group.part():
+            parking.park(group, due, reason, actor)
+            _check_done(group, due)
+            return []
+
+
+def _check_done(group: Group, due: Due) -> None:
+    """What was done and is due all the same would be done for ever."""
+    assert not due_work.is_due(group.views, due), "what is done is not due any more"
+
+
+def _do(group: Group, due: Due, actor: str | None) -> Done:
+    """Do one thing that is due.
 
     Raises `Rejected`, and `Absurd` for what should not be billed before somebody looked at it.
     """
     done = _DO[due.kind](group, due, actor)
     assert done is not None, "something to bill was due"
-    again = due_work.first(group.views, due.at_us, subscription_id=due.subscription_id)
-    assert again != due, "what is done is not due any more"
-    return done.subject
+    return done
 
 
 def _draft(group: Group, due: Due, actor: str | None) -> Done | None:
