@@ -158,6 +158,8 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
 def _export(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
     parts = _parts(settings.data, parsed)
+    if parsed.to is not None and settings.data.resolve() in parsed.to.resolve().parents:
+        raise ValueError(f"{parsed.to} is inside the directory of the ledger itself")
     if parsed.to is None:
         sys.stdout.buffer.writelines(parts)
     else:

@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from app import replay
+from app.backups import copied
 from app.cli import main
 from app.exports.log_import import imported
 from app.exports.log_lines import FORMAT
@@ -19,6 +22,7 @@ from app.exports.log_reading import BadLog, read
 from app.exports.log_writing import log
 from app.ledger import Ledger
 from app.lock import LedgerInUse
+from app.store import CorruptLedger
 from domain.decider import Rejected
 from domain.usage import RecordInput, Status
 from domain.usage_corrections import VoidUsage
@@ -153,6 +157,48 @@ def test_a_position_that_is_not_there(folder: Path, first: int, capsys: Capture)
 
 
 # ------------------------------------------------------------------------ where it may be put
+
+
+def test_no_export_takes_the_place_of_the_ledger(folder: Path, capsys: Capture) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    target = folder / ".." / folder.name / "ledger.db"
+    assert main(["export", "--data", str(folder), "--to", str(target)]) == 2
+    assert "inside the directory of the ledger itself" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_an_export_that_fails_leaves_the_file_before_it(
+    folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    copy, file = tmp_path / "copy", tmp_path / "log.jsonl"
+    copied(folder, copy)
+    assert main(["export", "--data", str(copy), "--to", str(file)]) == 0
+    before = file.read_bytes()
+    with closing(sqlite3.connect(copy / "ledger.db")) as connection, connection:
+        connection.execute("UPDATE stored_events SET topic='x/1' WHERE rowid=30")
+    assert main(["export", "--data", str(copy), "--to", str(file)]) == 2
+    assert "position 30 is not what was written" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"copy", "log.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("DELETE FROM usage_identities WHERE id='late'", "usage record 'late' of 'default'"),
+        ("DELETE FROM stored_events WHERE rowid=(SELECT MAX(rowid) FROM stored_events)", "ends at"),
+        ("DELETE FROM event_hashes WHERE position=5", "position 5 is not what was written"),
+        ("UPDATE idempotency_keys SET position=1000 WHERE key='nasty'", "beside it does not"),
+    ],
+)
+def test_a_log_that_cannot_come_back_is_not_exported(
+    folder: Path, tmp_path: Path, sql: str, message: str
+) -> None:
+    copied(folder, tmp_path / "copy")
+    with closing(sqlite3.connect(tmp_path / "copy" / "ledger.db")) as connection, connection:
+        assert connection.execute(sql).rowcount == 1
+    with pytest.raises(CorruptLedger, match=message):
+        list(log(tmp_path / "copy"))
 
 
 def test_only_an_empty_directory_is_filled(lines: list[bytes], tmp_path: Path) -> None:
