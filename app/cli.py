@@ -18,6 +18,7 @@ from app.exports.log_reading import BadLog
 from app.exports.spreadsheets import Subject, spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
+from app.new_directories import check_finished
 from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger
@@ -91,6 +92,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 
 
 def _open(settings: Settings) -> Ledger:
+    check_finished(settings.data)
     text = settings.test_clock
     return Ledger(
         settings.data,

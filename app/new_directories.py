@@ -28,25 +28,36 @@ def new_directory(directory: Path) -> Iterator[Path]:
         _check_empty(directory)
         unfinished = directory / _UNFINISHED
         rmtree(unfinished, ignore_errors=True)
+        (directory / VIEWS).unlink(missing_ok=True)
         unfinished.mkdir()
         try:
             yield unfinished
             _move(unfinished, directory)
         except BaseException:
             rmtree(unfinished)
-            (directory / _LOCK).unlink()
+            for name in (LOG, VIEWS, _LOCK):
+                (directory / name).unlink(missing_ok=True)
             if not existed:
                 directory.rmdir()
             raise
         rmtree(unfinished)
 
 
+def check_finished(directory: Path) -> None:
+    """Refuse a directory in which a ledger was being made when that was interrupted."""
+    if (directory / _UNFINISHED).exists() and not (directory / LOG).exists():
+        raise ValueError(f"an import or a restore into {directory} was interrupted; do it again")
+
+
 def _check_empty(directory: Path) -> None:
     """Nothing may be there but what an interrupted attempt has left."""
     if directory.exists():
-        found = {path.name for path in directory.iterdir()} - {_UNFINISHED, _LOCK}
-        if found:
-            raise ValueError(f"{directory} is not empty: it holds {min(found)}")
+        found = {path.name for path in directory.iterdir()}
+        left = {_UNFINISHED, _LOCK}
+        if _UNFINISHED in found and LOG not in found:
+            left.add(VIEWS)
+        if found - left:
+            raise ValueError(f"{directory} is not empty: it holds {min(found - left)}")
 
 
 def _move(source: Path, target: Path) -> None:

@@ -115,9 +115,10 @@ def test_a_copy_that_is_not_what_was_written_is_none(
 
 
 def test_a_log_that_is_no_database(tmp_path: Path, capsys: Capture) -> None:
-    (tmp_path / "ledger.db").write_bytes(b"something else")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "ledger.db").write_bytes(b"something else")
     for command in ("backup", "export"):
-        arguments = [command, "--data", str(tmp_path), "--to", str(tmp_path / "copy")]
+        arguments = [command, "--data", str(tmp_path / "data"), "--to", str(tmp_path / "copy")]
         assert main(arguments) == 2
         assert "file is not a database" in capsys.readouterr().err
         assert not (tmp_path / "copy").exists()

@@ -3,8 +3,12 @@
 import base64
 import io
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +32,7 @@ from domain.usage import RecordInput, Status
 from domain.usage_corrections import VoidUsage
 from tests.app.rich import SENT, rich
 from tests.conftest import CLOCK
+from tests.house import ROOT
 
 Capture = pytest.CaptureFixture[str]
 
@@ -211,14 +216,28 @@ def test_only_an_empty_directory_is_filled(lines: list[bytes], tmp_path: Path) -
     assert [path.name for path in (tmp_path / "notes").iterdir()] == ["a.txt"]
 
 
-def test_an_interrupted_import_is_begun_anew(lines: list[bytes], tmp_path: Path) -> None:
-    left = tmp_path / "copy" / "unfinished"
-    left.mkdir(parents=True)
-    (left / "ledger.db").write_bytes(b"half of it")
-    (tmp_path / "copy" / "ledger.lock").touch()
-    done = imported(io.BytesIO(b"".join(lines)), tmp_path / "copy")
+def test_a_killed_import_is_no_ledger_and_is_begun_anew(
+    lines: list[bytes], tmp_path: Path, capsys: Capture
+) -> None:
+    copy, pipe = tmp_path / "copy", tmp_path / "log.jsonl"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "app.cli", "import", "--data", str(copy), str(pipe)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    with pipe.open("wb") as writing:
+        writing.writelines(lines[: len(lines) // 2])
+        writing.flush()
+        while process.poll() is None and not (copy / "unfinished" / "ledger.db").exists():
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() < 0
+    assert {path.name for path in copy.iterdir()} == {"ledger.lock", "unfinished"}
+    assert main(["demo", "--data", str(copy)]) == 2
+    assert "was interrupted; do it again" in capsys.readouterr().err
+    (copy / "views.db").write_bytes(b"moved just before the end")
+    done = imported(io.BytesIO(b"".join(lines)), copy)
     assert done.position == json.loads(lines[-1])["position"]
-    assert not left.exists()
+    assert {path.name for path in copy.iterdir()} == {"ledger.db", "ledger.lock", "views.db"}
+    assert replay.verify(copy).ok
 
 
 def test_nobody_serves_what_is_still_being_made(lines: list[bytes], tmp_path: Path) -> None:
