@@ -4,7 +4,7 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
@@ -13,15 +13,32 @@ import msgspec
 import uvicorn
 
 from app import checkpoints, demo, replay, schema, verification
+from app.backups import Copied, copied
 from app.clock import SystemClock
+from app.exports import files, log_import, log_writing
+from app.exports.journals import Form, journal
+from app.exports.log_reading import BadLog
+from app.exports.spreadsheets import Subject, spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
+from app.new_directories import check_finished
 from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
 from domain.decider import Rejected
-from domain.periods import parse_instant
+from domain.periods import Period, check_period, parse_instant
+
+_EXPECTED = (
+    LedgerInUse,
+    WrongClock,
+    CorruptLedger,
+    VerificationRunning,
+    BadLog,
+    ValueError,
+    OSError,
+)
+"""What goes wrong without anything being wrong with the program."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(parsed)
         return _COMMANDS[parsed.command](settings, parsed)
-    except (LedgerInUse, WrongClock, CorruptLedger, VerificationRunning, ValueError) as error:
+    except _EXPECTED as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
         print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
@@ -60,9 +77,17 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("replay", help="rebuild the views from the log"),
         _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
         commands.add_parser("checkpoint", help="print where the ledger stands, signed"),
+        _export_parser(commands.add_parser("export", help="write the log for other programs")),
+        commands.add_parser("import", help="make a ledger from an exported log"),
+        commands.add_parser("backup", help="copy a ledger, also while it is served"),
     ]
+    others[-2].add_argument("file", type=Path, help="the exported log")
+    others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
+    restore = commands.add_parser("restore", help="make a ledger from a backup")
+    restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
+    restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
     commands.add_parser("schema", help="print the GraphQL schema")
     return parser
 
@@ -75,6 +100,16 @@ def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return verify
 
 
+def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    export.add_argument("--to", type=Path, help="file to write (default: standard output)")
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("--from-position", type=int, default=1, help="first event of the log")
+    what.add_argument("--csv", choices=list(Subject), help="a table, instead of the log")
+    what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
+    export.add_argument("--period", help="START/END: only what a table says of this time")
+    return export
+
+
 def _settings(parsed: argparse.Namespace) -> Settings:
     given = {
         name: value for name, value in vars(parsed).items() if name in Settings.__struct_fields__
@@ -83,6 +118,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 
 
 def _open(settings: Settings) -> Ledger:
+    check_finished(settings.data)
     text = settings.test_clock
     return Ledger(
         settings.data,
@@ -187,6 +223,57 @@ def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _export(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    parts = _parts(settings.data, parsed)
+    if parsed.to is not None and settings.data.resolve() in parsed.to.resolve().parents:
+        raise ValueError(f"{parsed.to} is inside the directory of the ledger itself")
+    if parsed.to is None:
+        sys.stdout.buffer.writelines(parts)
+    else:
+        files.write(parts, parsed.to)
+    return 0
+
+
+def _parts(directory: Path, parsed: argparse.Namespace) -> Iterator[bytes]:
+    """What is asked for, part by part."""
+    if parsed.csv is not None:
+        return spreadsheet(directory, parsed.csv, _period(parsed.period))
+    if parsed.period is not None:
+        raise ValueError("--period goes with --csv")
+    if parsed.journal is not None:
+        return journal(directory, parsed.journal)
+    return log_writing.log(directory, parsed.from_position)
+
+
+def _period(text: str | None) -> Period | None:
+    if text is None:
+        return None
+    start, _, end = text.partition("/")
+    path = ("period",)
+    return check_period(parse_instant(start, path), parse_instant(end, path), path)
+
+
+def _import(settings: Settings, parsed: argparse.Namespace) -> int:
+    with parsed.file.open("rb") as file:
+        return _made(settings.data, log_import.imported(file, settings.data, _progress))
+
+
+def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    return _made(parsed.to, copied(settings.data, parsed.to, _progress))
+
+
+def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
+    return _made(parsed.to, copied(parsed.backup, parsed.to, _progress))
+
+
+def _made(directory: Path, made: Copied) -> int:
+    """Say which ledger is in its new place."""
+    print(f"\r{directory}: position {made.position}, head {made.head_hash}, verified")
+    return 0
+
+
 def _existing(settings: Settings) -> None:
     """Reading a log again needs one; do not make an empty one by mistake."""
     if not (settings.data / "ledger.db").exists():
@@ -204,6 +291,10 @@ _COMMANDS = {
     "replay": _replay,
     "verify": _verify,
     "checkpoint": _checkpoint,
+    "export": _export,
+    "import": _import,
+    "backup": _backup,
+    "restore": _restore,
 }
 
 _WELCOME = """Tallybook serves the ledger in {data}

@@ -70,7 +70,7 @@ class Ledger:
             return
         self._closed = True
         self.writer.close()
-        self.engine.seal(self._hash_at)
+        self.engine.seal(self.store.hash_at)
         self.engine.close()
         self.store.close()
 
@@ -135,10 +135,7 @@ class Ledger:
     def _open(self, name: str, test_clock_at: datetime | None) -> LedgerState:
         if self.store.head()[0] == 0:
             self._begin(name, test_clock_at)
-        if not self.engine.follows(self.store.head()[0], self._hash_at):
-            self.engine.start_over()
-        self.engine.catch_up(self.store.read)
-        self.engine.seal(self._hash_at)
+        self.engine.follow(self.store.head()[0], self.store.read, self.store.hash_at)
         views = self.engine.database.writing
         state: LedgerState = current.select(views, LedgerState, {}, limit=1)[0].state
         if test_clock_at not in (None, state.test_clock_at):
@@ -155,6 +152,3 @@ class Ledger:
         events = ledgers.decide(None, command, ledgers.Facts(id=id, at=at))
         envelope = Envelope(to_us(at))
         self.store.append([Pending(id, 1, envelope, event) for event in events])
-
-    def _hash_at(self, position: int) -> bytes | None:
-        return self.store.hashes([position]).get(position)

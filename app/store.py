@@ -8,14 +8,11 @@ the identities of usage records, the idempotency keys of commands, and the chain
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from eventsourcing.persistence import (
-    EventStore,
     IntegrityError,
     Mapper,
     PersistenceError,
@@ -32,15 +29,15 @@ from eventsourcing.sqlite import (
 from msgspec.msgpack import Decoder
 
 from app.chain import GENESIS, Stored, chain_hash
+from app.identities import ROWS_PER_STATEMENT, IdentityRow, insert_identities
 from app.lock import hold
-from app.record_ids import stored_id, stored_ids, written_id
+from app.record_ids import stored_id, written_id
 from domain import decider, money
 from domain.decider import Envelope, Event, Recorded
 from domain.usage import Identity, Prior
 
 PAGE_EVENTS = 500
 """Events read at a time: fewer would spend the time on queries."""
-_ROWS_PER_INSERT = 250
 _CACHE_KIB = 262_144
 _SYNCHRONOUS_FULL = 2
 _CHECKPOINT_PAGES = 16_384
@@ -58,16 +55,6 @@ _TABLES = (
 
 class CorruptLedger(Exception):
     """What is stored cannot be what was written."""
-
-
-class IdentityRow(NamedTuple):
-    """The identity of one usage record: who it is, where it stands, what it said."""
-
-    source: str
-    id: str
-    position: int
-    row: int
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +114,14 @@ class LedgerMapper(Mapper[str]):
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         """The event as its newest version."""
-        envelope, payload = self.transcoder.decode(stored_event.state)
-        return Pending(
-            str(stored_event.originator_id),
-            stored_event.originator_version,
-            envelope,
-            self._payload(stored_event.topic, payload),
-        )
+        envelope, event = self.decode(stored_event.topic, stored_event.state)
+        id, version = str(stored_event.originator_id), stored_event.originator_version
+        return Pending(id, version, envelope, event)
+
+    def decode(self, topic: str, state: bytes) -> tuple[Envelope, Event]:
+        """The fact in stored bytes, as its newest version, and what is known beside it."""
+        envelope, payload = self.transcoder.decode(state)
+        return envelope, self._payload(topic, payload)
 
     def _payload(self, topic: str, payload: msgspec.Raw) -> Event:
         """Decode by topic, through the upcasters when the topic is a retired one."""
@@ -194,7 +182,7 @@ class LedgerRecorder(SQLiteApplicationRecorder):
         positions = super()._insert_events(c, stored_events)
         assert positions is not None
         _extend_chain(c, positions, stored_events)
-        _insert_identities(c, kwargs.get("identities", ()))
+        insert_identities(c, kwargs.get("identities", ()))
         keys: Sequence[KeyRow] = kwargs.get("keys", ())
         for key in keys:
             row = (key.key, key.digest, key.subject, key.position)
@@ -216,41 +204,6 @@ def _extend_chain(
         c.execute("INSERT INTO event_hashes VALUES (?,?)", (position, head))
 
 
-def _insert_identities(c: SQLiteCursor, identities: Sequence[IdentityRow]) -> None:
-    """The identities in the order of their index, many to a statement."""
-    numbers = _source_numbers(c, {identity[0] for identity in identities})
-    ids = stored_ids([identity[1] for identity in identities])
-    rows = [
-        (numbers[source], id, position, row, digest)
-        for (source, _, position, row, digest), id in zip(identities, ids, strict=True)
-    ]
-    rows.sort(key=_identity_order)
-    for start in range(0, len(rows), _ROWS_PER_INSERT):
-        chunk = rows[start : start + _ROWS_PER_INSERT]
-        c.execute(_insert_of(len(chunk)), list(chain.from_iterable(chunk)))
-
-
-def _identity_order(row: tuple[int, bytes | str, int, int, bytes]) -> tuple[int, bool, Any]:
-    """As the index has it: by source, texts before bytes."""
-    return row[0], isinstance(row[1], bytes), row[1]
-
-
-@cache
-def _insert_of(rows: int) -> str:
-    """The statement that inserts so many identities."""
-    return f"INSERT INTO usage_identities VALUES {','.join(['(?,?,?,?,?)'] * rows)}"
-
-
-def _source_numbers(c: SQLiteCursor, names: set[str]) -> dict[str, int]:
-    """A small number for each source, kept for ever."""
-    numbers: dict[str, int] = {}
-    for name in sorted(names):
-        c.execute("INSERT OR IGNORE INTO usage_sources (name) VALUES (?)", (name,))
-        c.execute("SELECT number FROM usage_sources WHERE name=?", (name,))
-        numbers[name] = c.fetchone()[0]
-    return numbers
-
-
 class Store:
     """One ledger's file: append to it, read it in order, look identities up.
 
@@ -265,7 +218,6 @@ class Store:
         # One connection for the writer, so that its page cache stays warm; others for readers.
         self._writing = LedgerRecorder(_Datastore(str(self.path), pool_size=1, max_overflow=0))
         self._writing.create_table()
-        self._events = EventStore(self._mapper, self._writing)
         readers = _Datastore(f"file:{self.path}?mode=ro", pool_size=8, max_overflow=32)
         self._reading = LedgerRecorder(readers)
 
@@ -288,11 +240,33 @@ class Store:
 
         Raises `TakenError` when an identity, a key or a stream version is taken already.
         """
+        stored = [self._mapper.to_stored_event(event) for event in events]
+        return self._insert(stored, identities, keys)
+
+    def take(
+        self,
+        events: Sequence[Stored],
+        identities: Sequence[IdentityRow],
+        keys: Sequence[KeyRow],
+    ) -> list[int]:
+        """Write events from another copy of this log, byte for byte, as `append` does."""
+        stored = [
+            StoredEvent(str(one.originator_id), one.originator_version, one.topic, one.state)
+            for one in events
+        ]
+        return self._insert(stored, identities, keys)
+
+    def _insert(
+        self,
+        stored: Sequence[StoredEvent],
+        identities: Sequence[IdentityRow],
+        keys: Sequence[KeyRow],
+    ) -> list[int]:
         try:
-            recordings = self._events.put(list(events), identities=identities, keys=keys)
+            positions = self._writing.insert_events(stored, identities=identities, keys=keys)
         except (IntegrityError, sqlite3.IntegrityError) as error:
             raise TakenError(str(error)) from error
-        return [recording.notification.id for recording in recordings]
+        return list(positions or ())
 
     def head(self) -> tuple[int, bytes]:
         """The newest position and its hash; (0, GENESIS) for an empty ledger."""
@@ -335,6 +309,10 @@ class Store:
         sql = f"SELECT position, hash FROM event_hashes WHERE position IN ({marks})"
         return {row[0]: row[1] for row in self._select(sql, positions)}
 
+    def hash_at(self, position: int) -> bytes | None:
+        """The chain's hash at one position."""
+        return self.hashes([position]).get(position)
+
     def identity(self, source: str, id: str) -> tuple[int, int] | None:
         """Where a usage record stands: (position, row)."""
         rows = self._select(
@@ -347,8 +325,8 @@ class Store:
     def recorded(self, identities: Sequence[Identity]) -> dict[Identity, Prior]:
         """Those of the identities that are taken, with what they were taken by."""
         found: dict[Identity, Prior] = {}
-        for start in range(0, len(identities), _ROWS_PER_INSERT):
-            chunk = identities[start : start + _ROWS_PER_INSERT]
+        for start in range(0, len(identities), ROWS_PER_STATEMENT):
+            chunk = identities[start : start + ROWS_PER_STATEMENT]
             marks = ",".join("?" * len(chunk))
             rows = self._select(
                 "SELECT name, id, position, digest FROM usage_identities JOIN usage_sources "

@@ -16,8 +16,9 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
+from app.identities import IdentityRow
 from app.jobs import Busy, Closed, CommandJob, Job, Receipt, UsageJob
-from app.store import IdentityRow, KeyRow, Pending, Store, TakenError
+from app.store import KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
 from domain.periods import from_us, to_us

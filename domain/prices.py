@@ -17,12 +17,12 @@ from domain import pricing
 from domain.aggregation import Aggregation
 from domain.decider import Code, Event, Path, Rejected, existing, registered, upcasts
 from domain.late_usage import LateUsage
+from domain.meter_filters import DimensionFilter, check_filter
 from domain.money import check_currency
 from domain.periods import END_OF_TIME, Interval, Period, check_interval
 from domain.pricing import Modifiers, Pricing
-from domain.text import VALUE_BYTES, check_optional, check_text
+from domain.text import check_optional
 
-FILTER_VALUES_LIMIT = 100
 VERSIONS_LIMIT = 100
 
 
@@ -31,13 +31,6 @@ class Timing(StrEnum):
 
     IN_ADVANCE = "IN_ADVANCE"
     IN_ARREARS = "IN_ARREARS"
-
-
-class DimensionFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Only usage whose dimension `name` has one of `values`."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 # -------------------------------------------------------------------------------------- events
@@ -136,8 +129,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     def version_at(self, instant: datetime, known_at: datetime = END_OF_TIME) -> PriceVersion:
         """The version in force at an instant: what happens then costs what it says.
 
-        Of two that take effect at the same instant, the one that was set later. What was set after
-        `known_at` does not count: it cannot change what was billed by then.
+        Of two from the same instant on, the one set later; what was set after `known_at` does not
+        count.
         """
         return next(
             version
@@ -153,8 +146,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             for version in self.versions
             if version.effective_at is not None and period.start < version.effective_at < period.end
         }
-        edges = [period.start, *sorted(changes), period.end]
-        return [(Period(start, end), self.version_at(start)) for start, end in pairwise(edges)]
+        edges = pairwise([period.start, *sorted(changes), period.end])
+        return [(Period(start, end), self.version_at(start)) for start, end in edges]
 
 
 def evolve(state: Price | None, event: Event) -> Price | None:
@@ -361,17 +354,7 @@ def _check_meter(command: CreatePrice, facts: Facts) -> None:
         raise Rejected(Code.INVALID_VALUE, path, "meterFilter needs a meterId")
     if command.late_usage is not LateUsage.ADJUST and command.meter_id is None:
         raise Rejected(Code.INVALID_VALUE, ("input", "lateUsage"), "lateUsage needs a meterId")
-    seen: set[str] = set()
-    for index, wanted in enumerate(command.meter_filter):
-        here = (*path, str(index))
-        if wanted.name not in (facts.meter_dimensions or ()):
-            message = f"the meter declares no dimension {wanted.name}"
-            raise Rejected(Code.INVALID_VALUE, (*here, "name"), message)
-        if wanted.name in seen:
-            message = f"dimension {wanted.name} is filtered twice; list its values together"
-            raise Rejected(Code.INVALID_VALUE, (*here, "name"), message)
-        seen.add(wanted.name)
-        _check_values(wanted, (*here, "values"))
+    check_filter(command.meter_filter, facts.meter_dimensions or (), path)
 
 
 def _check_records(asked: Pricing, facts: Facts) -> None:
@@ -379,17 +362,6 @@ def _check_records(asked: Pricing, facts: Facts) -> None:
     if asked.needs_records and facts.meter_aggregation is not Aggregation.SUM:
         message = "pricing that looks at single records needs a meter that sums them up"
         raise Rejected(Code.INVALID_VALUE, ("input", "pricing"), message)
-
-
-def _check_values(wanted: DimensionFilter, path: Path) -> None:
-    """A filter that names no value would never bill anything."""
-    if not wanted.values:
-        raise Rejected(Code.REQUIRED, path, "name at least one value")
-    if len(wanted.values) > FILTER_VALUES_LIMIT:
-        message = f"a filter lists at most {FILTER_VALUES_LIMIT} values"
-        raise Rejected(Code.LIMIT_EXCEEDED, path, message)
-    for index, value in enumerate(wanted.values):
-        check_text(value, (*path, str(index)), VALUE_BYTES)
 
 
 def _check_lookup_key(lookup_key: str | None, facts: Facts) -> str | None:

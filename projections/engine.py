@@ -116,6 +116,13 @@ class Engine:
             if progress is not None:
                 progress(page[-1].position)
 
+    def follow(self, head: int, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
+        """Be the views of this ledger as it stands: made anew when they were those of another."""
+        if not self.follows(head, hash_at):
+            self.start_over()
+        self.catch_up(read)
+        self.seal(hash_at)
+
     def follows(self, head: int, hash_at: Callable[[int], bytes | None]) -> bool:
         """Whether these views were folded from this ledger, and from no more than it holds."""
         views = self.database.writing
@@ -311,6 +318,11 @@ def of_same_version(path: Path) -> ViewsDatabase:
     if stamp_of(path) != version_stamp(TABLES, CODE_VERSION):
         raise ValueError("they are of another version than this program")
     return ViewsDatabase(path, TABLES)
+
+
+def is_current(path: Path) -> bool:
+    """Whether the views at this path are there and are of this version."""
+    return stamp_of(path) == version_stamp(TABLES, CODE_VERSION)
 
 
 def _open(path: Path) -> ViewsDatabase:

@@ -192,6 +192,41 @@ def count_in(views: Views, position: int) -> int:
     return int(row[0]) if row else 0
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What has become of a record: what it says now, and whose it is, if that is known."""
+
+    customer_ref: int | None
+    value: str | None
+    properties: dict[str, str]
+    waiting: bool = False
+    voided: bool = False
+    corrected: bool = False
+
+
+def standing(views: Views, position: int) -> dict[int, Standing]:
+    """What has become of each record of the batch at a position, by its row."""
+    places = (position * ROWS_PER_EVENT, (position + 1) * ROWS_PER_EVENT)
+    corrected = views.rows(
+        "SELECT DISTINCT place FROM usage_corrections WHERE place>=? AND place<?", places
+    )
+    known = {place for (place,) in corrected}
+    rows = views.rows(
+        "SELECT place, customer_ref, value, properties, 0, 0 FROM usage_records"
+        " WHERE place>=? AND place<? UNION ALL"
+        " SELECT place, customer_ref, value, properties, 0, 1 FROM usage_voided"
+        " WHERE place>=? AND place<? UNION ALL"
+        f" SELECT position*{ROWS_PER_EVENT}+row, NULL, value, properties, 1, 0"
+        " FROM usage_unmatched WHERE position=?",
+        (*places, *places, position),
+    )
+    return {
+        place - places[0]: Standing(
+            ref, value, parse_properties(text), bool(waiting), bool(voided), place in known
+        )
+        for place, ref, value, text, waiting, voided in rows
+    }
+
+
 # ------------------------------------------------------------------------------------- listing
 
 

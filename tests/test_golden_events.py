@@ -24,9 +24,10 @@ from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.late_usage import LateUsage
 from domain.ledgers import ClockAdvanced, LedgerOpened
+from domain.meter_filters import DimensionFilter
 from domain.meters import MeterArchived, MeterCreated, MeterRevised, MeterUpdated
 from domain.periods import Interval, IntervalUnit
-from domain.prices import DimensionFilter, PriceArchived, PriceCreated, PriceSuperseded, Timing
+from domain.prices import PriceArchived, PriceCreated, PriceSuperseded, Timing
 from domain.pricing import (
     MODELS,
     Graduated,

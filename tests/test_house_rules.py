@@ -41,7 +41,7 @@ DOMAIN_LIBRARIES = set(
 
 SCHEMA = ("app/schema/", "app/server.py")
 HTTP = ("app/server.py", "app/ingest.py", "app/auth.py")
-DATABASE = ("app/store.py", "projections/tables.py")
+DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
 CLOCK = ("app/clock.py",)
 
 DOORS = {
@@ -52,12 +52,8 @@ DOORS = {
     "uvicorn": ("app/cli.py",),
     "eventsourcing": ("app/store.py",),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
-    "sqlite3": DATABASE,
-    "psycopg": DATABASE,
-    "psycopg_pool": DATABASE,
-    "uuid": CLOCK,
-    "random": CLOCK,
-    "secrets": CLOCK,
+    **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
+    **dict.fromkeys(("uuid", "random", "secrets"), CLOCK),
     **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py",)),
     "msgspec": ("app/", "domain/", "projections/"),
 }

@@ -29,7 +29,7 @@ from app.schema.scalars import (
     described,
     instant_text,
 )
-from domain import meters, periods, prices, products
+from domain import meter_filters, meters, periods, prices, products
 from domain.late_usage import LateUsage
 from domain.periods import IntervalUnit
 from domain.prices import Timing
@@ -214,7 +214,7 @@ class CreatePriceInput:
             interval=self.interval.read(),
             meter_id=self.meter_id,
             meter_filter=tuple(
-                prices.DimensionFilter(name=one.name, values=tuple(one.values))
+                meter_filters.DimensionFilter(name=one.name, values=tuple(one.values))
                 for one in self.meter_filter or ()
             ),
             timing=self.timing,

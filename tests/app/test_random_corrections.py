@@ -16,9 +16,10 @@ from domain.customers import Customer
 from domain.decider import Rejected
 from domain.invoices import Invoice
 from domain.late_usage import LateUsage
+from domain.meter_filters import DimensionFilter
 from domain.meters import Meter, ReviseMeter
 from domain.periods import Interval, IntervalUnit, format_instant, to_us
-from domain.prices import CreatePrice, DimensionFilter, SupersedePrice
+from domain.prices import CreatePrice, SupersedePrice
 from domain.pricing import PerUnit
 from domain.products import Product
 from domain.settlements import VoidInvoice

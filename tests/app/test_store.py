@@ -11,11 +11,11 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from app.chain import GENESIS, chain_hash
+from app.identities import IdentityRow
 from app.lock import LedgerInUse
 from app.store import (
     PAGE_EVENTS,
     CorruptLedger,
-    IdentityRow,
     KeyRow,
     Pending,
     Store,

@@ -9,8 +9,8 @@ from typing import Any
 from app.schema import Context, schema
 from domain import meters, prices, products, subscription_items, subscriptions
 from domain.customers import Customer
+from domain.meter_filters import DimensionFilter
 from domain.periods import Interval, IntervalUnit
-from domain.prices import DimensionFilter
 from domain.pricing import Graduated, Tier
 from projections import current
 from tests.benchmarks import report

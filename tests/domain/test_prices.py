@@ -10,8 +10,9 @@ from domain import prices
 from domain.aggregation import Aggregation
 from domain.decider import fold
 from domain.late_usage import LateUsage
+from domain.meter_filters import DimensionFilter
 from domain.periods import Interval, IntervalUnit
-from domain.prices import CreatePrice, DimensionFilter, Facts, PriceCreated, Timing
+from domain.prices import CreatePrice, Facts, PriceCreated, Timing
 from domain.pricing import (
     Graduated,
     Modifiers,

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from domain.aggregation import Aggregation
 from domain.collection import CollectionMethod
 from domain.customers import Customer
+from domain.meter_filters import DimensionFilter
 from domain.periods import Interval, IntervalUnit, Period, to_us
-from domain.prices import DimensionFilter, PriceCreated, Timing
+from domain.prices import PriceCreated, Timing
 from domain.pricing import PerUnit
 from domain.subscription_items import Item
 from domain.subscriptions import SubscriptionCreated

@@ -1,0 +1,26 @@
+"""The views of a ledger for whoever only reads them, with a server running on it or not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.ledger import VIEWS, Ledger
+from app.lock import LedgerInUse
+from projections import engine
+from projections.tables import Views, only_reading
+
+
+@contextmanager
+def standing_views(directory: Path) -> Iterator[Views]:
+    """The views as they are at one moment; those that nobody serves are brought up to date first.
+
+    Raises `ValueError` when a server of another version keeps them.
+    """
+    try:
+        with Ledger(directory):
+            pass  # opening it folds whatever a crash left unfolded
+    except LedgerInUse:
+        if not engine.is_current(directory / VIEWS):
+            raise ValueError(f"{directory} is served by another version of tallybook") from None
+    with only_reading(directory / VIEWS) as views:
+        yield views

@@ -1,0 +1,77 @@
+"""Make a ledger in a directory that holds nothing, and leave nothing there when that fails."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+
+from app.ledger import VIEWS
+from app.lock import hold
+
+LOG = "ledger.db"
+_UNFINISHED = "unfinished"
+_LOCK = "ledger.lock"
+
+
+@contextmanager
+def new_directory(directory: Path) -> Iterator[Path]:
+    """A folder to make the two files of a ledger in; they are the directory's once all is well.
+
+    The log is moved last: without one a directory holds no ledger, whatever else happened. Raises
+    `ValueError` when something is there already, `LedgerInUse` when another process makes it.
+    """
+    existed = directory.exists()
+    _check_empty(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with hold(directory / _LOCK):
+        _check_empty(directory)
+        unfinished = directory / _UNFINISHED
+        rmtree(unfinished, ignore_errors=True)
+        (directory / VIEWS).unlink(missing_ok=True)
+        unfinished.mkdir()
+        try:
+            yield unfinished
+            _move(unfinished, directory)
+        except BaseException:
+            rmtree(unfinished)
+            for name in (LOG, VIEWS, _LOCK):
+                (directory / name).unlink(missing_ok=True)
+            if not existed:
+                directory.rmdir()
+            raise
+        rmtree(unfinished)
+
+
+def check_finished(directory: Path) -> None:
+    """Refuse a directory in which a ledger was being made when that was interrupted."""
+    if (directory / _UNFINISHED).exists() and not (directory / LOG).exists():
+        raise ValueError(f"an import or a restore into {directory} was interrupted; do it again")
+
+
+def _check_empty(directory: Path) -> None:
+    """Nothing may be there but what an interrupted attempt has left."""
+    if directory.exists():
+        found = {path.name for path in directory.iterdir()}
+        left = {_UNFINISHED, _LOCK}
+        if _UNFINISHED in found and LOG not in found:
+            left.add(VIEWS)
+        if found - left:
+            raise ValueError(f"{directory} is not empty: it holds {min(found - left)}")
+
+
+def _move(source: Path, target: Path) -> None:
+    """Both files are on the disk before the log is at its place."""
+    for name in (VIEWS, LOG):
+        _flush(source / name)
+        (source / name).rename(target / name)
+        _flush(target)
+
+
+def _flush(path: Path) -> None:
+    """What was written is on the disk, or the names in a directory are."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
