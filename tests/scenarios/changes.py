@@ -1,0 +1,119 @@
+"""The sentences of a story about how subscriptions change and end."""
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from app.commands import imagined_change
+from domain import billing_calendar
+from domain.subscription_changes import (
+    CancelForm,
+    CancelSubscription,
+    ChangeSubscription,
+    Command,
+    ItemChange,
+    ProrationBehavior,
+    ReactivateSubscription,
+)
+from domain.subscriptions import Subscription
+from projections import current
+from projections.invoice_previews import Preview, preview, prices_of
+from projections.tables import Views
+from tests.scenarios.clauses import AMOUNT, ITEM, decimal
+from tests.scenarios.sentences import Sentences
+
+if TYPE_CHECKING:
+    from tests.scenarios.story import Story
+
+sentence = Sentences()
+
+BEHAVIORS = {
+    "invoiced now": ProrationBehavior.INVOICE_NOW,
+    "without prorations": ProrationBehavior.NONE,
+}
+
+END = r"(now|at period end|at [^ ,]+)(, .+)?"
+
+
+@sentence(r"change (\S+?): (.+)")
+def change(story: "Story", at: datetime, name: str, terms: str) -> None:
+    """`change alpaca-lover: licence x 3, add support, remove usage, from 2026-01-16`."""
+    story.ledger.execute_now(change_command(story, name, terms))
+
+
+@sentence(rf"cancel (\S+) {END}")
+def cancel(story: "Story", at: datetime, name: str, when: str, how: str | None) -> None:
+    """`cancel alpaca-lover now, discarding usage, without prorations`; also `at 2026-03-15`."""
+    story.ledger.execute_now(cancel_command(story, name, when, how))
+
+
+@sentence(r"reactivate (\S+)")
+def reactivate(story: "Story", at: datetime, name: str) -> None:
+    """`reactivate alpaca-lover`: it goes on after all."""
+    story.ledger.execute_now(ReactivateSubscription(subscription_id=story.subscriptions[name]))
+
+
+def change_command(story: "Story", name: str, terms: str) -> ChangeSubscription:
+    """A change from its clauses; an item goes by the name of its price.
+
+    `licence x 3` is another quantity, `basic becomes premium x 2` another price; `invoiced now` or
+    `without prorations` say how it is billed, `from 2026-01-16` says when it takes effect.
+    """
+    id = story.subscriptions[name]
+    with story.ledger.snapshot() as views:
+        state = current.get(views, Subscription, id)
+    assert state is not None
+    items = {item.price_id: item.id for item in state.items}
+    said: dict[str, Any] = {}
+    changes: list[ItemChange] = []
+    for clause in terms.split(", "):
+        if found := re.fullmatch(r"from (\S+)", clause):
+            said["effective_at"] = story.instant(found[1])
+        elif clause in BEHAVIORS:
+            said["behavior"] = BEHAVIORS[clause]
+        else:
+            changes.append(_item_change(clause, items, story.prices))
+    return ChangeSubscription(subscription_id=id, items=tuple(changes), **said)
+
+
+def _item_change(clause: str, items: dict[str, str], prices: dict[str, str]) -> ItemChange:
+    if found := re.fullmatch(rf"add {ITEM.pattern}", clause):
+        return ItemChange(price_id=prices[found[1]], quantity=decimal(found[2]))
+    if found := re.fullmatch(r"remove (\S+)", clause):
+        return ItemChange(item_id=items.get(prices[found[1]], "none"), remove=True)
+    if found := re.fullmatch(rf"(\S+) becomes {ITEM.pattern}", clause):
+        return ItemChange(
+            item_id=items.get(prices[found[1]], "none"),
+            price_id=prices[found[2]],
+            quantity=decimal(found[3]),
+        )
+    found = re.fullmatch(rf"(\S+) x {AMOUNT}", clause)
+    assert found, f"no such clause of a change: {clause}"
+    return ItemChange(item_id=items.get(prices[found[1]], "none"), quantity=decimal(found[2]))
+
+
+def cancel_command(story: "Story", name: str, when: str, how: str | None) -> CancelSubscription:
+    """An end from its clauses: when it is, and how it is billed."""
+    clauses = how.removeprefix(", ").split(", ") if how else []
+    assert set(clauses) <= {"discarding usage", "without prorations"}, how
+    said: dict[str, Any] = {"form": CancelForm.NOW}
+    if when == "at period end":
+        said["form"] = CancelForm.AT_PERIOD_END
+    elif when != "now":
+        said |= {"form": CancelForm.AT, "at": story.instant(when.removeprefix("at "))}
+    return CancelSubscription(
+        subscription_id=story.subscriptions[name],
+        discard_usage="discarding usage" in clauses,
+        prorate="without prorations" not in clauses,
+        **said,
+    )
+
+
+def billed(views: Views, command: Command, now: datetime) -> Preview:
+    """What a change, or an end, would be billed on, if it were made now."""
+    state = imagined_change(views, command, now)
+    bill_at = state.end.bill_at if state.end else state.changes[-1].bill_at
+    at = billing_calendar.first_billing(state, prices_of(views, state), bill_at)
+    found = preview(views, state, now=now, at=at)
+    assert found is not None, "what changes is billed at some time"
+    return found
