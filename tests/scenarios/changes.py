@@ -15,8 +15,6 @@ from domain.subscription_changes import (
     ProrationBehavior,
     ReactivateSubscription,
 )
-from domain.subscriptions import Subscription
-from projections import current
 from projections.invoice_previews import Preview, preview, prices_of
 from projections.tables import Views
 from tests.scenarios.clauses import AMOUNT, ITEM, decimal
@@ -50,7 +48,9 @@ def cancel(story: "Story", at: datetime, name: str, when: str, how: str | None) 
 @sentence(r"reactivate (\S+)")
 def reactivate(story: "Story", at: datetime, name: str) -> None:
     """`reactivate alpaca-lover`: it goes on after all."""
-    story.ledger.execute_now(ReactivateSubscription(subscription_id=story.subscriptions[name]))
+    with story.ledger.snapshot() as views:
+        id = story.subscription(views, name).id
+    story.ledger.execute_now(ReactivateSubscription(subscription_id=id))
 
 
 def change_command(story: "Story", name: str, terms: str) -> ChangeSubscription:
@@ -59,10 +59,8 @@ def change_command(story: "Story", name: str, terms: str) -> ChangeSubscription:
     `licence x 3` is another quantity, `basic becomes premium x 2` another price; `invoiced now` or
     `without prorations` say how it is billed, `from 2026-01-16` says when it takes effect.
     """
-    id = story.subscriptions[name]
     with story.ledger.snapshot() as views:
-        state = current.get(views, Subscription, id)
-    assert state is not None
+        state = story.subscription(views, name)
     items = {item.price_id: item.id for item in state.items}
     said: dict[str, Any] = {}
     changes: list[ItemChange] = []
@@ -73,7 +71,7 @@ def change_command(story: "Story", name: str, terms: str) -> ChangeSubscription:
             said["behavior"] = BEHAVIORS[clause]
         else:
             changes.append(_item_change(clause, items, story.prices))
-    return ChangeSubscription(subscription_id=id, items=tuple(changes), **said)
+    return ChangeSubscription(subscription_id=state.id, items=tuple(changes), **said)
 
 
 def _item_change(clause: str, items: dict[str, str], prices: dict[str, str]) -> ItemChange:
@@ -101,8 +99,10 @@ def cancel_command(story: "Story", name: str, when: str, how: str | None) -> Can
         said["form"] = CancelForm.AT_PERIOD_END
     elif when != "now":
         said |= {"form": CancelForm.AT, "at": story.instant(when.removeprefix("at "))}
+    with story.ledger.snapshot() as views:
+        id = story.subscription(views, name).id
     return CancelSubscription(
-        subscription_id=story.subscriptions[name],
+        subscription_id=id,
         discard_usage="discarding usage" in clauses,
         prorate="without prorations" not in clauses,
         **said,
@@ -112,7 +112,8 @@ def cancel_command(story: "Story", name: str, when: str, how: str | None) -> Can
 def billed(views: Views, command: Command, now: datetime) -> Preview:
     """What a change, or an end, would be billed on, if it were made now."""
     state = imagined_change(views, command, now)
-    bill_at = state.end.bill_at if state.end else state.changes[-1].bill_at
+    ends = isinstance(command, CancelSubscription) and state.end is not None
+    bill_at = state.end.bill_at if ends and state.end else state.changes[-1].bill_at
     at = billing_calendar.first_billing(state, prices_of(views, state), bill_at)
     found = preview(views, state, now=now, at=at)
     assert found is not None, "what changes is billed at some time"

@@ -6,6 +6,10 @@ from collections.abc import Callable
 Step = Callable[..., None]
 
 
+class Untold(Exception):
+    """A step names something that the story has not told of."""
+
+
 class Sentences:
     """Sentences that a step may be, each with what it does; used as a decorator."""
 

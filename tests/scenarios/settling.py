@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from domain.invoice_items import CreateInvoiceItem
 from domain.invoices import CreditedLine
 from domain.settlements import CreateCreditNote, MarkUncollectible, RecordPayment, VoidInvoice
-from domain.subscriptions import Subscription
-from projections import current
 from tests.scenarios.sentences import Sentences
 
 if TYPE_CHECKING:
@@ -22,14 +20,12 @@ INVOICE = r"invoice (\d+) of (\S+)"
 @sentence(r"bill (\S+) (-?[\d.]+) for (.+)")
 def bill_once(story: "Story", at: datetime, name: str, amount: str, what: str) -> None:
     """`bill alpaca-lover 25.00 for Setup`: with the next invoice; a credit when it is negative."""
-    id = story.subscriptions[name]
     with story.ledger.snapshot() as views:
-        state = current.get(views, Subscription, id)
-    assert state is not None
+        state = story.subscription(views, name)
     story.ledger.execute_now(
         CreateInvoiceItem(
             customer_id=state.customer_id,
-            subscription_id=id,
+            subscription_id=state.id,
             description=what,
             amount=Decimal(amount),
         )

@@ -37,7 +37,7 @@ from projections.invoice_previews import Preview, preview
 from projections.tables import Views
 from tests.scenarios import changes, clauses, settling
 from tests.scenarios.bill import print_balance, print_bill, print_invoice
-from tests.scenarios.sentences import Sentences
+from tests.scenarios.sentences import Sentences, Untold
 
 sentence = Sentences()
 
@@ -94,7 +94,7 @@ class Story:
         self.prices: dict[str, str] = {}
         self.subscriptions: dict[str, str] = {}
         self._product = ""
-        self._records = 0
+        self._sent: list[RecordInput] = []
 
     def tell(self, text: str) -> None:
         """Carry out the steps of one block."""
@@ -124,6 +124,13 @@ class Story:
 
     def _imagined(self, command: subscription_changes.Command) -> Told:
         return self._told(partial(self._print_imagined, command, self.ledger.clock.now()))
+
+    def subscription(self, views: Views, name: str) -> Subscription:
+        """A subscription by its name in the story, as it stands."""
+        found = current.get(views, Subscription, self.subscriptions.get(name, ""))
+        if found is None:
+            raise Untold(f"nobody subscribed as {name}")
+        return found
 
     def _told(self, show: Callable[[Views], str]) -> Told:
         with self.ledger.snapshot() as views:
@@ -173,9 +180,10 @@ class Story:
             return self._invoice(views, number, customer)
 
     def _invoice(self, views: Views, number: int, customer: str) -> Invoice:
-        keys = {"customerId": self.ids[customer]}
+        keys = {"customerId": self.ids.get(customer, "")}
         found = current.select(views, Invoice, keys, limit=number)
-        assert len(found) == number, f"{customer} has {len(found)} invoices"
+        if len(found) < number:
+            raise Untold(f"{customer} has {len(found)} invoices")
         invoice: Invoice = found[-1].state
         return invoice
 
@@ -262,17 +270,23 @@ class Story:
         properties: str | None,
     ) -> None:
         """`use 3000 tokens by alpaca-lover, at 2026-01-10, model=small`."""
-        self._records += 1
         record = RecordInput(
-            id=f"story-{self._records}",
+            id=f"story-{len(self._sent) + 1}",
             event_name=self._event_name(meter),
             customer=customer,
             timestamp=format_instant(self.instant(when) if when else at),
             value=value,
             properties=dict(pair.split("=") for pair in (properties or "").split(", ") if pair),
         )
+        self._sent.append(record)
         [receipt] = self.ledger.record_now([record])
         assert receipt.status in (Status.ACCEPTED, Status.UNMATCHED), receipt
+
+    @sentence(r"use (\d+) again")
+    def use_again(self, at: datetime, number: str) -> None:
+        """`use 2 again`: the second use of the story is sent once more, which changes nothing."""
+        [receipt] = self.ledger.record_now([self._sent[int(number) - 1]])
+        assert receipt.status is Status.DUPLICATE, receipt
 
     @sentence(r"void use (\d+)")
     def void(self, at: datetime, number: str) -> None:
