@@ -172,9 +172,9 @@ def _change(subscription: Subscription, command: ChangeSubscription, facts: Fact
 
 
 def _check_instant(subscription: Subscription, at: datetime, facts: Facts) -> None:
-    """A change comes after every other one, and before the end."""
+    """A change comes after every other one, before the end, and not when it is over already."""
     path = ("input", "effectiveAt")
-    if subscription.end is not None and subscription.end.at <= at:
+    if subscription.end is not None and subscription.end.at <= max(at, facts.at):
         ends = format_instant(subscription.end.at)
         raise Rejected(Code.WRONG_STATE, ("input", "subscriptionId"), f"it ends at {ends}")
     if subscription.changes and at < subscription.changes[-1].at:

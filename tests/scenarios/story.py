@@ -164,7 +164,9 @@ class Story:
     def _print_imagined(
         self, command: subscription_changes.Command, now: datetime, views: Views
     ) -> str:
-        return print_bill(changes.billed(views, command, now), self._names, self.zone)
+        found = changes.billed(views, command, now)
+        assert found is not None, "nothing would be billed"
+        return print_bill(found, self._names, self.zone)
 
     def _print_invoice(self, number: int, customer: str, views: Views) -> str:
         invoice = self._invoice(views, number, customer)
@@ -285,6 +287,8 @@ class Story:
     @sentence(r"use (\d+) again")
     def use_again(self, at: datetime, number: str) -> None:
         """`use 2 again`: the second use of the story is sent once more, which changes nothing."""
+        if int(number) > len(self._sent):
+            raise Untold(f"nothing was used {number} times")
         [receipt] = self.ledger.record_now([self._sent[int(number) - 1]])
         assert receipt.status is Status.DUPLICATE, receipt
 
