@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import msgspec
 
-from domain.billing_calendar import Prices, Run, billing_period, ended_by, runs
+from domain.billing_calendar import Prices, Run, billing_period, ended_by, is_billed_at, runs
 from domain.periods import BillingPeriod, Period
 from domain.prices import Timing
 from domain.proration import proration
@@ -129,11 +129,14 @@ def _prorated(
         return
     billed = billing_period(subscription, run.interval, turn.at)
     charged = _charged(turns, billed.period)
-    if turn not in charged[1:]:
+    if turn in charged[1:]:
+        before = charged[charged.index(turn) - 1]
+    elif turn == charged[0] and not _began_on_an_invoice(subscription, prices, turns, turn.at):
+        before = None
+    else:
         return
     rest = Period(turn.at, billed.period.end)
-    before = charged[charged.index(turn) - 1]
-    if before.item is not None:
+    if before is not None and before.item is not None:
         start = max(before.at, billed.period.start)
         whole = Period(start, billed.period.end)
         charge = _charge(subscription, prices, before.item, whole, billed)
@@ -144,6 +147,16 @@ def _prorated(
     if turn.item is not None:
         charge = _charge(subscription, prices, turn.item, rest, billed)
         yield msgspec.structs.replace(charge, kind=LineKind.PRORATION)
+
+
+def _began_on_an_invoice(
+    subscription: Subscription, prices: Prices, turns: list[Turn], boundary: datetime
+) -> bool:
+    """Whether the period that begins at a boundary was charged when it began.
+
+    It was not when the item itself came just then, and nothing else was billed at that instant.
+    """
+    return turns[0].at < boundary or is_billed_at(subscription, prices, boundary)
 
 
 def _parts(

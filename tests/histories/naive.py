@@ -101,6 +101,7 @@ class Terms:
     item: Item
     since: datetime
     until: datetime
+    ended_by_change: bool = False
 
 
 @dataclass
@@ -133,7 +134,7 @@ class Subscribed:
             at = one.change.at
             for id in one.ended:
                 item, since = running.pop(id)
-                yield Terms(item, since, min(at, until))
+                yield Terms(item, since, min(at, until), ended_by_change=True)
             running |= {item.id: (item, at) for item in one.begun}
         for item, since in running.values():
             yield Terms(item, since, until)
@@ -142,10 +143,10 @@ class Subscribed:
         """Whether every change so far is billed by its share of time."""
         return all(one.change.prorates for one in self.known)
 
-    def runs_until(self, price: Asked, until: datetime) -> datetime:
+    def runs_until(self, price: Asked, terms: Terms) -> datetime:
         """When a licence ends that is not credited: with its running period."""
-        end = self.ended
-        if end is None or end.prorates or until != end.at:
+        end, until = self.ended, terms.until
+        if end is None or end.prorates or terms.ended_by_change:
             return until
         period = self.period(price.created, max(end.at, self.created.start_at)).period
         began_before = period.start < end.at
@@ -322,7 +323,7 @@ def _check_licences(books: Books, known: Subscribed) -> Counter[str]:
 def _licence(known: Subscribed, price: Asked, terms: Terms) -> Fraction:
     """What an item costs at one of its terms, as far as it is billed by the last invoice."""
     cost, at = Fraction(0), terms.since
-    until = known.runs_until(price, terms.until)
+    until = known.runs_until(price, terms)
     while at < until and (billed := _billed_period(known, price, at)):
         piece = Period(at, min(billed.period.end, until))
         if at >= known.paid_from:
