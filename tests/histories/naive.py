@@ -55,19 +55,15 @@ class Asked:
         """Whether periods are billed when they begin."""
         return self.created.timing is Timing.IN_ADVANCE
 
-    def cost(self, quantity: Decimal, at: datetime) -> Fraction:
+    def cost(self, quantity: Fraction, at: datetime) -> Fraction:
         """What a quantity costs by what is asked at an instant."""
         asked = [one for since, one in self.versions if since is None or since <= at]
-        case = {
-            "pricing": terms(asked[-1]),
-            "quantity": format_decimal(quantity),
-            "records": [],
-            "modifiers": {},
-        }
-        return Fraction(*oracle.cost(case))
+        ((model, said),) = terms(asked[-1]).items()
+        ratio = quantity.numerator, quantity.denominator
+        return Fraction(*oracle.MODELS[model](said, ratio, []))
 
 
-def terms(pricing: Pricing) -> dict[str, object]:
+def terms(pricing: Pricing) -> dict[str, oracle.Case]:
     """Pricing as the oracle reads it."""
     match pricing:
         case PerUnit():
@@ -227,7 +223,7 @@ class Books:
         price = self.prices[line.price_id or ""]
         until = self.used.quantity(known, price, Period(line.since, line.period.end))
         before = self.used.quantity(known, price, Period(line.since, line.period.start))
-        if line.quantity != Fraction(until) - Fraction(before):
+        if line.quantity != until - before:
             raise Misbilled(f"{line}: {until} - {before} was used")
         at = line.period.start
         cost = price.cost(until, at)
@@ -271,20 +267,27 @@ class Used:
                 record, _ = self._records[event.source, event.id]
                 self._records[event.source, event.id] = (record, Decimal(event.value or 0))
 
-    def quantity(self, known: Subscribed, price: Asked, period: Period) -> Decimal:
-        """What a meter reads in a period: the sum, or the largest."""
+    def quantity(self, known: Subscribed, price: Asked, period: Period) -> Fraction:
+        """What a meter reads in a period: the sum, the largest, or the average over time."""
         meter = self._meters[price.created.meter_id or ""]
         name = self._names[known.created.customer_id]
         values = [
-            value
+            (from_us(one.timestamp_us), Fraction(value))
             for one, value in self._records.values()
-            if (one.event_name, one.customer) == (meter.event_name, name)
-            and period.contains(from_us(one.timestamp_us))
-            and value is not None
+            if (one.event_name, one.customer) == (meter.event_name, name) and value is not None
         ]
+        if meter.aggregation is Aggregation.WEIGHTED_SUM:
+            whole = known.period(price.created, period.start).whole
+            lasting = (
+                value * Period(max(at, period.start), period.end).microseconds
+                for at, value in values
+                if at < period.end
+            )
+            return max(sum(lasting, Fraction(0)) / whole.microseconds, Fraction(0))
+        within = [value for at, value in values if period.contains(at)]
         if meter.aggregation is Aggregation.MAX:
-            return max(values, default=Decimal(0))
-        return sum(values, Decimal(0))
+            return max([*within, Fraction(0)])
+        return max(sum(within, Fraction(0)), Fraction(0))
 
 
 def check(log: Sequence[Recorded]) -> Counter[str]:
@@ -327,7 +330,7 @@ def _licence(known: Subscribed, price: Asked, terms: Terms) -> Fraction:
     while at < until and (billed := _billed_period(known, price, at)):
         piece = Period(at, min(billed.period.end, until))
         if at >= known.paid_from:
-            quantity = terms.item.quantity or Decimal(0)
+            quantity = Fraction(terms.item.quantity or 0)
             cost += price.cost(quantity, at) * known.share(piece, billed.whole)
         at = billed.period.end
     return cost

@@ -103,6 +103,7 @@ class _History:
         """Meters, some prices and a customer."""
         self._say("meter tokens: sum of tokens")
         self._say("meter peak: max of peak")
+        self._say("meter seats: weighted sum of seats, carried over")
         self._say('product "Alpaca.ai"')
         count = self._chance.randint(2, 4)
         for name in self._chance.sample(list(LICENCES), count):
@@ -209,7 +210,7 @@ class _History:
         if not self._subscriptions:
             return self._subscribe()
         when = self._chance.choice(
-            ("now", "now", "at period end", f"at {self._some_instant(1, 60)}")
+            ("now", "at period end", "at period end", f"at {self._some_instant(1, 60)}")
         )
         how = self._chance.choice(("", "", "", ", discarding usage", ", without prorations"))
         self._say(f"cancel {self._some_subscription()} {when}{how}")
@@ -224,8 +225,8 @@ class _History:
 
     def _use(self) -> None:
         """Some usage, just now or a little before; sometimes before anybody knows the customer."""
-        meter = self._chance.choice(("tokens", "tokens", "peak"))
-        value = self._chance.choice(("1", "3", "10", "99.5", "100", "250", "0.125"))
+        meter = self._chance.choice(("tokens", "tokens", "tokens", "peak", "seats"))
+        value = self._chance.choice(("1", "3", "10", "99.5", "100", "250", "0.125", "-2"))
         back = self._chance.choice((0, 0, 0, 1, 20, 700, 1500))
         at = format_instant(self._now - timedelta(hours=back)) if back else ""
         customer = self._chance.choice(CUSTOMERS)
@@ -258,7 +259,7 @@ class _History:
 
     def _settle(self) -> None:
         """Something that happens to an invoice, if there is such a one."""
-        invoice = f"invoice {self._chance.randint(1, 8)} of {self._chance.choice(CUSTOMERS)}"
+        invoice = f"invoice {self._chance.randint(1, 4)} of {self._chance.choice(CUSTOMERS)}"
         amount = self._chance.choice(("5", "50", "500"))
         self._say(
             self._chance.choice(
@@ -283,8 +284,8 @@ WEIGHTS: dict[Callable[[_History], None], int] = {
     _History._take_on: 1,
     _History._subscribe: 5,
     _History._change: 8,
-    _History._cancel: 2,
-    _History._reactivate: 1,
+    _History._cancel: 3,
+    _History._reactivate: 2,
     _History._use: 8,
     _History._use_again: 2,
     _History._supersede: 2,
@@ -312,5 +313,7 @@ USAGE = {
     "weeks": "{rate} {money}, per week, on tokens",
     "quarter": "{rate} {money}, per 3 months, on tokens",
     "peaks": "{amount} {money}, per month, on peak",
+    "level": "{amount} {money}, per month, on seats",
+    "lasting": "graduated {money}, per 10 days, on seats; {rate} up to 2, then {amount}",
 }
 """What prices ask, by their names; tiers stand last, after a semicolon."""
