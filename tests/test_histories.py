@@ -1,6 +1,5 @@
 """Every history keeps every identity: the short form of `make histories`."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -55,7 +54,7 @@ STORY = """
 
 
 @pytest.fixture
-def log(ledger: Ledger) -> Iterator[list[Recorded]]:
+def log(ledger: Ledger) -> list[Recorded]:
     """The facts of a story that keeps everything."""
     Story(ledger).tell(STORY)
     checks.check(ledger)
