@@ -26,6 +26,7 @@ from domain import (
     products,
     settlements,
     subscription_changes,
+    subscription_holds,
     subscriptions,
     usage,
     usage_corrections,
@@ -52,6 +53,7 @@ Command = (
     | customers.Command
     | subscriptions.CreateSubscription
     | subscription_changes.Command
+    | subscription_holds.Command
     | usage_corrections.Command
     | invoices.Command
     | settlements.Command
@@ -286,6 +288,15 @@ HANDLERS: Mapping[type[Command], Callable[[Group, Any], Decided]] = {
     ),
     subscriptions.CreateSubscription: Handler(
         Subscription, subscription_facts.creation, subscriptions.decide
+    ),
+    **dict.fromkeys(
+        get_args(subscription_holds.Command),
+        Handler(
+            Subscription,
+            subscription_facts.hold,
+            subscription_holds.decide,
+            lambda command: command.subscription_id,
+        ),
     ),
     **dict.fromkeys(
         get_args(subscription_changes.Command),

@@ -84,6 +84,18 @@ class Ledger:
         """The views as they are now, for a whole query."""
         return self.engine.database.snapshot()
 
+    def position_at(self, at_us: int) -> int:
+        """The last position that was recorded by an instant; 0 when none was."""
+        low, high = 0, self.store.head()[0]
+        while low < high:  # what is recorded later stands later
+            middle = (low + high + 1) // 2
+            found = self.store.at(middle)
+            assert found is not None, f"the ledger has no gap at {middle}"
+            low, high = (
+                (middle, high) if found.envelope.recorded_at_us <= at_us else (low, middle - 1)
+            )
+        return low
+
     # ------------------------------------------------------------------------------- commands
 
     async def execute(self, command: Command, *, key: str | None, actor: str | None) -> Done:

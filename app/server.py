@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 
-from app import graphiql
+from app import graphiql, invoice_page
 from app.clock import new_id
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
@@ -49,6 +49,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
             Route("/graphiql/tabs.json", _tabs),
             Route("/graphiql/", _home),
             Mount("/graphiql", _Assets(directory=graphiql.ASSETS)),
+            Route("/invoices/{name}", _invoice),
             Route("/v1/usage", post_usage, methods=["POST"]),
             Route("/livez", _alive),
             Route("/readyz", _ready),
@@ -193,6 +194,19 @@ def _tabs(request: Request) -> Response:
     content = msgspec.json.encode(graphiql.prepared_tabs(ledger.state.id, values))
     headers = {"cache-control": "no-store"}
     return Response(content, media_type="application/json", headers=headers)
+
+
+def _invoice(request: Request) -> Response:
+    """An invoice as a page; with `.json` or `.csv` behind its id, its data."""
+    ledger: Ledger = request.app.state.ledger
+    id, _, form = request.path_params["name"].partition(".")
+    with ledger.snapshot() as views:
+        document = invoice_page.document(views, id, form, ledger.clock.now())
+    if document is None:
+        raise StarletteHTTPException(404)
+    policy = {"content-security-policy": invoice_page.CONTENT_SECURITY_POLICY}
+    headers = {**_PAGE_HEADERS, **policy, "cache-control": "no-store"}
+    return Response(document.content, media_type=document.media_type, headers=headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from app.clock import new_id
-from domain import billing_calendar, subscription_changes, subscriptions
+from domain import billing_calendar, subscription_changes, subscription_holds, subscriptions
 from domain.customers import Customer
 from domain.periods import Period, from_us
 from domain.prices import Price, Timing
@@ -51,6 +51,13 @@ def change(
         price_periods_start={id: period.start for id, period in periods.items()},
         periods_end=max(periods[item.price_id].end for item in subscription.items),
     )
+
+
+def hold(
+    views: Views, command: subscription_holds.Command, id: str, at: datetime
+) -> subscription_holds.Facts:
+    """The facts for holding a subscription back, or letting it go on."""
+    return subscription_holds.Facts(at=at)
 
 
 def _terms(views: Views, price_ids: Iterable[str]) -> dict[str, PriceTerms]:

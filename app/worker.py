@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app import commands, invoicing
+from app import commands, invoicing, parking
 from app.commands import Command, Done
 from app.jobs import Closed, CommandJob
+from app.parking import Absurd
 from app.writer import Group
 from domain import billing_calendar, ledgers
-from domain.decider import Event
+from domain.decider import Event, Rejected
 from domain.invoices import Reason
 from domain.ledgers import AdvanceClock, LedgerState
 from domain.periods import END_OF_TIME, from_us, to_us
@@ -70,7 +71,8 @@ def run_due(
     """Do a portion of what is due up to an instant, for one subscription or for all.
 
     What fails is undone by itself, logged and left, as is what `failed` before: everybody else's
-    goes on. `on_the_way` is told each instant before it has its turn.
+    goes on. What is absurd is undone too, and its subscription parked. `on_the_way` is told each
+    instant before it has its turn.
     """
     invoices, left = dict[str, None](), set(failed)
     for _ in range(PORTION):
@@ -79,31 +81,59 @@ def run_due(
             return Portion(tuple(invoices), frozenset(left), more=False)
         on_the_way(due.at_us)
         try:
-            with group.part():
-                invoices[_do(group, due, actor)] = None
+            invoices |= dict.fromkeys(_do_or_park(group, due, actor))
         except Exception:  # noqa: BLE001  # whatever it was, it is nobody else's failure
             _log.exception("could not %s %s, due at %s", due.kind, due.subject, due.at)
             left.add(due)
     return Portion(tuple(invoices), frozenset(left), more=True)
 
 
-def _do(group: Group, due: Due, actor: str | None) -> str:
-    """Do one thing that is due; return the invoice that it is about. Raises `Rejected`."""
+def _do_or_park(group: Group, due: Due, actor: str | None) -> list[str]:
+    """Do one thing that is due, or park its subscription; return the invoice that it touched.
+
+    Either way it is not due any more. Raises `Rejected`.
+    """
+    try:
+        with group.part():
+            done = _do(group, due, actor)
+            _check_done(group, due)
+            return [done.subject]
+    except Absurd as reason:
+        with group.part():
+            parking.park(group, due, reason, actor)
+            _check_done(group, due)
+            return []
+
+
+def _check_done(group: Group, due: Due) -> None:
+    """What was done and is due all the same would be done for ever."""
+    assert not due_work.is_due(group.views, due), "what is done is not due any more"
+
+
+def _do(group: Group, due: Due, actor: str | None) -> Done:
+    """Do one thing that is due.
+
+    Raises `Rejected`, and `Absurd` for what should not be billed before somebody looked at it.
+    """
     done = _DO[due.kind](group, due, actor)
     assert done is not None, "something to bill was due"
-    again = due_work.first(group.views, due.at_us, subscription_id=due.subscription_id)
-    assert again != due, "what is done is not due any more"
-    return done.subject
+    return done
 
 
 def _draft(group: Group, due: Due, actor: str | None) -> Done | None:
     key = f"draft:{due.subject}:{due.at_us}"
-    reason = _reason(group.views, due)
-    return invoicing.draft(group, due.subject, due.at, reason, key, grace=group.grace, actor=actor)
+    reason, grace = _reason(group.views, due), group.grace
+    parking.check_instant(group, due)
+    try:
+        return invoicing.draft(group, due.subject, due.at, reason, key, grace=grace, actor=actor)
+    except Rejected as refusal:
+        raise parking.refused(refusal) from refusal
 
 
 def _finalize(group: Group, due: Due, actor: str | None) -> Done:
-    return invoicing.finalize(group, due.subject, f"finalize:{due.subject}", actor=actor)
+    done = invoicing.finalize(group, due.subject, f"finalize:{due.subject}", actor=actor)
+    parking.check_invoice(group.views, due.subject)
+    return done
 
 
 def _mark_overdue(group: Group, due: Due, actor: str | None) -> Done:
@@ -228,8 +258,11 @@ class Worker:
         while True:
             written.clear()
             try:
-                await self.catch_up()
+                # Looked at beside the writer, who has nothing to do with it while nothing is due.
                 wait = await asyncio.to_thread(self._until_next)
+                if not wait:
+                    await self.catch_up()
+                    continue
             except Closed:
                 return
             except Exception:  # noqa: BLE001  # whatever it was, the next look may go well

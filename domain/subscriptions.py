@@ -2,9 +2,11 @@
 
 Life cycle: created (scheduled until it starts, then in trial if it has one, then active) ->
 changed, any number of times -> canceled, at once or for later, which can be taken back until then.
+Meanwhile it may be paused and resumed, parked and unparked.
 
 What is billed when follows from its stretches: each is one item at one price and quantity, from one
-change to another. How to change and to cancel it is in `subscription_changes.py`.
+change to another. How to change and to cancel it is in `subscription_changes.py`, how to hold it
+back in `subscription_holds.py`.
 """
 
 from collections.abc import Mapping
@@ -111,6 +113,43 @@ class SubscriptionReactivated(Event, frozen=True, kw_only=True):
     reactivated_at: datetime
 
 
+@registered
+class CollectionPaused(Event, frozen=True, kw_only=True):
+    """The invoices of a subscription stay drafts from now on."""
+
+    topic: ClassVar[str] = "subscription.collection_paused/1"
+    id: str
+    paused_at: datetime
+
+
+@registered
+class CollectionResumed(Event, frozen=True, kw_only=True):
+    """The invoices of a subscription are issued again."""
+
+    topic: ClassVar[str] = "subscription.collection_resumed/1"
+    id: str
+    resumed_at: datetime
+
+
+@registered
+class SubscriptionParked(Event, frozen=True, kw_only=True):
+    """A subscription is billed no further, because what is due looks absurd."""
+
+    topic: ClassVar[str] = "subscription.parked/1"
+    id: str
+    reason: str
+    parked_at: datetime
+
+
+@registered
+class SubscriptionUnparked(Event, frozen=True, kw_only=True):
+    """Somebody has looked at what is due, and it is meant."""
+
+    topic: ClassVar[str] = "subscription.unparked/1"
+    id: str
+    unparked_at: datetime
+
+
 # --------------------------------------------------------------------------------------- state
 
 
@@ -147,6 +186,16 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...] = ()
     end: End | None = None
     canceled_at: datetime | None = None
+    paused_at: datetime | None = None
+    parked: str | None = None
+    """Why it is parked."""
+    trusted_until: datetime | None = None
+    """Up to when what is due is meant, however absurd it looks."""
+
+    @property
+    def held(self) -> bool:
+        """Whether no invoice of it is issued."""
+        return self.paused_at is not None or self.parked is not None
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -210,6 +259,14 @@ def evolve(state: Subscription | None, event: Event) -> Subscription | None:
             return replace(state, end=event.end, canceled_at=event.canceled_at)
         case SubscriptionReactivated() if state is not None:
             return replace(state, end=None, canceled_at=None)
+        case CollectionPaused() if state is not None:
+            return replace(state, paused_at=event.paused_at)
+        case CollectionResumed() if state is not None:
+            return replace(state, paused_at=None)
+        case SubscriptionParked() if state is not None:
+            return replace(state, parked=event.reason)
+        case SubscriptionUnparked() if state is not None:
+            return replace(state, parked=None, trusted_until=event.unparked_at)
         case _:
             return state
 

@@ -16,7 +16,13 @@ from domain.decider import Recorded, Rejected
 from domain.invoices import ONCE, Invoice, InvoiceDrafted, Status
 from domain.periods import from_us, to_us
 from domain.prices import Price
-from domain.subscriptions import Subscription
+from domain.subscriptions import (
+    CollectionPaused,
+    CollectionResumed,
+    Subscription,
+    SubscriptionParked,
+    SubscriptionUnparked,
+)
 from projections import current
 from projections.invoice_previews import prices_of
 from projections.tables import Row, Table, Views
@@ -29,6 +35,9 @@ DUE = Table(
 )
 BILLED = Table("billed_until", "subscription_id TEXT, until_us INTEGER", key="subscription_id")
 TABLES = (DUE, BILLED)
+
+HOLDS = (CollectionPaused, CollectionResumed, SubscriptionParked, SubscriptionUnparked)
+"""The facts that hold drafts back, or let them go on."""
 
 EMPTY_LIMIT = 100
 """Instants in a row at which nothing is due that are passed over."""
@@ -75,6 +84,15 @@ def first(
     return next((due for due in map(_due, rows) if due not in without), None)
 
 
+def is_due(views: Views, due: Due) -> bool:
+    """Whether this is still to be done."""
+    row = views.row(
+        "SELECT 1 FROM due_work WHERE due_at_us=? AND kind=? AND subject=?",
+        (due.at_us, due.kind, due.subject),
+    )
+    return row is not None
+
+
 def _due(row: Row) -> Due:
     return Due(row[0], Kind(row[1]), row[2], row[3])
 
@@ -85,6 +103,8 @@ def apply(views: Views, recorded: Recorded) -> None:
         case "sub":
             _pass_over(views, recorded)
             _plan_next_invoice(views, recorded.stream_id)
+            if isinstance(recorded.event, HOLDS):
+                _plan_drafts(views, recorded.stream_id)
         case "inv":
             if isinstance(recorded.event, InvoiceDrafted) and recorded.event.reason in ONCE:
                 _billed(views, recorded.event.subscription_id, to_us(recorded.event.at))
@@ -118,7 +138,9 @@ def _plan_next_invoice(views: Views, subscription_id: str) -> None:
     assert subscription is not None, f"no subscription {subscription_id}"
     row = views.row("SELECT until_us FROM billed_until WHERE subscription_id=?", (subscription_id,))
     billed_until = from_us(row[0]) if row else None
-    at = _next_invoice(subscription, prices_of(views, subscription), billed_until)
+    at = None
+    if subscription.parked is None:
+        at = _next_invoice(subscription, prices_of(views, subscription), billed_until)
     if at is None:
         _settle(views, subscription_id)
     else:
@@ -146,11 +168,22 @@ def _anything_due(subscription: Subscription, prices: Mapping[str, Price], at: d
         return True
 
 
+def _plan_drafts(views: Views, subscription_id: str) -> None:
+    """The drafts of a subscription wait while it is held back, and are issued afterwards."""
+    keys = {"subscriptionId": subscription_id, "status": Status.DRAFT}
+    for found in current.select(views, Invoice, keys, limit=-1):
+        _plan_next_step(views, found.state.id)
+
+
 def _plan_next_step(views: Views, invoice_id: str) -> None:
     """A draft is issued once it waited for late records; what is not paid in time is overdue."""
     invoice = current.get(views, Invoice, invoice_id)
     assert invoice is not None, f"no invoice {invoice_id}"
     if invoice.status is Status.DRAFT:
+        subscription = current.get(views, Subscription, invoice.subscription_id)
+        if subscription is not None and subscription.held:
+            _settle(views, invoice_id)
+            return
         at_us = to_us(invoice.finalizes_at)
         _plan(views, Due(at_us, Kind.FINALIZE, invoice_id, invoice.subscription_id))
     elif invoice.status is Status.OPEN and invoice.due_at and not invoice.overdue_at:

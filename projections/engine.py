@@ -13,7 +13,7 @@ from msgspec import UNSET
 from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import Meter, MeterCreated, MeterRevised
-from domain.usage import UsageRecord, UsageRecorded
+from domain.usage import UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import (
     buckets,
@@ -35,6 +35,7 @@ from projections.usage_records import (
     Matched,
     Matching,
     MeterRef,
+    Placed,
     properties_text,
 )
 
@@ -86,6 +87,11 @@ class Engine:
             due_work.apply(views, one)
             self._apply_usage(views, one)
             views.set_meta("position", one.position)
+
+    def recall(self, placed: Sequence[Placed]) -> None:
+        """Fold usage records, each at its place in the ledger."""
+        views = self.database.writing
+        usage_records.keep_unmatched(views, self._match(views, placed))
 
     def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
         """Fold whatever the ledger holds beyond the checkpoint."""
@@ -144,9 +150,7 @@ class Engine:
         match recorded.event:
             case UsageRecorded(records=records):
                 position = recorded.position
-                placed = [(position, row, record) for row, record in enumerate(records)]
-                waiting = self._match(views, placed)
-                usage_records.keep_unmatched(views, recorded.position, waiting)
+                self.recall([(position, row, one) for row, one in enumerate(records)])
             case UsageVoided() | UsageAmended():
                 counted = usage_corrections.apply(views, recorded, recorded.event)
                 if counted is not None:
@@ -165,22 +169,20 @@ class Engine:
                 if external_id is not None:
                     self._release(views, "customer", external_id)
 
-    def _match(
-        self, views: Views, records: Sequence[tuple[int, int, UsageRecord]]
-    ) -> list[tuple[int, UsageRecord]]:
+    def _match(self, views: Views, records: Sequence[Placed]) -> list[Placed]:
         """Put records where their meters and customer find them; return those that have none."""
         matching = self._matching
         meters = {
             name: matching.meters(views, name) for name in {r.event_name for _, _, r in records}
         }
         customers = matching.customers(views, {r.customer for _, _, r in records})
-        waiting: list[tuple[int, UsageRecord]] = []
+        waiting: list[Placed] = []
         rows: list[tuple[object, ...]] = []
         by_event: dict[str, list[Matched]] = {name: [] for name in meters}
         for position, row, record in records:
             readers, customer = meters[record.event_name], customers[record.customer]
             if not readers or customer is None:
-                waiting.append((row, record))
+                waiting.append((position, row, record))
                 continue
             at_us, value, properties = record.timestamp_us, record.value, record.properties
             rows.append(

@@ -12,7 +12,7 @@ import msgspec
 
 from domain import settlements
 from domain.decider import Event, Recorded
-from domain.invoices import Invoice, InvoiceDrafted, InvoiceFinalized, Reason, Status
+from domain.invoices import ONCE, Invoice, InvoiceDrafted, InvoiceFinalized, Reason, Status
 from domain.money import EXACT, format_decimal
 from domain.periods import Period, to_us
 from domain.settlements import CreditNoteCreated
@@ -127,6 +127,19 @@ def invoiced(views: Views, subscription_id: str, at: datetime, reason: Reason) -
         (subscription_id, to_us(at), reason),
     )
     return row[0] if row else None
+
+
+def at_instant(views: Views, subscription_id: str, at: datetime) -> str | None:
+    """The invoice that was drafted for what a subscription owed at an instant."""
+    reasons = (invoiced(views, subscription_id, at, reason) for reason in sorted(ONCE))
+    return next(filter(None, reasons), None)
+
+
+def is_overdue(views: Views, subscription_id: str) -> bool:
+    """Whether an invoice of a subscription is not paid in time."""
+    keys = {"subscriptionId": subscription_id, "status": Status.OPEN}
+    open_ones = current.select(views, Invoice, keys, limit=-1)
+    return any(found.state.overdue_at is not None for found in open_ones)
 
 
 def last_instant(views: Views, subscription_id: str) -> int | None:

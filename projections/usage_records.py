@@ -46,6 +46,9 @@ UNMATCHED = Table(
 )
 TABLES = (RECORDS, UNMATCHED)
 
+Placed = tuple[int, int, UsageRecord]
+"""(position, row, record): a usage record at its place in the ledger."""
+
 Bucket = tuple[int, int, int, int]
 """(meter, hour, customer, dimensions) of a bucket, as references."""
 
@@ -166,7 +169,7 @@ def event_ref(meters: Sequence[MeterRef]) -> int:
     return meters[0].ref
 
 
-def keep_unmatched(views: Views, position: int, waiting: Iterable[tuple[int, UsageRecord]]) -> None:
+def keep_unmatched(views: Views, waiting: Iterable[Placed]) -> None:
     """Keep records that no meter or no customer matches yet."""
     rows = [
         (
@@ -180,7 +183,7 @@ def keep_unmatched(views: Views, position: int, waiting: Iterable[tuple[int, Usa
             record.value,
             properties_text(record.properties),
         )
-        for row, record in waiting
+        for position, row, record in waiting
     ]
     views.insert("usage_unmatched", rows)
 

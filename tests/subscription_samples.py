@@ -9,11 +9,15 @@ from domain.proration import ProrationGranularity
 from domain.subscription_items import Item
 from domain.subscriptions import (
     Change,
+    CollectionPaused,
+    CollectionResumed,
     End,
     SubscriptionCanceled,
     SubscriptionChanged,
     SubscriptionCreated,
+    SubscriptionParked,
     SubscriptionReactivated,
+    SubscriptionUnparked,
 )
 
 AT = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
@@ -31,6 +35,10 @@ SAMPLES: dict[str, Event] = {
         end=End(at=AT, bill_at=AT, prorates=True, settles=False),
         canceled_at=AT,
     ),
+    "subscription.collection_paused/1": CollectionPaused(id="sub_1", paused_at=AT),
+    "subscription.collection_resumed/1": CollectionResumed(id="sub_1", resumed_at=AT),
+    "subscription.parked/1": SubscriptionParked(id="sub_1", reason="too late", parked_at=AT),
+    "subscription.unparked/1": SubscriptionUnparked(id="sub_1", unparked_at=AT),
     "subscription.reactivated/1": SubscriptionReactivated(id="sub_1", reactivated_at=AT),
     "subscription.created/1": SubscriptionCreated(
         id="sub_1",

@@ -1,14 +1,15 @@
 """Every story, told to a real ledger and billed live, then billed again from rebuilt views."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from app.ledger import VIEWS, Ledger
-from projections import engine
+from domain.customers import Customer
+from projections import as_of, current, engine
 from projections.engine import Engine
 from tests.scenarios.story import Block, Story, Told, parts
 
@@ -59,6 +60,8 @@ def test_the_story_comes_to_its_bills(file: Path, tmp_path: Path) -> None:
         # Each bill again, from nothing but the log up to where the story had come.
         rebuilt = [rebuilt_bill(ledger, told) for told in telling.bills]
         assert telling.written(rebuilt) == document
+        # And again at the end of the story, from what was known then of its customer.
+        assert telling.written([known_then(ledger, told) for told in telling.bills]) == document
         whole = engine.rebuild(tmp_path / VIEWS, ledger.store.read)
     engine.swap(whole, tmp_path / VIEWS)
     with Ledger(tmp_path) as ledger, ledger.snapshot() as views:
@@ -68,6 +71,20 @@ def test_the_story_comes_to_its_bills(file: Path, tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger, ledger.snapshot() as views:
         assert list(ledger.engine.database.dump()) == live
         assert telling.bills[-1].again(views) == telling.bills[-1].text
+
+
+def known_then(ledger: Ledger, told: Told) -> str:
+    """A bill as of its position: of the only customer for whom it can be told."""
+    found: set[str] = set()
+    with ledger.snapshot() as views:
+        for one in current.select(views, Customer, {}, limit=-1):
+            with (
+                as_of.known(views, ledger.store.at, one.state.id, told.position) as then,
+                suppress(ValueError),  # another customer's story
+            ):
+                found.add(told.again(then))
+    [text] = found
+    return text
 
 
 def rebuilt_bill(ledger: Ledger, told: Told) -> str:

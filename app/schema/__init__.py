@@ -26,6 +26,7 @@ from app.schema.subscription_changes import (
     SubscriptionChangeMutations,
     SubscriptionChangeQueries,
 )
+from app.schema.subscription_holds import SubscriptionHoldMutations
 from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
 from app.schema.summaries import SummaryQueries
 from app.schema.unrated_usage import UnratedUsageQueries
@@ -101,6 +102,7 @@ class Mutation(
     SettlementMutations,
     InvoiceItemMutations,
     SubscriptionChangeMutations,
+    SubscriptionHoldMutations,
     CustomerMutations,
     PriceMutations,
     ProductMutations,

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import strawberry
 
+from app.ledger import Ledger
+from app.schema.as_of import read_then
 from app.schema.connections import After, Connection, First
 from app.schema.context import Info
 from app.schema.fields import resolver
@@ -57,6 +59,7 @@ class InvoiceLine:
     line: strawberry.Private[IssuedLine]
     statement: strawberry.Private[Statement]
     issued: strawberry.Private[bool]
+    as_of: strawberry.Private[int | None] = None
 
     @classmethod
     def of(cls, line: IssuedLine, statement: Statement, *, issued: bool) -> "InvoiceLine":
@@ -93,10 +96,15 @@ class InvoiceLine:
     async def usage(
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[UsageRecord]:
-        store = info.context.ledger.store
+        ledger = info.context.ledger
         state = await self._price(info)
+
+        def look_up(views: Views) -> Connection[UsageRecord]:
+            return self._usage(ledger, views, state, first, after)
+
+        customer = self.statement.customer_id
         return await info.context.read(
-            lambda views: self._usage(Showing(views, store), views, state, first, after)
+            lambda views: read_then(ledger, views, customer, self.as_of, look_up)
         )
 
     async def _price(self, info: Info) -> prices.Price | None:
@@ -105,21 +113,26 @@ class InvoiceLine:
 
     def _usage(
         self,
-        showing: Showing,
+        ledger: Ledger,
         views: Views,
         price: prices.Price | None,
         first: int | None,
         after: str | None,
     ) -> Connection[UsageRecord]:
         """The records that the line's meter counted for its customer in its period."""
+        showing = Showing(views, ledger.store)
         if price is None or not price.metered:
             return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
         asked = invoice_previews.question(views, price, self.statement.customer_id)
 
-        def count(later: Views) -> int:
+        def counted(later: Views) -> int:
             if self.issued:
                 return sum(1 for _ in self._counted(later, asked, usage_records.BEGINNING))
             return meter_summaries.quantity(later, asked, self.line.period).count
+
+        def count(later: Views) -> int:
+            customer = self.statement.customer_id
+            return read_then(ledger, later, customer, self.as_of, counted)
 
         return record_page(
             showing, lambda place: self._counted(views, asked, place), first, after, count

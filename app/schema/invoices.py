@@ -221,8 +221,8 @@ class Invoice(Node):
         return Subscription.of(await info.context.get(subscriptions.Subscription, id))
 
     @classmethod
-    def previewed(cls, views: Views, preview: Preview) -> "Invoice":
-        """A preview as it is shown."""
+    def previewed(cls, views: Views, preview: Preview, as_of: int | None = None) -> "Invoice":
+        """A preview as it is shown; `as_of` is the position at which it would have said so."""
         at = preview.bill.at
         id = f"preview_{preview.subscription.id}_{format_instant(at)}"
         said = statements.statement(views, preview, id)
@@ -236,7 +236,10 @@ class Invoice(Node):
             finalizes_at=at,
             drafted_at=at,
         )
-        return cls._of(views, imagined, said, Status.PREVIEW, at)
+        shown = cls._of(views, imagined, said, Status.PREVIEW, at)
+        for line in shown.lines:
+            line.as_of = as_of
+        return shown
 
     @classmethod
     def of(cls, views: Views, state: invoices.Invoice, now: datetime) -> "Invoice":

@@ -212,17 +212,11 @@ async def billed(
         ).state
         return found
 
-    drafted = await info.context.read(lambda views: _drafted(views, state.id, bill_at))
+    drafted = await info.context.read(lambda views: invoiced.at_instant(views, state.id, bill_at))
     if drafted is not None:
         return await shown(info, await info.context.get(invoices.Invoice, drafted))
     invoice = await previewed(info, find, at=bill_at)
     return invoice if invoice and invoice.lines else None
-
-
-def _drafted(views: Views, subscription_id: str, at: datetime) -> str | None:
-    """The invoice of a subscription that fell due at an instant."""
-    found = (invoiced.invoiced(views, subscription_id, at, reason) for reason in invoices.ONCE)
-    return next(filter(None, found), None)
 
 
 async def _imagined(info: Info, command: subscription_changes.Command) -> Invoice | None:

@@ -30,13 +30,12 @@ from app.schema.scalars import (
     described,
     instant_text,
     optional_decimal,
-    optional_instant,
 )
+from app.schema.subscription_inputs import CreateSubscriptionInput
 from domain import billing_calendar, customers, invoices, prices, subscription_items, subscriptions
 from domain.collection import CollectionMethod
 from domain.decider import Rejected
 from domain.invoices import Reason
-from domain.money import parse_decimal
 from domain.proration import ProrationGranularity
 from projections import invoices as invoiced
 
@@ -50,6 +49,8 @@ class Status(StrEnum):
     SCHEDULED = "SCHEDULED"
     TRIALING = "TRIALING"
     ACTIVE = "ACTIVE"
+    PAST_DUE = "PAST_DUE"
+    PAUSED = "PAUSED"
     CANCELED = "CANCELED"
 
 
@@ -60,19 +61,9 @@ described(
     SCHEDULED="It has not started yet.",
     TRIALING="It has started, and its trial has not ended.",
     ACTIVE="It has started and is billed.",
+    PAST_DUE="An invoice of it is overdue.",
+    PAUSED="Its invoices stay drafts until collection is resumed.",
     CANCELED="It has ended.",
-)
-described(
-    CollectionMethod,
-    "How an invoice is paid.",
-    CHARGE_AUTOMATICALLY="It is charged by itself when it is issued.",
-    SEND_INVOICE="It is sent with a due date.",
-)
-described(
-    ProrationGranularity,
-    "How time is shared out when a licence is billed for part of a period.",
-    SECOND="Exactly.",
-    DAY="By whole days of the local calendar.",
 )
 
 
@@ -129,6 +120,12 @@ class Subscription(Node):
     canceled_at: InstantText | None = strawberry.field(
         description="When its end was asked for; null while none is known."
     )
+    paused_at: InstantText | None = strawberry.field(
+        description="Since when its invoices stay drafts; null when they are issued."
+    )
+    parked_reason: str | None = strawberry.field(
+        description="Why it is billed no further until it is unparked; null when it is billed."
+    )
     created_at: InstantText = strawberry.field(description="When it was agreed.")
     state: strawberry.Private[subscriptions.Subscription]
 
@@ -148,6 +145,8 @@ class Subscription(Node):
             proration_granularity=state.proration_granularity,
             cancel_at=instant_text(state.end.at) if state.end else None,
             canceled_at=instant_text(state.canceled_at) if state.canceled_at else None,
+            paused_at=instant_text(state.paused_at) if state.paused_at else None,
+            parked_reason=state.parked,
             created_at=instant_text(state.created_at),
             state=state,
         )
@@ -172,13 +171,18 @@ class Subscription(Node):
         return Customer.of(await info.context.get(customers.Customer, self.state.customer_id))
 
     @resolver(description="Where it stands now.")
-    def status(self, info: Info) -> Status:
+    async def status(self, info: Info) -> Status:
         now = info.context.ledger.clock.now()
         if self.state.end is not None and self.state.end.at <= now:
             return Status.CANCELED
         if now < self.state.start_at:
             return Status.SCHEDULED
-        return Status.TRIALING if self.state.in_trial(now) else Status.ACTIVE
+        if self.state.paused_at is not None:
+            return Status.PAUSED
+        if self.state.in_trial(now):
+            return Status.TRIALING
+        overdue = await info.context.read(lambda views: invoiced.is_overdue(views, self.state.id))
+        return Status.PAST_DUE if overdue else Status.ACTIVE
 
     @resolver(
         description="The billing period that ends next, among its items; null before the start "
@@ -210,84 +214,16 @@ class Subscription(Node):
         page = Page.of(first, after, last, before)
         return await invoice_page(info, page, subscriptionId=self.id)
 
+    @resolver(
+        description="A preview of its next invoice, as invoicePreview gives it; null when there "
+        "will be none."
+    )
+    async def upcoming_invoice(
+        self, info: Info
+    ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
+        from app.schema.previews import previewed, subscription_named
 
-@strawberry.input(description="A price to subscribe to.")
-class SubscriptionItemInput:
-    """A price to subscribe to."""
-
-    price_id: strawberry.ID = strawberry.field(description="The price.")
-    quantity: DecimalText | None = strawberry.field(
-        default=None, description="The licensed units, 1 when left out; never for a metered price."
-    )
-
-    def read(self, index: int) -> subscription_items.NewItem:
-        """The item that is meant. Raises `Rejected` for a number that is none."""
-        path = ("input", "items", str(index), "quantity")
-        quantity = None if self.quantity is None else parse_decimal(self.quantity, path)
-        return subscription_items.NewItem(price_id=self.price_id, quantity=quantity)
-
-
-@strawberry.input(description="Who would subscribe to what.")
-class PreviewSubscriptionInput:
-    """Who would subscribe to what."""
-
-    customer_id: strawberry.ID = strawberry.field(description="Who pays.")
-    items: list[SubscriptionItemInput] = strawberry.field(
-        description="The prices, all in one currency."
-    )
-    start_at: InstantText | None = strawberry.field(
-        default=None,
-        description="When it begins, now when left out; earlier bills the periods elapsed.",
-    )
-    billing_anchor: InstantText | None = strawberry.field(
-        default=None,
-        description="From when billing periods are counted; the end of the trial, or else the "
-        "start, when left out.",
-    )
-    trial_end: InstantText | None = strawberry.field(
-        default=None,
-        description="Until when licences are free, and usage is not billed; none when left out.",
-    )
-    bill_usage_in_trial: bool | None = strawberry.field(
-        default=False, description="Whether usage in the trial is billed all the same."
-    )
-    collection_method: CollectionMethod | None = strawberry.field(
-        default=CollectionMethod.CHARGE_AUTOMATICALLY, description="How its invoices are paid."
-    )
-    days_until_due: int | None = strawberry.field(
-        default=None, description="The days to pay an invoice that is sent; 30 when left out."
-    )
-    time_zone: str | None = strawberry.field(
-        default=None, description="An IANA time zone; the customer's when left out."
-    )
-    proration_granularity: ProrationGranularity | None = strawberry.field(
-        default=ProrationGranularity.SECOND,
-        description="How time is shared out when a licence is billed for part of a period.",
-    )
-
-    def command(self) -> subscriptions.CreateSubscription:
-        """The command that is meant. Raises `Rejected` for a number or time that is none."""
-        return subscriptions.CreateSubscription(
-            customer_id=self.customer_id,
-            items=tuple(item.read(index) for index, item in enumerate(self.items)),
-            start_at=optional_instant(self.start_at, ("input", "startAt")),
-            billing_anchor=optional_instant(self.billing_anchor, ("input", "billingAnchor")),
-            collection_method=self.collection_method or CollectionMethod.CHARGE_AUTOMATICALLY,
-            days_until_due=self.days_until_due,
-            time_zone=self.time_zone,
-            trial_end=optional_instant(self.trial_end, ("input", "trialEnd")),
-            bills_usage_in_trial=bool(self.bill_usage_in_trial),
-            proration_granularity=self.proration_granularity or ProrationGranularity.SECOND,
-        )
-
-
-@strawberry.input(description="Who subscribes to what.")
-class CreateSubscriptionInput(PreviewSubscriptionInput):
-    """Who subscribes to what."""
-
-    idempotency_key: str | None = strawberry.field(
-        default=None, description="Sent again with the same key, the first result is answered."
-    )
+        return await previewed(info, subscription_named(self.id))
 
 
 @strawberry.type(description="The new subscription, or why there is none.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import strawberry
 
+from app.schema.as_of import AsOf, place_of, read_then
 from app.schema.context import Info, existing
 from app.schema.fields import resolver
 from app.schema.prices import DimensionFilter
@@ -134,6 +135,10 @@ class SummaryQueries:
             list[DimensionFilter] | None,
             strawberry.argument(description="Only usage with these dimension values."),
         ] = [],  # noqa: B006  # the schema prints it, nobody changes it
+        as_of: Annotated[
+            AsOf | None,
+            strawberry.argument(description="What was known then; left out, what is known now."),
+        ] = None,
         include_empty: Annotated[
             bool | None,
             strawberry.argument(
@@ -150,10 +155,18 @@ class SummaryQueries:
         boundaries = _boundaries(asked, window, zone)
         fill = include_empty or (window is None and not groups)
 
-        def look_up(views: Views) -> list[Summary]:
+        ledger, position = info.context.ledger, await place_of(info, as_of)
+
+        def known(views: Views) -> list[Summary]:
             question = _question(views, meter_id, customer_id, filter or [], groups)
             found = meter_summaries.summaries(views, question, boundaries)
             return _filled(found, question, boundaries) if fill else found
+
+        def look_up(views: Views) -> list[Summary]:
+            since_us = periods.to_us(asked.start)
+            return read_then(
+                ledger, views, customer_id, position, known, meters=[meter_id], since_us=since_us
+            )
 
         return [UsageSummary.of(one, groups) for one in await info.context.read(look_up)]
 

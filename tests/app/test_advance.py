@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app import invoicing, replay, worker
+from app import invoicing, parking, replay, worker
 from app.commands import Done
 from app.ledger import Ledger
 from domain import subscription_items, subscriptions
@@ -259,3 +259,34 @@ def test_one_that_fails_holds_nobody_up(
     assert [f"{one.at:%m-%d} {one.finalized_at:%m-%d}" for one in late] == [
         f"{CLOCK + timedelta(days=7 * week):%m-%d} 03-03" for week in range(2, 9)
     ]
+
+
+def test_what_is_done_and_due_all_the_same_is_not_done_for_ever(
+    story: Story, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    story.tell(THREE)
+    head = story.ledger.store.head()[0]
+
+    def do_nothing(_: Any, invoice_id: str, *more: Any, **named: Any) -> Done:
+        return Done(invoice_id, head)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(invoicing, "finalize", do_nothing)
+        story.ledger.advance_now(FEBRUARY)
+    assert caplog.text.count("could not finalize inv_") == 3
+    assert [one.number for one in invoices(story.ledger)] == [1, 2, 3, 4, *[None] * 4]
+    story.ledger.advance_now(FEBRUARY + HOUR)
+    assert [one.number for one in invoices(story.ledger)] == list(range(1, 9))
+
+
+def test_one_that_cannot_even_be_parked_holds_nobody_up(
+    story: Story, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    story.tell("2026-01-01 price daily: 1 USD, per day")
+    story.tell("2026-01-01 customer al")
+    monkeypatch.setattr(parking, "park", refuse)
+    story.tell("2026-01-01 subscribe al to daily, from 1990-01-01")
+    story.tell("2026-01-01 customer bo")
+    story.tell("2026-01-01 subscribe bo to licence x 1")
+    assert said(story.ledger) == ["000001 01-01 01-01T00 100.00"]
+    assert caplog.text.count("could not draft sub_") == 1

@@ -31,6 +31,8 @@ STORY = [
     "PreviewInvoice",
     "UsageByDay",
     "AmendUsage",
+    "PreviewEnd",
+    "ListInvoices",
     "AuditFeed",
 ]
 TABS = tabs({})

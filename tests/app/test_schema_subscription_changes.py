@@ -179,6 +179,16 @@ def test_usage_is_discarded_and_licences_kept_when_asked(client: Asking, story: 
     assert amounts(done["finalInvoice"]) == ["USAGE 0.00"]
 
 
+def test_the_upcoming_invoice_is_the_next_preview(client: Asking, story: Story) -> None:
+    client.record(tokens(1, "1500"))
+    query = f"query($id: ID!) {{ subscription(id: $id) {{ upcomingInvoice {{ at {LINES} }} }} }}"
+    upcoming = client.field(query, id=story.subscription)["upcomingInvoice"]
+    assert upcoming["at"] == FEBRUARY
+    assert amounts(upcoming) == ["USAGE 20.00", "RECURRING 100.00"]
+    cancel(client, now={"subscriptionId": story.subscription})
+    assert client.field(query, id=story.subscription)["upcomingInvoice"] is None
+
+
 def test_an_end_to_come_is_taken_back(client: Asking, story: Story) -> None:
     done = cancel(client, atPeriodEnd={"subscriptionId": story.subscription})
     assert (done["subscription"]["status"], done["subscription"]["cancelAt"]) == (
@@ -260,3 +270,31 @@ def test_changes_are_in_the_history(client: Asking, story: Story) -> None:
         ("subscription.changed", "tester"),
         ("subscription.canceled", "tester"),
     ]
+
+
+# ------------------------------------------------------- at the very instant of another invoice
+
+NUMBERED = "id number status total { amount } subscription { id }"
+
+
+def test_what_changes_and_ends_at_the_instant_of_an_invoice_has_its_own(client: Asking) -> None:
+    """A test clock stands still: created, changed and canceled at once."""
+    told = Story(client)
+    input = seats(client, told, "3", prorationBehavior="INVOICE_NOW")
+    done = client.mutate(
+        "changeSubscription", "ChangeSubscriptionInput", input, f"invoice {{ {NUMBERED} }}"
+    )
+    assert done["invoice"]["number"] == "000002"
+    assert done["invoice"]["total"]["amount"] == "106.45"
+    ended = client.mutate(
+        "cancelSubscription",
+        "CancelSubscriptionInput",
+        {"now": {"subscriptionId": told.subscription}},
+        f"finalInvoice {{ {NUMBERED} }}",
+    )
+    final = ended["finalInvoice"]
+    assert (final["status"], final["total"]["amount"]) == ("DRAFT", "-159.68")
+    client.ledger.advance_now(parse_instant("2026-01-15T14:00:00Z", ()))
+    query = f"query($id: ID!) {{ invoice(id: $id) {{ {NUMBERED} }} }}"
+    issued = client.field(query, id=final["id"])
+    assert (issued["number"], issued["status"]) == ("000003", "PAID")
