@@ -221,6 +221,12 @@ class _History:
         if self._subscriptions:
             self._say(f"reactivate {self._some_subscription()}")
 
+    def _hold(self) -> None:
+        """Drafts are kept back, or issued after all."""
+        if self._subscriptions:
+            verb = self._chance.choice(("pause", "resume", "unpark"))
+            self._say(f"{verb} {self._some_subscription()}")
+
     # -------------------------------------------------------------------------------------- usage
 
     def _use(self) -> None:
@@ -286,6 +292,7 @@ WEIGHTS: dict[Callable[[_History], None], int] = {
     _History._change: 8,
     _History._cancel: 3,
     _History._reactivate: 2,
+    _History._hold: 2,
     _History._use: 8,
     _History._use_again: 2,
     _History._supersede: 2,

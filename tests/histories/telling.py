@@ -22,6 +22,7 @@ from domain.invoices import Invoice, Status
 from domain.periods import parse_instant, to_us
 from domain.rating import Bill, LineKind
 from domain.subscription_changes import Command
+from domain.subscription_holds import ResumeCollection, UnparkSubscription
 from domain.subscriptions import Subscription
 from projections import current, due_work, invoice_previews
 from projections.invoice_previews import Preview
@@ -113,6 +114,7 @@ class _Telling:
     def finish(self) -> None:
         """Let drafts be issued, and see that nothing is left to do, however often it is asked."""
         for _ in range(50):
+            self._let_go_on()
             with self.ledger.snapshot() as views:
                 drafts = [
                     one.state.finalizes_at
@@ -121,10 +123,22 @@ class _Telling:
                 ]
             if not drafts:
                 break
-            self.ledger.advance_now(max(drafts))
+            self.ledger.advance_now(max(*drafts, self.ledger.clock.now()))
         else:
             raise Broken("there is always a draft")
         self._nothing_is_due()
+
+    def _let_go_on(self) -> None:
+        """Nothing is held back for ever."""
+        with self.ledger.snapshot() as views:
+            found = current.select(views, Subscription, {}, limit=1_000)
+        for state in (one.state for one in found):
+            if state.parked is not None:
+                self.ledger.execute_now(UnparkSubscription(subscription_id=state.id))
+                self.happened["unparked at last"] += 1
+            if state.paused_at is not None:
+                self.ledger.execute_now(ResumeCollection(subscription_id=state.id))
+                self.happened["resumed at last"] += 1
 
     def _nothing_is_due(self) -> None:
         now_us = to_us(self.ledger.clock.now())

@@ -1,11 +1,12 @@
 """The sentences of a story about how subscriptions change and end."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from app.commands import imagined_change
-from domain import billing_calendar
+from domain import billing_calendar, subscription_holds
 from domain.subscription_changes import (
     CancelForm,
     CancelSubscription,
@@ -51,6 +52,22 @@ def reactivate(story: "Story", at: datetime, name: str) -> None:
     with story.ledger.snapshot() as views:
         id = story.subscription(views, name).id
     story.ledger.execute_now(ReactivateSubscription(subscription_id=id))
+
+
+HOLDS: Mapping[str, type[subscription_holds.Command]] = {
+    "pause": subscription_holds.PauseCollection,
+    "resume": subscription_holds.ResumeCollection,
+    "unpark": subscription_holds.UnparkSubscription,
+}
+
+
+@sentence(r"(pause|resume|unpark) (\S+)")
+def hold(story: "Story", at: datetime, verb: str, name: str) -> None:
+    """`pause alpaca-lover`: its invoices stay drafts; `resume` and `unpark` let it go on."""
+    with story.ledger.snapshot() as views:
+        id = story.subscription(views, name).id
+    command: Any = HOLDS[verb]
+    story.ledger.execute_now(command(subscription_id=id))
 
 
 def change_command(story: "Story", name: str, terms: str) -> ChangeSubscription:
