@@ -17,7 +17,7 @@ from domain import pricing
 from domain.aggregation import Aggregation
 from domain.decider import Code, Event, Path, Rejected, existing, registered, upcasts
 from domain.money import check_currency
-from domain.periods import Interval, Period, check_interval
+from domain.periods import END_OF_TIME, Interval, Period, check_interval
 from domain.pricing import Modifiers, Pricing
 from domain.text import VALUE_BYTES, check_optional, check_text
 
@@ -130,15 +130,17 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         """The version of this number."""
         return next(version for version in self.versions if version.number == number)
 
-    def version_at(self, instant: datetime) -> PriceVersion:
+    def version_at(self, instant: datetime, known_at: datetime = END_OF_TIME) -> PriceVersion:
         """The version in force at an instant: what happens then costs what it says.
 
-        Of two that take effect at the same instant, the one that was set later.
+        Of two that take effect at the same instant, the one that was set later. What was set after
+        `known_at` does not count: it cannot change what was billed by then.
         """
         return next(
             version
             for version in reversed(self.versions)
-            if version.effective_at is None or version.effective_at <= instant
+            if version.effective_at is None
+            or (version.effective_at <= instant and version.created_at <= known_at)
         )
 
     def parts(self, period: Period) -> list[tuple[Period, PriceVersion]]:

@@ -9,7 +9,7 @@ end, credits taken off, is the sum over the pieces.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -20,7 +20,7 @@ from domain.decider import Recorded
 from domain.invoices import InvoiceDrafted, InvoiceFinalized
 from domain.meters import MeterCreated
 from domain.money import format_decimal
-from domain.periods import END_OF_TIME, BillingPeriod, Period, billing_period_at, from_us
+from domain.periods import END_OF_TIME, EPOCH, BillingPeriod, Period, billing_period_at, from_us
 from domain.prices import PriceCreated, PriceSuperseded, Timing
 from domain.pricing import Graduated, Package, PerUnit, Pricing, Volume
 from domain.proration import ProrationGranularity
@@ -43,21 +43,30 @@ class Misbilled(Exception):
     """An item was billed more or less than it should have been; the message says which."""
 
 
+@dataclass(frozen=True)
+class Version:
+    """What a price asks from when on, and when that was said; the first one holds always."""
+
+    since: datetime
+    said: datetime
+    pricing: Pricing
+
+
 @dataclass
 class Asked:
     """A price, and what it asks from when on."""
 
     created: PriceCreated
-    versions: list[tuple[datetime | None, Pricing]]
+    versions: list[Version]
 
     @property
     def in_advance(self) -> bool:
         """Whether periods are billed when they begin."""
         return self.created.timing is Timing.IN_ADVANCE
 
-    def cost(self, quantity: Fraction, at: datetime) -> Fraction:
-        """What a quantity costs by what is asked at an instant."""
-        asked = [one for since, one in self.versions if since is None or since <= at]
+    def cost(self, quantity: Fraction, at: datetime, billed: datetime = END_OF_TIME) -> Fraction:
+        """What a quantity costs by what is asked at an instant, as known when it was billed."""
+        asked = [one.pricing for one in self.versions if one.since <= at and one.said <= billed]
         ((model, said),) = terms(asked[-1]).items()
         ratio = quantity.numerator, quantity.denominator
         return Fraction(*oracle.MODELS[model](said, ratio, []))
@@ -97,6 +106,7 @@ class Terms:
     item: Item
     since: datetime
     until: datetime
+    billed_from: datetime | None
     ended_by_change: bool = False
 
 
@@ -124,20 +134,32 @@ class Subscribed:
 
     def terms(self) -> Iterator[Terms]:
         """Each item at each of its terms."""
-        running = {item.id: (item, self.created.start_at) for item in self.created.items}
+        start = self.created.start_at
+        running: dict[str, tuple[Item, datetime, datetime | None]] = {
+            item.id: (item, start, None) for item in self.created.items
+        }
         until = self.ended.at if self.ended else END_OF_TIME
         for one in self.known:
             at = one.change.at
             for id in one.ended:
-                item, since = running.pop(id)
-                yield Terms(item, since, min(at, until), ended_by_change=True)
-            running |= {item.id: (item, at) for item in one.begun}
-        for item, since in running.values():
-            yield Terms(item, since, until)
+                item, since, billed_from = running.pop(id)
+                yield Terms(item, since, min(at, until), billed_from, ended_by_change=True)
+            running |= {item.id: (item, at, one.change.bill_at) for item in one.begun}
+        for item, since, billed_from in running.values():
+            yield Terms(item, since, until, billed_from)
 
     def prorates(self) -> bool:
         """Whether every change so far is billed by its share of time."""
         return all(one.change.prorates for one in self.known)
+
+    def known_at(self, terms: Terms, at: datetime) -> datetime:
+        """Up to when what was said of a price counts for a piece that begins at an instant.
+
+        The invoice of a boundary is there as soon as it is reached.
+        """
+        if at == terms.since and terms.billed_from is not None:
+            return terms.billed_from
+        return max(at - timedelta(microseconds=1), self.created.created_at)
 
     def runs_until(self, price: Asked, terms: Terms) -> datetime:
         """When a licence ends that is not credited: with its running period."""
@@ -191,11 +213,12 @@ class Books:
         self.used.read(recorded)
         match recorded.event:
             case PriceCreated() as event:
-                self.prices[event.id] = Asked(event, [(None, event.pricing)])
+                self.prices[event.id] = Asked(event, [Version(EPOCH, EPOCH, event.pricing)])
             case PriceSuperseded() as event:
                 versions = self.prices[event.id].versions
-                versions.append((event.effective_at, event.pricing))
-                versions.sort(key=lambda version: version[0] or from_us(0))
+                said = recorded.envelope.recorded_at_us
+                versions.append(Version(event.effective_at, from_us(said), event.pricing))
+                versions.sort(key=lambda version: version.since)
             case SubscriptionCreated() as event:
                 self.subscribed[event.id] = Subscribed(event)
             case SubscriptionChanged() as event:
@@ -331,7 +354,8 @@ def _licence(known: Subscribed, price: Asked, terms: Terms) -> Fraction:
         piece = Period(at, min(billed.period.end, until))
         if at >= known.paid_from:
             quantity = Fraction(terms.item.quantity or 0)
-            cost += price.cost(quantity, at) * known.share(piece, billed.whole)
+            known_at = known.known_at(terms, at) if price.in_advance else END_OF_TIME
+            cost += price.cost(quantity, at, known_at) * known.share(piece, billed.whole)
         at = billed.period.end
     return cost
 

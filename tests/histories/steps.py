@@ -252,11 +252,11 @@ class _History:
     def _supersede(self) -> None:
         """Another version of a price; one of usage may hold from a time that has passed."""
         name = self._chance.choice([*self._licences, *self._usage])
+        self._now += timedelta(seconds=1)  # at one instant nobody knows which came first
         terms = {**LICENCES, **USAGE}[name].split(", per")[0]
         rest = {**LICENCES, **USAGE}[name].partition("; ")[2]
-        back = 20 if name in self._usage else 0
-        instant = self._some_instant(back, 40)
-        if name in self._licences:  # what was billed in advance stays agreed
+        instant = self._some_instant(20, 40)
+        if name in ARREARS:  # what is billed is known by what was said until then
             instant = format_instant(self._now + timedelta(hours=self._chance.randint(1, 900)))
         tiers = self._priced(", ".join(filter(None, (terms, rest))))
         self._say(f"price {name} asks from {instant}: {tiers}")
@@ -313,6 +313,7 @@ LICENCES = {
     "quarterly": "{amount} {money}, per 3 months, in arrears",
     "fortnight": "{amount} {money}, per 2 weeks, in arrears",
 }
+ARREARS = [name for name, terms in LICENCES.items() if "in arrears" in terms]
 USAGE = {
     "usage": "graduated {money}, per month, on tokens; 0 up to 100, then {rate}",
     "flat": "volume {money}, per month, on tokens; {amount} flat up to 100, then {rate}",
