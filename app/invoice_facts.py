@@ -3,11 +3,13 @@
 from datetime import datetime
 
 from app.clock import new_id
-from domain import invoice_items, invoices, settlements
+from domain import billing_calendar, invoice_items, invoices, settlements
 from domain.invoices import DraftInvoice, Invoice
 from domain.subscriptions import Subscription
 from projections import current, statements
+from projections import invoice_items as waiting_items
 from projections import invoices as invoiced
+from projections.invoice_previews import prices_of
 from projections.tables import Views
 
 
@@ -46,11 +48,16 @@ def settlement(
 def invoice_item(
     views: Views, command: invoice_items.CreateInvoiceItem, id: str, at: datetime
 ) -> invoice_items.Facts:
-    """The facts for a one-off item: whose the subscription is, and its currency."""
+    """The facts for a one-off item: whose the subscription is, its currency, its next invoice."""
     subscription = current.get(views, Subscription, command.subscription_id)
+    if subscription is None:
+        return invoice_items.Facts(id=id, at=at, owner=None, currency="", next_invoice_at=None)
+    prices = prices_of(views, subscription)
     return invoice_items.Facts(
         id=id,
         at=at,
-        owner=subscription.customer_id if subscription else None,
-        currency=subscription.currency if subscription else "",
+        owner=subscription.customer_id,
+        currency=subscription.currency,
+        next_invoice_at=billing_calendar.next_billing(subscription, prices, at),
+        waiting=waiting_items.count_waiting(views, subscription.id),
     )

@@ -49,7 +49,7 @@ def charges(subscription: Subscription, prices: Prices, at: datetime) -> list[Ch
     """
     due: list[Charge] = []
     for instant in _instants(subscription, prices, at):
-        due.extend(_at(subscription, prices, instant))
+        due.extend(due_at(subscription, prices, instant))
         if len(due) > LINES_LIMIT:
             message = f"an invoice has at most {LINES_LIMIT} lines"
             raise Rejected(Code.LIMIT_EXCEEDED, ("at",), message)
@@ -69,8 +69,8 @@ def _instants(subscription: Subscription, prices: Prices, at: datetime) -> Itera
         instant = next_billing(subscription, prices, instant)
 
 
-def _at(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[Charge]:
-    """What falls due at one instant; between billing instants, the usage so far."""
+def due_at(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[Charge]:
+    """What falls due at one instant by itself; between billing instants, the usage so far."""
     due: list[Iterator[Charge]]
     if is_billed_at(subscription, prices, at):
         due = [_usage_before(subscription, prices, at)]

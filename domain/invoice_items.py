@@ -14,6 +14,9 @@ from domain.money import check_amount, check_currency, check_minor_units
 from domain.periods import Period
 from domain.text import check_text
 
+WAITING_LIMIT = 100
+"""The most items that wait for the next invoice of one subscription."""
+
 # -------------------------------------------------------------------------------------- events
 
 
@@ -84,12 +87,18 @@ class CreateInvoiceItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What deciding needs from outside; the owner is None when there is no such subscription."""
+    """What deciding needs from outside; the owner is None when there is no such subscription.
+
+    `next_invoice_at` is None when the subscription has had its last one; `waiting` is how many
+    items wait for the next one.
+    """
 
     id: str
     at: datetime
     owner: str | None
     currency: str
+    next_invoice_at: datetime | None
+    waiting: int = 0
 
 
 def decide(state: InvoiceItem | None, command: CreateInvoiceItem, facts: Facts) -> list[Event]:
@@ -102,6 +111,12 @@ def decide(state: InvoiceItem | None, command: CreateInvoiceItem, facts: Facts) 
     if facts.owner != command.customer_id:
         message = f"subscription {command.subscription_id} is not that of {command.customer_id}"
         raise Rejected(Code.INVALID_VALUE, ("input", "customerId"), message)
+    if facts.next_invoice_at is None:
+        message = f"subscription {command.subscription_id} has ended, and has no more invoices"
+        raise Rejected(Code.WRONG_STATE, ("input", "subscriptionId"), message)
+    if facts.waiting >= WAITING_LIMIT:
+        message = f"at most {WAITING_LIMIT} items wait for the next invoice"
+        raise Rejected(Code.LIMIT_EXCEEDED, ("input", "subscriptionId"), message)
     currency = check_currency(command.currency or facts.currency, ("input", "currency"))
     if currency != facts.currency:
         message = f"the subscription is billed in {facts.currency}, not in {currency}"

@@ -91,7 +91,10 @@ _KINDS = (
         "subscription",
         subscriptions.evolve,
         Subscription,
-        lambda subscription: (("customerId", subscription.customer_id),),
+        lambda subscription: (
+            ("customerId", subscription.customer_id),
+            *(("priceId", id) for id in sorted({s.item.price_id for s in subscription.stretches})),
+        ),
     ),
     Kind(
         "inv",

@@ -13,6 +13,7 @@ import msgspec
 
 from domain import billing_calendar, charges
 from domain.decider import Recorded, Rejected
+from domain.invoice_items import InvoiceItemCreated
 from domain.invoices import ONCE, Invoice, InvoiceDrafted, Status
 from domain.periods import from_us, to_us
 from domain.prices import Price
@@ -23,7 +24,7 @@ from domain.subscriptions import (
     SubscriptionParked,
     SubscriptionUnparked,
 )
-from projections import current
+from projections import current, invoice_items
 from projections.invoice_previews import prices_of
 from projections.tables import Row, Table, Views
 
@@ -105,6 +106,8 @@ def apply(views: Views, recorded: Recorded) -> None:
             _plan_next_invoice(views, recorded.stream_id)
             if isinstance(recorded.event, HOLDS):
                 _plan_drafts(views, recorded.stream_id)
+        case "ii" if isinstance(recorded.event, InvoiceItemCreated):
+            _plan_next_invoice(views, recorded.event.subscription_id)
         case "inv":
             if isinstance(recorded.event, InvoiceDrafted) and recorded.event.reason in ONCE:
                 _billed(views, recorded.event.subscription_id, to_us(recorded.event.at))
@@ -140,7 +143,9 @@ def _plan_next_invoice(views: Views, subscription_id: str) -> None:
     billed_until = from_us(row[0]) if row else None
     at = None
     if subscription.parked is None:
-        at = _next_invoice(subscription, prices_of(views, subscription), billed_until)
+        waiting_since = invoice_items.waiting_since(views, subscription_id)
+        prices = prices_of(views, subscription)
+        at = _next_invoice(subscription, prices, billed_until, waiting_since)
     if at is None:
         _settle(views, subscription_id)
     else:
@@ -148,14 +153,22 @@ def _plan_next_invoice(views: Views, subscription_id: str) -> None:
 
 
 def _next_invoice(
-    subscription: Subscription, prices: Mapping[str, Price], billed_until: datetime | None
+    subscription: Subscription,
+    prices: Mapping[str, Price],
+    billed_until: datetime | None,
+    waiting_since: datetime | None,
 ) -> datetime | None:
-    """The first instant after those that are billed at which anything is due, if there is one."""
+    """The first instant after those that are billed at which anything is due, if there is one.
+
+    That may be a one-off item alone, which waits for the next invoice whatever is on it.
+    """
     at: datetime | None = billing_calendar.opening(subscription)
     if billed_until is not None and at is not None and billed_until >= at:
         at = billing_calendar.next_billing(subscription, prices, billed_until)
     for _ in range(EMPTY_LIMIT):
-        if at is None or _anything_due(subscription, prices, at):
+        if at is None or (waiting_since is not None and waiting_since <= at):
+            break
+        if _anything_due(subscription, prices, at):
             break
         at = billing_calendar.next_billing(subscription, prices, at)
     return at

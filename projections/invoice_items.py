@@ -7,7 +7,7 @@ from domain import rating
 from domain.decider import Recorded
 from domain.invoice_items import InvoiceItem, InvoiceItemCreated
 from domain.invoices import InvoiceDrafted
-from domain.periods import to_us
+from domain.periods import from_us, to_us
 from domain.rating import Line
 from projections import current
 from projections.tables import Table, Views
@@ -16,7 +16,7 @@ ITEMS = Table(
     "invoice_items",
     "subscription_id TEXT, position INTEGER, item_id TEXT, created_us INTEGER, invoice_id TEXT",
     key="subscription_id, position",
-    indexes=["item_id"],
+    indexes=["item_id", "subscription_id, invoice_id"],
 )
 TABLES = (ITEMS,)
 
@@ -40,20 +40,30 @@ def lines(
     views: Views, subscription_id: str, at: datetime, invoice_id: str | None
 ) -> Sequence[Line]:
     """The lines of the items on an invoice; without one, of those that wait at an instant."""
-    if invoice_id is None:
-        where, parameter = "invoice_id IS NULL AND created_us<=?", to_us(at)
-        rows = views.rows(
-            f"SELECT item_id FROM invoice_items WHERE subscription_id=? AND {where}"
-            " ORDER BY position",
-            (subscription_id, parameter),
-        )
-    else:
-        rows = views.rows(
-            "SELECT item_id FROM invoice_items WHERE subscription_id=? AND invoice_id=?"
-            " ORDER BY position",
-            (subscription_id, invoice_id),
-        )
+    rows = views.rows(
+        "SELECT item_id FROM invoice_items WHERE subscription_id=? AND invoice_id IS ?"
+        " AND created_us<=? ORDER BY position",
+        (subscription_id, invoice_id, to_us(at)),
+    )
     return [_line(views, id) for (id,) in rows]
+
+
+def waiting_since(views: Views, subscription_id: str) -> datetime | None:
+    """Since when any item waits for the next invoice of a subscription; None when none does."""
+    row = views.row(
+        "SELECT MIN(created_us) FROM invoice_items WHERE subscription_id=? AND invoice_id IS NULL",
+        (subscription_id,),
+    )
+    return None if row is None or row[0] is None else from_us(row[0])
+
+
+def count_waiting(views: Views, subscription_id: str) -> int:
+    """How many items wait for the next invoice of a subscription."""
+    row = views.row(
+        "SELECT COUNT(*) FROM invoice_items WHERE subscription_id=? AND invoice_id IS NULL",
+        (subscription_id,),
+    )
+    return int(row[0]) if row else 0
 
 
 def invoice_of(views: Views, item_id: str) -> str | None:

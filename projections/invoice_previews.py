@@ -13,7 +13,7 @@ from domain import aggregation, billing_calendar, charges, rating
 from domain.aggregation import Sample
 from domain.customers import Customer
 from domain.meters import Meter
-from domain.periods import Period, to_us
+from domain.periods import END_OF_TIME, Period, to_us
 from domain.prices import Price
 from domain.rating import Bill, Charge, Line, Reading
 from domain.subscriptions import Subscription
@@ -70,7 +70,7 @@ def preview(
     due = charges.charges(subscription, prices, instant)
     until = {charge.item_id: charge.period.end for charge in due}
     asking = Asking(views, subscription.customer_id)
-    lines = [_line(views, asking, one, extra, until[one.item_id]) for one in due]
+    lines = [line_of(views, asking, one, extra, until[one.item_id]) for one in due]
     lines += invoice_items.lines(views, subscription.id, instant, invoice_id)
     return Preview(
         bill=rating.bill(subscription, instant, lines),
@@ -141,14 +141,17 @@ def customer_ref(views: Views, customer_id: str) -> int:
     return found.position
 
 
-def _line(
+def line_of(
     views: Views,
     asking: Asking,
     charge: Charge,
-    extra: Sequence[Hypothetical],
-    until: datetime,
+    extra: Sequence[Hypothetical] = (),
+    until: datetime = END_OF_TIME,
 ) -> Line:
-    """Read the charge's meter, if it has one, and rate it."""
+    """Read the charge's meter, if it has one, and rate it.
+
+    Hypothetical usage without a time lies just before `until`.
+    """
     if charge.quantity is not None:
         return rating.rate(charge)
     asked = asking.question(charge.price)

@@ -7,6 +7,7 @@ import strawberry
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
+from app.schema.backtests import BacktestQueries
 from app.schema.clocks import ClockMutations
 from app.schema.connections import Node
 from app.schema.context import Context, Info
@@ -70,6 +71,7 @@ class Query(
     LedgerQueries,
     InvoiceQueries,
     PreviewQueries,
+    BacktestQueries,
     SubscriptionQueries,
     SubscriptionChangeQueries,
     CustomerQueries,

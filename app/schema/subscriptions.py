@@ -292,9 +292,13 @@ class SubscriptionQueries:
         customer_id: Annotated[
             strawberry.ID | None, strawberry.argument(description="Only those of this customer.")
         ] = None,
+        price_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="Only those that have or had this price."),
+        ] = None,
     ) -> Connection[Subscription]:
         page = Page.of(first, after, last, before)
-        return await subscription_page(info, page, customerId=customer_id)
+        return await subscription_page(info, page, customerId=customer_id, priceId=price_id)
 
 
 @strawberry.type

@@ -257,3 +257,26 @@ def test_an_item_is_made_once_for_its_key(client: Asking, story: Story) -> None:
     first = item(client, story, "50", idempotencyKey="once")
     assert item(client, story, "50", idempotencyKey="once") == first
     assert client.field(PREVIEW, id=story.subscription)["total"]["amount"] == "150.00"
+
+
+def test_an_item_is_billed_even_when_nothing_else_is(client: Asking, story: Story) -> None:
+    end = {"at": {"subscriptionId": story.subscription, "at": FEBRUARY}}
+    client.mutate("cancelSubscription", "CancelSubscriptionInput", end)
+    item(client, story, "50")
+    *_, final = advance(client, "2026-03-01T00:00:00Z")
+    invoice = shown(client, final)
+    assert [line["kind"] for line in invoice["lines"]] == ["USAGE", "ONE_OFF"]
+    refused = item(client, story, "50")
+    assert refused["userErrors"][0]["code"] == "WRONG_STATE"
+
+
+def test_an_item_alone_makes_an_invoice(client: Asking, story: Story) -> None:
+    other = client.create(
+        "subscription", customerId=story.customer, items=[{"priceId": story.licence}]
+    )
+    end = {"at": {"subscriptionId": other, "at": FEBRUARY}}
+    client.mutate("cancelSubscription", "CancelSubscriptionInput", end)
+    item(client, story, "50", subscriptionId=other)
+    advance(client, FEBRUARY)
+    *_, final = client.field(LIST, subscriptionId=other)["nodes"]
+    assert [line["kind"] for line in shown(client, final["id"])["lines"]] == ["ONE_OFF"]

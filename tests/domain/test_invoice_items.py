@@ -5,15 +5,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from domain.invoice_items import CreateInvoiceItem, Facts, InvoiceItemCreated
+from domain.invoice_items import WAITING_LIMIT, CreateInvoiceItem, Facts, InvoiceItemCreated
 from domain.periods import Period
 from tests.spec import given
 
 AT = datetime(2026, 1, 15, tzinfo=UTC)
 MONTH = Period(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
 MOMENT = Period(AT, AT)
-FACTS = Facts(id="ii_1", at=AT, owner="cus_1", currency="USD")
+FACTS = Facts(id="ii_1", at=AT, owner="cus_1", currency="USD", next_invoice_at=MONTH.end)
 
 
 def item(amount: str = "50", **more: Any) -> CreateInvoiceItem:
@@ -58,5 +59,16 @@ def test_what_cannot_be_billed(command: CreateInvoiceItem, code: str, path: str)
 
 
 def test_an_item_needs_a_subscription() -> None:
-    nobody = Facts(id="ii_1", at=AT, owner=None, currency="")
+    nobody = replace(FACTS, owner=None)
     given().when(item(), nobody).then_rejected("NOT_FOUND", "input.subscriptionId")
+
+
+def test_an_item_needs_an_invoice_to_come() -> None:
+    over = replace(FACTS, next_invoice_at=None)
+    given().when(item(), over).then_rejected("WRONG_STATE", "input.subscriptionId")
+
+
+def test_so_many_items_wait_and_no_more() -> None:
+    given().when(item(), replace(FACTS, waiting=WAITING_LIMIT - 1)).then(created())
+    full = replace(FACTS, waiting=WAITING_LIMIT)
+    given().when(item(), full).then_rejected("LIMIT_EXCEEDED", "input.subscriptionId")
