@@ -106,15 +106,14 @@ def check(log: Sequence[Recorded]) -> Counter[str]:
     for known in books.subscribed.values():
         if known.billed_until is not None:
             seen += _check_usage_times(books, known)
-            if known.prorates():
-                seen += _check_licences(books, known)
+            seen += _check_licences(books, known)
     return seen
 
 
 def _check_licences(books: Books, known: Subscribed) -> Counter[str]:
     """Charges less credits of each item are what its pieces of time cost."""
     expected: dict[str, Fraction] = defaultdict(Fraction)
-    for terms in known.terms():
+    for terms in known.licence_terms(books.prices):
         price = books.prices[terms.item.price_id]
         if price.created.meter_id is None:
             expected[terms.item.id] += _licence(known, price, terms)

@@ -180,9 +180,9 @@ class _History:
         if self._chance.random() < 0.35:
             clauses.append(f"from {self._some_instant(25, 40)}")
         behavior = self._chance.random()
-        if behavior < 0.4:
+        if behavior < 0.35:
             clauses.append("invoiced now")
-        elif behavior < 0.5:
+        elif behavior < 0.55:
             clauses.append("without prorations")
         self._say(f"change {name}: {', '.join(clauses)}")
         return None

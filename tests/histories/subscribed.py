@@ -1,6 +1,6 @@
 """Prices and subscriptions as the facts have them: terms, periods and shares of time, plainly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -14,6 +14,7 @@ from domain.proration import ProrationGranularity
 from domain.statements import IssuedLine
 from domain.subscription_items import Item
 from domain.subscriptions import (
+    Change,
     End,
     SubscriptionChanged,
     SubscriptionCreated,
@@ -77,6 +78,10 @@ def terms(pricing: Pricing) -> dict[str, oracle.Case]:
             raise AssertionError(f"no history has {pricing}")
 
 
+Turn = tuple[datetime, Item | None, datetime | None]
+"""From when on an item is there so, or not at all, and from when on that is billed."""
+
+
 @dataclass(frozen=True)
 class Terms:
     """An item at a price and in a quantity, from one instant to another."""
@@ -126,9 +131,39 @@ class Subscribed:
         for item, since, billed_from in running.values():
             yield Terms(item, since, until, billed_from)
 
-    def prorates(self) -> bool:
-        """Whether every change so far is billed by its share of time."""
-        return all(one.change.prorates for one in self.known)
+    def licence_terms(self, prices: Mapping[str, Asked]) -> Iterator[Terms]:
+        """Each item at each of its terms as licences are billed.
+
+        A change without prorations counts from the next period on, unless there is one with
+        prorations before that.
+        """
+        turns: dict[str, list[Turn]] = {
+            item.id: [(self.created.start_at, item, None)] for item in self.created.items
+        }
+        for one in self.known:
+            begun = {item.id: item for item in one.begun}
+            for id in {*one.ended, *begun}:
+                mine = turns.setdefault(id, [])
+                item = begun.get(id)
+                counted = item or next(before for _, before, _ in reversed(mine) if before)
+                at = self._counts_from(prices[counted.price_id], one.change)
+                while mine and mine[-1][0] > at:
+                    mine.pop()
+                mine.append((at, item, one.change.bill_at if one.change.prorates else None))
+        ends = self.ended.at if self.ended else END_OF_TIME
+        for mine in turns.values():
+            following = [*(at for at, _, _ in mine[1:]), END_OF_TIME]
+            for (since, item, billed_from), until in zip(mine, following, strict=True):
+                if item is not None:
+                    yield Terms(item, since, min(until, ends), billed_from, until <= ends)
+
+    def _counts_from(self, price: Asked, change: Change) -> datetime:
+        """From when on licences are billed at the terms of a change."""
+        if change.prorates:
+            return change.at
+        running = self.period(price.created, change.at).period
+        is_known = running.start == change.at and change.bill_at <= change.at
+        return change.at if is_known else running.end
 
     def known_at(self, terms: Terms, at: datetime) -> datetime:
         """Up to when what was said of a price counts for a piece that begins at an instant.
