@@ -133,7 +133,7 @@ def _prorated(
     subscription: Subscription, prices: Prices, run: Run, turns: list[Turn], turn: Turn
 ) -> Iterator[Charge]:
     """The credit and the charge of one turn; none at a boundary whose invoice knows it already."""
-    if not turn.prorates or subscription.in_trial(turn.at) or turn.at < subscription.start_at:
+    if subscription.in_trial(turn.at) or turn.at < subscription.start_at:
         return
     billed = billing_period(subscription, run.interval, turn.at)
     charged = _charged(turns, billed.period)

@@ -118,6 +118,14 @@ def test_what_comes_at_a_boundary_of_its_own_is_charged_for_the_whole_period() -
     assert amounts(book.bill("2026-02-05")) == ["93.00", "7.00"]
 
 
+def test_without_prorations_a_period_that_begins_just_then_is_charged() -> None:
+    for instant, due in (("2026-02-01", ["seats 02-01..03-01"]), ("2026-02-02", [])):
+        book = Book(price("weekly", each("7"), WEEK), offered=[SEATS])
+        book.change(instant, ItemChange(price_id="seats"), behavior=NONE)
+        assert book.due("2026-02-05") == [*due, "weekly 02-05..02-12"]
+        assert book.due("2026-03-01") == ["seats 03-01..04-01"]
+
+
 def test_what_comes_at_a_boundary_that_is_billed_is_on_that_invoice() -> None:
     book = Book(LICENCE, offered=[SEATS])
     book.change("2026-02-01", ItemChange(price_id="seats"))

@@ -57,6 +57,7 @@ def _report(told: Case, error: Exception, *, late: bool) -> None:
     if found is not None and found.__cause__ is not None:
         lines.append(f"  because of {found.__cause__!r}")
     sys.stdout.write("\n".join(lines) + "\n\n")
+    sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -150,10 +150,12 @@ class Subscribed:
                 while mine and mine[-1][0] > at:
                     mine.pop()
                 mine.append((at, item, one.change.bill_at if one.change.prorates else None))
-        ends = self.ended.at if self.ended else END_OF_TIME
         for mine in turns.values():
-            following = [*(at for at, _, _ in mine[1:]), END_OF_TIME]
-            for (since, item, billed_from), until in zip(mine, following, strict=True):
+            ends = self.ended.at if self.ended else END_OF_TIME
+            for index, (since, item, billed_from) in enumerate(mine):
+                until, after, credited = (*mine[index + 1 :], (END_OF_TIME, item, since))[0]
+                if after is None and credited is None:  # gone, and paid for all the same
+                    ends = END_OF_TIME
                 if item is not None:
                     yield Terms(item, since, min(until, ends), billed_from, until <= ends)
 
