@@ -134,16 +134,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         return next(version for version in self.versions if version.number == number)
 
     def version_at(self, instant: datetime, known_at: datetime = END_OF_TIME) -> PriceVersion:
-        """The version in force at an instant: what happens then costs what it says.
-
-        Of two that take effect at the same instant, the one that was set later. What was set after
-        `known_at` does not count: it cannot change what was billed by then.
-        """
+        """The version in force at an instant, the later one of two, of those set by `known_at`."""
         return next(
-            version
-            for version in reversed(self.versions)
-            if version.effective_at is None
-            or (version.effective_at <= instant and version.created_at <= known_at)
+            one
+            for one in reversed(self.versions)
+            if one.effective_at is None
+            or (one.effective_at <= instant and one.created_at <= known_at)
         )
 
     def parts(self, period: Period) -> list[tuple[Period, PriceVersion]]:
