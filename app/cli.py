@@ -5,17 +5,21 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import uvicorn
 
-from app import demo, replay, schema
+from app import checkpoints, demo, replay, schema, verification
+from app.clock import SystemClock
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.server import create_app
 from app.settings import Settings, from_environment
-from app.store import CorruptLedger
+from app.store import CorruptLedger, Store
+from app.verification import VerificationRunning
 from domain.decider import Rejected
 from domain.periods import parse_instant
 
@@ -29,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(parsed)
         return _COMMANDS[parsed.command](settings, parsed)
-    except (LedgerInUse, WrongClock, CorruptLedger, ValueError) as error:
+    except (LedgerInUse, WrongClock, CorruptLedger, VerificationRunning, ValueError) as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
         print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
@@ -48,17 +52,27 @@ def _parser() -> argparse.ArgumentParser:
         "--grace-period", help="how long a draft waits for late usage (default PT1H)"
     )
     serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
+    serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
     serve.add_argument("--demo", action="store_true", help="load the demo data first")
     others = [
         serve,
         commands.add_parser("demo", help="load the demo data into a ledger"),
         commands.add_parser("replay", help="rebuild the views from the log"),
-        commands.add_parser("verify", help="check the log and the views"),
+        _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
+        commands.add_parser("checkpoint", help="print where the ledger stands, signed"),
     ]
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
     commands.add_parser("schema", help="print the GraphQL schema")
     return parser
+
+
+def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    verify.add_argument("--progress", action="store_true", help="say how far it is, also to a file")
+    verify.add_argument("--checkpoint", type=Path, help="checkpoints to hold the ledger to")
+    verify.add_argument("--public-key", type=Path, help="the key that they must be signed by")
+    return verify
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
@@ -125,13 +139,52 @@ def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    found = replay.verify(settings.data, _progress)
-    print(f"\r{found.events} events, head {found.head_hash}")
+    signed = None
+    if parsed.checkpoint is not None:
+        signed = checkpoints.read(parsed.checkpoint)
+        if not signed:
+            raise ValueError(f"there is no checkpoint in {parsed.checkpoint}")
+    key = checkpoints.read_public_key(parsed.public_key) if parsed.public_key else None
+    follow = _Meter() if parsed.progress or sys.stderr.isatty() else None
+    found = verification.verify(settings.data, follow, signed, key)
+    if follow is not None:
+        print(file=sys.stderr)
+    if parsed.json:
+        print(msgspec.json.encode({"ok": found.ok, **msgspec.structs.asdict(found)}).decode())
+        return 0 if found.ok else 1
+    print(f"{found.events} events, head {found.head_hash}")
+    print(f"{found.invoices} invoices derived again, {found.checkpoints} checkpoints hold")
     for finding in found.findings:
         where = "" if finding.position is None else f" at position {finding.position}"
         print(f"{finding.code}{where}: {finding.message}")
-    print("ok: the chain holds and the views equal a rebuild" if found.ok else "NOT ok")
+    print("ok: nothing was touched" if found.ok else "NOT ok")
     return 0 if found.ok else 1
+
+
+class _Meter:
+    """Says on standard error how far a verification is, how fast, and how long it will take."""
+
+    def __init__(self) -> None:
+        self._started = self._said = perf_counter()
+
+    def __call__(self, position: int, until: int) -> None:
+        """Say it once a second, and at the end."""
+        now = perf_counter()
+        if now - self._said < 1 and position < until:
+            return
+        self._said = now
+        speed = position / max(now - self._started, 0.001)
+        left = (until - position) / speed
+        said = f"{position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
+        print(f"\r{said:<70}", end="", flush=True, file=sys.stderr)
+
+
+def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    with closing(Store(settings.data, exclusive=False)) as store:
+        taken = checkpoints.take(store, settings.data, SystemClock().now())
+    print(taken.line().decode(), end="")
+    return 0
 
 
 def _existing(settings: Settings) -> None:
@@ -145,7 +198,13 @@ def _progress(position: int) -> None:
         print(f"\r{position} events", end="", flush=True)
 
 
-_COMMANDS = {"serve": _serve, "demo": _demo, "replay": _replay, "verify": _verify}
+_COMMANDS = {
+    "serve": _serve,
+    "demo": _demo,
+    "replay": _replay,
+    "verify": _verify,
+    "checkpoint": _checkpoint,
+}
 
 _WELCOME = """Tallybook serves the ledger in {data}
 

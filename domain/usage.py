@@ -168,6 +168,16 @@ def checked(offered: RecordInput, facts: Facts) -> UsageRecord:
     return _Batch(facts).checked(offered)
 
 
+def digests_of(record: UsageRecord) -> tuple[bytes, bytes]:
+    """What a record may have been told apart by: all it says, or all but a time it came without."""
+    timeless = msgspec.structs.replace(record, timestamp_us=-1)
+    return _digest(encode_record(record)), _digest(encode_record(timeless))
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()
+
+
 class _Batch:
     """Accepted records gathered into events of bounded size while their verdicts are given.
 
@@ -195,7 +205,7 @@ class _Batch:
             row if offered.timestamp is not None else msgspec.structs.replace(row, timestamp_us=-1)
         )
         content = encode_record(told)
-        digest = blake2b(content, digest_size=16).digest()
+        digest = _digest(content)
         identity = (row.source, row.id)
         if identity in self._seen or identity in self._facts.recorded:
             return self._known(identity, digest)

@@ -306,6 +306,13 @@ def swap(aside: Path, path: Path) -> None:
     remove(aside)
 
 
+def of_same_version(path: Path) -> ViewsDatabase:
+    """Views that another process keeps, to read them. Raises `ValueError` for another version."""
+    if stamp_of(path) != version_stamp(TABLES, CODE_VERSION):
+        raise ValueError("they are of another version than this program")
+    return ViewsDatabase(path, TABLES)
+
+
 def _open(path: Path) -> ViewsDatabase:
     """The views at this path; those of another version are thrown away."""
     stamp = version_stamp(TABLES, CODE_VERSION)

@@ -51,6 +51,7 @@ DOORS = {
     "cross_web": ("app/server.py",),
     "uvicorn": ("app/cli.py",),
     "eventsourcing": ("app/store.py",),
+    "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     "sqlite3": DATABASE,
     "psycopg": DATABASE,
     "psycopg_pool": DATABASE,
