@@ -55,9 +55,7 @@ DOORS = {
     "sqlite3": DATABASE,
     "psycopg": DATABASE,
     "psycopg_pool": DATABASE,
-    "uuid": CLOCK,
-    "random": CLOCK,
-    "secrets": CLOCK,
+    **dict.fromkeys(("uuid", "random", "secrets"), CLOCK),
     **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py",)),
     "msgspec": ("app/", "domain/", "projections/"),
 }
