@@ -133,10 +133,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         count.
         """
         return next(
-            version
-            for version in reversed(self.versions)
-            if version.effective_at is None
-            or (version.effective_at <= instant and version.created_at <= known_at)
+            one
+            for one in reversed(self.versions)
+            if one.effective_at is None
+            or (one.effective_at <= instant and one.created_at <= known_at)
         )
 
     def parts(self, period: Period) -> list[tuple[Period, PriceVersion]]:

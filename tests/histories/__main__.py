@@ -10,7 +10,7 @@ from tests.histories.steps import Case, case
 from tests.histories.telling import tell
 
 
-def failure(told: Case, *, late: bool = False) -> Exception | None:
+def failure(told: Case, *, late: bool = True) -> Exception | None:
     """What is wrong with a history; None when it keeps everything."""
     try:
         tell(told, late=late)
@@ -19,7 +19,7 @@ def failure(told: Case, *, late: bool = False) -> Exception | None:
     return None
 
 
-def shortened(told: Case, error: Exception, *, late: bool = False) -> Case:
+def shortened(told: Case, error: Exception, *, late: bool = True) -> Case:
     """A history that still fails in this way, without most of the steps that it does not take."""
     size = max(1, len(told.steps) // 2)
     while True:
@@ -35,7 +35,7 @@ def shortened(told: Case, error: Exception, *, late: bool = False) -> Case:
         size = max(1, size // 2)
 
 
-def run(cases: int, seed: int, *, late: bool = False, most: int = 3) -> tuple[int, Counter[str]]:
+def run(cases: int, seed: int, *, late: bool = True, most: int = 3) -> tuple[int, Counter[str]]:
     """Tell histories from a seed on; how many failed, and how often what happened in them."""
     failed, happened = 0, Counter[str]()
     for number in range(seed, seed + cases):
@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tests.histories", description=__doc__)
     parser.add_argument("--cases", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1, help="the seed of the first history")
-    parser.add_argument("--late", action="store_true", help="with usage of times that are billed")
+    parser.add_argument("--on-time", action="store_true", help="no usage comes after its invoice")
     parser.add_argument("--counts", action="store_true", help="say how often what happened")
     options = parser.parse_args(arguments)
-    failed, happened = run(options.cases, options.seed, late=options.late)
+    failed, happened = run(options.cases, options.seed, late=not options.on_time)
     if options.counts:
         for what, count in sorted(happened.items()):
             sys.stdout.write(f"{count:8} {what}\n")

@@ -16,10 +16,12 @@ from domain.subscription_changes import (
     ProrationBehavior,
     ReactivateSubscription,
 )
+from domain.subscriptions import Subscription
+from projections import current
 from projections.invoice_previews import Preview, preview, prices_of
 from projections.tables import Views
 from tests.scenarios.clauses import AMOUNT, ITEM, decimal
-from tests.scenarios.sentences import Sentences
+from tests.scenarios.sentences import Sentences, Untold
 
 if TYPE_CHECKING:
     from tests.scenarios.story import Story
@@ -128,6 +130,8 @@ def cancel_command(story: "Story", name: str, when: str, how: str | None) -> Can
 
 def billed(views: Views, command: Command, now: datetime) -> Preview | None:
     """What a change, or an end, would be billed on, if it were made now; None for nothing."""
+    if current.get(views, Subscription, command.subscription_id) is None:
+        raise Untold(f"there is no {command.subscription_id}")
     state = imagined_change(views, command, now)
     ends = isinstance(command, CancelSubscription) and state.end is not None
     bill_at = state.end.bill_at if ends and state.end else state.changes[-1].bill_at

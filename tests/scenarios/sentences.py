@@ -6,8 +6,8 @@ from collections.abc import Callable
 Step = Callable[..., None]
 
 
-class Untold(Exception):
-    """A step names something that the story has not told of."""
+class Untold(ValueError):
+    """A step, or a bill, names something that the story has not told of."""
 
 
 class Sentences:

@@ -174,6 +174,8 @@ class Story:
         return print_invoice(invoice, says, self._names, self.zone)
 
     def _print_balance(self, customer: str, views: Views) -> str:
+        if current.get(views, Customer, self.ids[customer]) is None:
+            raise Untold(f"nobody is called {customer}")
         return print_balance(invoices.balances(views, self.ids[customer]))
 
     def invoice(self, number: int, customer: str) -> Invoice:
