@@ -15,7 +15,7 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crash oracle schema format lock explorer clean
+.PHONY: help run test bench crash oracle histories schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ crash: $(DEV) ## Kill a server under load 200 times and count what it lost or do
 
 oracle: $(DEV) ## Price 100,000 generated cases by a second set of rules, none a minor unit off
 	$(VENV) -m tests.domain.oracle --cases 100000
+
+histories: $(DEV) ## Tell 10,000 random histories and hold each to its identities (takes long)
+	$(VENV) -m tests.histories --cases 10000
 
 schema: $(CORE) ## Write the GraphQL schema to schema.graphql
 	$(VENV) -m app.cli schema > .venv/schema.graphql

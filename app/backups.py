@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from app import replay
+from app.delivery_marks import BEGAN, DELIVERED
 from app.ledger import VIEWS
 from app.new_directories import LOG, new_directory
 from app.snapshots import copy, settle
@@ -32,7 +33,10 @@ def copied(source: Path, target: Path, progress: Progress | None = None) -> Copi
     if not (source / LOG).exists():
         raise ValueError(f"there is no ledger in {source}")
     with new_directory(target) as unfinished:
-        # The views first: a log that is copied later holds all that they were folded from.
+        # The log last: it then holds all that was told, and all that the views were folded from.
+        for name in (DELIVERED, BEGAN):
+            if (source / name).exists():
+                (unfinished / name).write_bytes((source / name).read_bytes())
         _copy_views(source / VIEWS, unfinished / VIEWS)
         copy(source / LOG, unfinished / LOG)
         return finished(unfinished, progress)

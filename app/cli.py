@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--grace-period", help="how long a draft waits for late usage (default PT1H)"
     )
+    serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
     serve.add_argument("--demo", action="store_true", help="load the demo data first")
     others = [
         serve,
@@ -109,12 +110,13 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
     signal.signal(signal.SIGTERM, _stop)
     with _open(settings) as ledger:
+        app = create_app(ledger, settings)
         if parsed.demo:
             demo.load(ledger)
         address = f"http://{settings.host}:{settings.port}"
         print(_WELCOME.format(address=address, data=settings.data), flush=True)
         uvicorn.run(
-            create_app(ledger, settings),
+            app,
             host=settings.host,
             port=settings.port,
             log_level="warning",

@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -83,3 +83,8 @@ def new_record_id() -> str:
     bits = millis << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | (tail & ((1 << 62) - 1))
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def scattered(pause: timedelta) -> timedelta:
+    """A pause, up to a fifth of it shorter by chance, so that many do not come back at once."""
+    return pause - pause * secrets.randbelow(1_000) / 5_000

@@ -28,6 +28,7 @@ from app.ledger import Ledger
 from app.schema import schema
 from app.schema.context import Context
 from app.settings import Settings
+from app.webhooks import Delivery, Hook, read_hook
 from app.worker import Worker
 
 _log = logging.getLogger("tallybook.server")
@@ -40,7 +41,11 @@ _PAGE_HEADERS = {
 
 
 def create_app(ledger: Ledger, settings: Settings) -> Starlette:
-    """The web application over one open ledger, which the caller closes."""
+    """The web application over one open ledger, which the caller closes.
+
+    Raises `ValueError` when the settings ask for a webhook that cannot be.
+    """
+    hook = read_hook(settings)
     app = Starlette(
         routes=[
             Route("/", _home),
@@ -56,16 +61,37 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
         ],
         middleware=[Middleware(BodyLimit, settings=settings)],
         exception_handlers={StarletteHTTPException: _http_error, Exception: _internal_error},
-        lifespan=_working,
+        lifespan=_living,
     )
     app.state.ledger = ledger
+    app.state.hook = hook
     return app
 
 
 @asynccontextmanager
-async def _working(app: Starlette) -> AsyncIterator[None]:
+async def _living(app: Starlette) -> AsyncIterator[None]:
+    """What goes on while it serves."""
+    async with _telling(app.state.ledger, app.state.hook), _working(app.state.ledger):
+        yield
+
+
+@asynccontextmanager
+async def _telling(ledger: Ledger, hook: Hook | None) -> AsyncIterator[None]:
+    """While it serves, whoever wants to be told is told, also what a test clock brings about."""
+    if hook is None:
+        yield
+        return
+    delivery = await asyncio.to_thread(Delivery, ledger, hook)
+    delivery.start()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(delivery.stop)
+
+
+@asynccontextmanager
+async def _working(ledger: Ledger) -> AsyncIterator[None]:
     """While it serves, what falls due is done by itself; a test clock waits to be moved."""
-    ledger: Ledger = app.state.ledger
     if ledger.clock.is_test:
         yield
         return

@@ -11,6 +11,8 @@ PREFIX = "TALLYBOOK_"
 MOST_GRACE = timedelta(days=30)
 """The longest time that late usage may be waited for."""
 
+_HIDDEN = {"webhook_url", "webhook_secret"}
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a server runs. Each field is also an environment variable, `TALLYBOOK_` and its name."""
@@ -33,6 +35,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Largest body of a bulk usage request."""
     queue_limit: int = 1_000
     """Requests that may wait for the writer; more are answered 429."""
+    webhook_url: str | None = None
+    """Where facts of the ledger are delivered to; without it nobody is told."""
+    webhook_secret: str | None = None
+    """What deliveries are signed with: `whsec_` and 24 to 64 random bytes in base64."""
+    webhook_types: str = "invoice.*"
+    """Which facts are delivered: types with commas between them, `invoice.*` for all of a kind."""
+
+    def __repr__(self) -> str:
+        """The settings without what is nobody else's business, for whoever prints them."""
+        names = [name for name in self.__struct_fields__ if name not in _HIDDEN]
+        return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     @property
     def grace(self) -> timedelta:

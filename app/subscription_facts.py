@@ -41,14 +41,15 @@ def change(
     wanted = [item.price_id for item in subscription.items]
     wanted += [item.price_id for item in asked if item.price_id]
     invoiced = invoices.last_instant(views, subscription.id)
-    periods = _periods(views, subscription, at)
+    periods = _periods(views, subscription, wanted, at)
     return subscription_changes.Facts(
         at=at,
         item_ids=tuple(new_id("item") for _ in asked),
         prices=_terms(views, wanted),
         invoiced_until=None if invoiced is None else from_us(invoiced),
-        periods_start={id: period.start for id, period in periods.items()},
-        periods_end=max(period.end for period in periods.values()),
+        periods_start={item.id: periods[item.price_id].start for item in subscription.items},
+        price_periods_start={id: period.start for id, period in periods.items()},
+        periods_end=max(periods[item.price_id].end for item in subscription.items),
     )
 
 
@@ -75,11 +76,13 @@ def _terms(views: Views, price_ids: Iterable[str]) -> dict[str, PriceTerms]:
     }
 
 
-def _periods(views: Views, subscription: Subscription, at: datetime) -> Mapping[str, Period]:
-    """The running period of each item."""
-    found: dict[str, Period] = {}
-    for item in subscription.items:
-        price = current.get(views, Price, item.price_id)
-        assert price is not None, f"{item.id} is at a price that was never created"
-        found[item.id] = billing_calendar.current_period(subscription, price, at)
-    return found
+def _periods(
+    views: Views, subscription: Subscription, price_ids: Iterable[str], at: datetime
+) -> Mapping[str, Period]:
+    """The period that runs for an item at each of these prices, those that there are."""
+    found = {id: current.get(views, Price, id) for id in dict.fromkeys(price_ids)}
+    return {
+        id: billing_calendar.current_period(subscription, price, at)
+        for id, price in found.items()
+        if price is not None
+    }

@@ -155,6 +155,8 @@ def _reason(views: Views, due: Due) -> Reason:
         return Reason.OPENING
     if subscription.end is not None and due.at == subscription.end.bill_at:
         return Reason.FINAL
+    if subscription.end is not None and due.at > subscription.end.bill_at:
+        return Reason.ADJUSTMENT
     at_once = {change.bill_at for change in subscription.changes if change.invoices}
     return Reason.CHANGE if due.at in at_once else Reason.RENEWAL
 
@@ -254,7 +256,11 @@ class Worker:
     async def run(self) -> None:
         """Catch up with what fell due meanwhile, then do everything when it falls due."""
         loop, written = asyncio.get_running_loop(), asyncio.Event()
-        self._ledger.writer.on_written = lambda: loop.call_soon_threadsafe(written.set)
+        with self._ledger.writer.listening(lambda: loop.call_soon_threadsafe(written.set)):
+            await self._work(written)
+
+    async def _work(self, written: asyncio.Event) -> None:
+        """Do what is due and sleep, in turns, until the ledger closes."""
         while True:
             written.clear()
             try:

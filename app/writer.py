@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -143,11 +144,16 @@ def _receipt(verdict: Verdict, first: int) -> Receipt:
     return Receipt(verdict.id, verdict.source, verdict.status, position, verdict.error)
 
 
-class Writer:
-    """The thread that alone writes one ledger.
+@dataclass(frozen=True, slots=True, eq=False)
+class Listener:
+    """Somebody who wants to know that something was written, and whether usage counts."""
 
-    `on_written` is called after each transaction that wrote what a command decided.
-    """
+    told: Callable[[], object]
+    usage: bool
+
+
+class Writer:
+    """The thread that alone writes one ledger."""
 
     def __init__(
         self, store: Store, engine: Engine, clock: Clock, queue_limit: int, grace: timedelta
@@ -160,7 +166,7 @@ class Writer:
         self._queue: deque[Job[Any]] = deque()
         self._ready = threading.Condition()
         self._closing = False
-        self.on_written: Callable[[], object] | None = None
+        self._listeners: tuple[Listener, ...] = ()
         self._head = store.head()[0]
         newest = store.at(self._head)
         self._last_us = newest.envelope.recorded_at_us if newest else 0
@@ -173,6 +179,22 @@ class Writer:
             self._closing = True
             self._ready.notify()
         self._thread.join()
+
+    @contextmanager
+    def listening(self, told: Callable[[], object], *, usage: bool = False) -> Iterator[None]:
+        """For as long as the block lasts, be told of each transaction once it is written.
+
+        Of those that wrote nothing but usage only if asked to: they are many. It is told in the
+        writer's own thread, so it must do no more than wake somebody.
+        """
+        listener = Listener(told, usage)
+        with self._ready:
+            self._listeners = (*self._listeners, listener)
+        try:
+            yield
+        finally:
+            with self._ready:
+                self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def submit(self, job: Job[T]) -> "Future[T]":
         """Queue a thread's request. Raises `Busy` when too many wait, `Closed` when closing."""
@@ -200,9 +222,14 @@ class Writer:
             before = self._head
             self._commit(jobs)
             _deliver(jobs)
-            if self.on_written and self._head > before and _any_command(jobs):
+            if self._head > before:
+                self._tell(usage_only=not _any_command(jobs))
+
+    def _tell(self, *, usage_only: bool) -> None:
+        for listener in self._listeners:
+            if listener.usage or not usage_only:
                 with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
-                    self.on_written()
+                    listener.told()
 
     def _take(self) -> list[Job[Any]]:
         """Whatever waits, up to what one commit holds; nothing once closing and done."""

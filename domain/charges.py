@@ -22,6 +22,7 @@ from domain.billing_calendar import (
 )
 from domain.decider import Code, Rejected
 from domain.periods import BillingPeriod, Period
+from domain.prices import Price
 from domain.rating import Charge, LineKind
 from domain.subscriptions import Stretch, Subscription
 
@@ -150,30 +151,40 @@ def _usage(
     """Usage costs what was asked when it happened: one charge for each version in force."""
     start = max(billed.period.start, subscription.since(stretch))
     end = min(billed.period.end, subscription.until(stretch), until)
-    if start >= end:
-        return
-    price = prices[stretch.item.price_id]
-    for part, version in price.parts(Period(start, end)):
+    if start < end:
+        price = prices[stretch.item.price_id]
+        yield from usage_of(subscription, price, stretch.item.id, Period(start, end))
+
+
+def usage_of(
+    subscription: Subscription, price: Price, item_id: str, period: Period
+) -> Iterator[Charge]:
+    """The usage of one item in a billing period, or in the part of it in which it was there.
+
+    What was billed so is rated again by the same charges.
+    """
+    billed = billing_period(subscription, price.interval, period.start)
+    discarded = _is_discarded(subscription, billed)
+    for part, version in price.parts(period):
+        free = subscription.in_trial(part.start) and not subscription.bills_usage_in_trial
         yield Charge(
-            item_id=stretch.item.id,
+            item_id=item_id,
             price=price,
             version=version,
             kind=LineKind.USAGE,
             period=part,
             whole=billed.whole,
-            since=start,
+            since=period.start,
             quantity=None,
-            waived=_waived(subscription, billed, part),
+            waived=licences.FREE if free else DISCARDED if discarded else None,
+            discarded=discarded,
         )
 
 
-def _waived(subscription: Subscription, billed: BillingPeriod, part: Period) -> str | None:
-    """Why usage is not charged: it is in a trial, or was discarded with its running period."""
-    if subscription.in_trial(part.start) and not subscription.bills_usage_in_trial:
-        return licences.FREE
+def _is_discarded(subscription: Subscription, billed: BillingPeriod) -> bool:
+    """Whether the usage of a period was discarded when the subscription ended within it."""
     end = subscription.end
     if end is None or end.settles:
-        return None
+        return False
     running = billed.period.start < end.at <= billed.period.end
-    at_boundary = billed.period.end == end.at < end.bill_at
-    return DISCARDED if running and not at_boundary else None
+    return running and not (billed.period.end == end.at < end.bill_at)

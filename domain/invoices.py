@@ -32,6 +32,7 @@ class Reason(StrEnum):
     RENEWAL = "RENEWAL"
     CHANGE = "CHANGE"
     FINAL = "FINAL"
+    ADJUSTMENT = "ADJUSTMENT"
     ONE_OFF = "ONE_OFF"
 
 
@@ -246,7 +247,8 @@ def _statement(event: InvoiceFinalized) -> Statement:
 class DraftInvoice(msgspec.Struct, frozen=True, kw_only=True):
     """Draft the invoice of a subscription that falls due at an instant.
 
-    With usage on it, it is finalized once `grace` has passed; otherwise at once.
+    With usage on it, or drafted for what came late, it is finalized once `grace` has passed;
+    otherwise at once.
     """
 
     subscription_id: str
@@ -302,6 +304,7 @@ def _drafted(command: DraftInvoice, facts: Facts) -> list[Event]:
         raise Rejected(Code.ALREADY_EXISTS, ("input", "at"), message)
     if not owed.lines:
         return []
+    waits = owed.has_usage or command.reason is Reason.ADJUSTMENT
     return [
         InvoiceDrafted(
             id=facts.id,
@@ -310,7 +313,7 @@ def _drafted(command: DraftInvoice, facts: Facts) -> list[Event]:
             currency=owed.currency,
             at=command.at,
             reason=command.reason,
-            finalizes_at=command.at + command.grace if owed.has_usage else command.at,
+            finalizes_at=command.at + command.grace if waits else command.at,
             drafted_at=facts.at,
         )
     ]

@@ -12,8 +12,15 @@ from itertools import pairwise
 
 import msgspec
 
-from domain.billing_calendar import Prices, Run, billing_period, ended_by, runs
-from domain.periods import BillingPeriod, Period
+from domain.billing_calendar import (
+    Prices,
+    Run,
+    billing_period,
+    ended_by,
+    is_billed_at,
+    runs,
+)
+from domain.periods import END_OF_TIME, BillingPeriod, Period
 from domain.prices import Timing
 from domain.proration import proration
 from domain.rating import Charge, Credit, LineKind
@@ -42,7 +49,8 @@ def in_advance(subscription: Subscription, prices: Prices, at: datetime) -> Iter
         billed = billing_period(subscription, run.interval, at)
         base = _base(_turns(subscription, run), at)
         if billed.period.start == at and base is not None and base.item is not None:
-            yield _charge(subscription, prices, base.item, billed.period, billed)
+            known_at = _known_at(subscription, at)
+            yield _charge(subscription, prices, base.item, billed.period, billed, known_at)
 
 
 def in_arrears(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[Charge]:
@@ -125,25 +133,40 @@ def _prorated(
     subscription: Subscription, prices: Prices, run: Run, turns: list[Turn], turn: Turn
 ) -> Iterator[Charge]:
     """The credit and the charge of one turn; none at a boundary whose invoice knows it already."""
-    if not turn.prorates or subscription.in_trial(turn.at) or turn.at < subscription.start_at:
+    if subscription.in_trial(turn.at) or turn.at < subscription.start_at:
         return
     billed = billing_period(subscription, run.interval, turn.at)
     charged = _charged(turns, billed.period)
-    if turn not in charged[1:]:
+    if turn in charged[1:]:
+        before = charged[charged.index(turn) - 1]
+    elif turn == charged[0] and not _began_on_an_invoice(subscription, prices, turns, turn.at):
+        before = None
+    else:
         return
     rest = Period(turn.at, billed.period.end)
-    before = charged[charged.index(turn) - 1]
-    if before.item is not None:
+    if before is not None and before.item is not None:
         start = max(before.at, billed.period.start)
         whole = Period(start, billed.period.end)
-        charge = _charge(subscription, prices, before.item, whole, billed)
+        begins = before == charged[0]
+        known_at = _known_at(subscription, start) if begins else before.bill_at
+        charge = _charge(subscription, prices, before.item, whole, billed, known_at)
         credit = Credit(whole, _share(subscription, rest, whole))
         yield msgspec.structs.replace(
             charge, kind=LineKind.PRORATION, period=rest, since=rest.start, credit=credit
         )
     if turn.item is not None:
-        charge = _charge(subscription, prices, turn.item, rest, billed)
+        charge = _charge(subscription, prices, turn.item, rest, billed, turn.bill_at)
         yield msgspec.structs.replace(charge, kind=LineKind.PRORATION)
+
+
+def _began_on_an_invoice(
+    subscription: Subscription, prices: Prices, turns: list[Turn], boundary: datetime
+) -> bool:
+    """Whether the period that begins at a boundary was charged when it began.
+
+    It was not when the item itself came just then, and nothing else was billed at that instant.
+    """
+    return turns[0].at < boundary or is_billed_at(subscription, prices, boundary)
 
 
 def _parts(
@@ -159,14 +182,22 @@ def _parts(
 
 
 def _charge(
-    subscription: Subscription, prices: Prices, item: Item, period: Period, billed: BillingPeriod
+    subscription: Subscription,
+    prices: Prices,
+    item: Item,
+    period: Period,
+    billed: BillingPeriod,
+    known_at: datetime = END_OF_TIME,
 ) -> Charge:
-    """A licence costs what was asked when the time that it is for began."""
+    """A licence costs what was asked when the time that it is for began, as known by its bill.
+
+    So what is credited of it later is what was billed, whatever its price is said to ask meanwhile.
+    """
     price = prices[item.price_id]
     return Charge(
         item_id=item.id,
         price=price,
-        version=price.version_at(period.start),
+        version=price.version_at(period.start, known_at),
         kind=LineKind.RECURRING,
         period=period,
         whole=billed.whole,
@@ -175,6 +206,14 @@ def _charge(
         fraction=_share(subscription, period, billed.whole),
         waived=FREE if subscription.in_trial(period.start) else None,
     )
+
+
+def _known_at(subscription: Subscription, boundary: datetime) -> datetime:
+    """Up to when what was said of prices counts for the invoice of a boundary.
+
+    That is issued as soon as the boundary is reached; for a backdated start, when it was created.
+    """
+    return max(boundary - datetime.resolution, subscription.created_at)
 
 
 def _share(subscription: Subscription, part: Period, whole: Period) -> Fraction:

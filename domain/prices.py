@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from domain import pricing
 from domain.aggregation import Aggregation
 from domain.decider import Code, Event, Path, Rejected, existing, registered, upcasts
+from domain.late_usage import LateUsage
 from domain.money import check_currency
-from domain.periods import Interval, Period, check_interval
+from domain.periods import END_OF_TIME, Interval, Period, check_interval
 from domain.pricing import Modifiers, Pricing
 from domain.text import VALUE_BYTES, check_optional, check_text
 
@@ -58,6 +59,7 @@ class PriceCreated(Event, frozen=True, kw_only=True):
     modifiers: Modifiers | None = None
     nickname: str | None
     lookup_key: str | None
+    late_usage: LateUsage | UnsetType = UNSET
     created_at: datetime
 
 
@@ -120,6 +122,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     lookup_key: str | None
     active: bool
     created_at: datetime
+    late_usage: LateUsage = LateUsage.ADJUST
 
     @property
     def metered(self) -> bool:
@@ -130,15 +133,17 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         """The version of this number."""
         return next(version for version in self.versions if version.number == number)
 
-    def version_at(self, instant: datetime) -> PriceVersion:
+    def version_at(self, instant: datetime, known_at: datetime = END_OF_TIME) -> PriceVersion:
         """The version in force at an instant: what happens then costs what it says.
 
-        Of two that take effect at the same instant, the one that was set later.
+        Of two that take effect at the same instant, the one that was set later. What was set after
+        `known_at` does not count: it cannot change what was billed by then.
         """
         return next(
             version
             for version in reversed(self.versions)
-            if version.effective_at is None or version.effective_at <= instant
+            if version.effective_at is None
+            or (version.effective_at <= instant and version.created_at <= known_at)
         )
 
     def parts(self, period: Period) -> list[tuple[Period, PriceVersion]]:
@@ -164,11 +169,20 @@ def evolve(state: Price | None, event: Event) -> Price | None:
                 meter_id=event.meter_id,
                 meter_filter=event.meter_filter,
                 timing=event.timing,
-                versions=(_first_version(event),),
+                versions=(
+                    PriceVersion(
+                        number=1,
+                        effective_at=None,
+                        pricing=event.pricing,
+                        modifiers=event.modifiers,
+                        created_at=event.created_at,
+                    ),
+                ),
                 nickname=event.nickname,
                 lookup_key=event.lookup_key,
                 active=True,
                 created_at=event.created_at,
+                late_usage=event.late_usage or LateUsage.ADJUST,
             )
         case PriceSuperseded() if state is not None:
             return replace(state, versions=_with_version(state.versions, event))
@@ -176,16 +190,6 @@ def evolve(state: Price | None, event: Event) -> Price | None:
             return replace(state, active=False)
         case _:
             return state
-
-
-def _first_version(event: PriceCreated) -> PriceVersion:
-    return PriceVersion(
-        number=1,
-        effective_at=None,
-        pricing=event.pricing,
-        modifiers=event.modifiers,
-        created_at=event.created_at,
-    )
 
 
 def _with_version(
@@ -199,11 +203,8 @@ def _with_version(
         modifiers=event.modifiers,
         created_at=event.superseded_at,
     )
-    before = [
-        version
-        for version in versions
-        if version.effective_at is None or version.effective_at <= event.effective_at
-    ]
+    at = event.effective_at
+    before = [one for one in versions if one.effective_at is None or one.effective_at <= at]
     return (*before, later, *versions[len(before) :])
 
 
@@ -221,6 +222,7 @@ class CreatePrice(msgspec.Struct, frozen=True, kw_only=True):
     meter_id: str | None = None
     meter_filter: tuple[DimensionFilter, ...] = ()
     timing: Timing | None = None
+    late_usage: LateUsage = LateUsage.ADJUST
     nickname: str | None = None
     lookup_key: str | None = None
 
@@ -301,6 +303,7 @@ def _created(command: CreatePrice, facts: Facts) -> PriceCreated:
         modifiers=command.modifiers,
         nickname=check_optional(command.nickname, ("input", "nickname")),
         lookup_key=_check_lookup_key(command.lookup_key, facts),
+        late_usage=UNSET if command.late_usage is LateUsage.ADJUST else command.late_usage,
         created_at=facts.at,
     )
 
@@ -356,6 +359,8 @@ def _check_meter(command: CreatePrice, facts: Facts) -> None:
     path: Path = ("input", "meterFilter")
     if command.meter_filter and command.meter_id is None:
         raise Rejected(Code.INVALID_VALUE, path, "meterFilter needs a meterId")
+    if command.late_usage is not LateUsage.ADJUST and command.meter_id is None:
+        raise Rejected(Code.INVALID_VALUE, ("input", "lateUsage"), "lateUsage needs a meterId")
     seen: set[str] = set()
     for index, wanted in enumerate(command.meter_filter):
         here = (*path, str(index))

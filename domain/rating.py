@@ -27,7 +27,12 @@ class LineKind(StrEnum):
     RECURRING = "RECURRING"
     USAGE = "USAGE"
     PRORATION = "PRORATION"
+    ADJUSTMENT = "ADJUSTMENT"
     ONE_OFF = "ONE_OFF"
+
+
+BESIDES = frozenset({LineKind.ADJUSTMENT, LineKind.ONE_OFF})
+"""What stands on an invoice beside what falls due at its instant."""
 
 
 class Credit(msgspec.Struct, frozen=True):
@@ -44,7 +49,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     or is a part of: the shares of time in a weighted sum are shares of it. Usage adds up from
     `since`: when that is before the period, another version of the price was in force until then,
     and what was used before counts for tiers and allowances, but is not charged again. `waived`
-    says why nothing is charged after all. A `credit` gives back a part of what was billed so.
+    says why nothing is charged after all; what is `discarded` is not even billed at nothing. A
+    `credit` gives back a part of what was billed so.
     """
 
     item_id: str
@@ -57,6 +63,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Number | None
     fraction: Fraction = Fraction(1)
     waived: str | None = None
+    discarded: bool = False
     credit: Credit | None = None
 
     @property
@@ -79,7 +86,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One invoice line: `exact` before and `amount` after the one rounding it gets.
 
     `since` is when the billing period began that `period` is a later part of, or is itself. What is
-    not about a price has a description instead.
+    not about a price has a description instead. An adjustment `adjusts` a period of an invoice.
     """
 
     item_id: str | None
@@ -93,6 +100,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     amount: Decimal
     steps: tuple[Step, ...]
     description: str | None = None
+    adjusts: str | None = None
+    discarded: bool = False
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +150,7 @@ def rate(charge: Charge, usage: Reading = NOTHING, settled: Reading = NOTHING) -
         exact=exact,
         amount=round_to_minor(exact, charge.price.currency),
         steps=steps,
+        discarded=charge.discarded,
     )
 
 
@@ -166,7 +176,7 @@ def one_off(description: str, amount: Decimal, period: Period) -> Line:
 def bill(subscription: Subscription, at: datetime, lines: Iterable[Line]) -> Bill:
     """The lines as one bill; its total is the sum of the rounded lines (RULES, Numbers)."""
     kept = tuple(lines)
-    billing = [line for line in kept if line.kind is not LineKind.ONE_OFF] or kept
+    billing = [line for line in kept if line.kind not in BESIDES] or kept
     opening = [Period(line.since, line.period.end) for line in billing]
     closing = [period for period in opening if period.end <= at]
     closed = max(closing, key=lambda period: (period.start, period.end), default=None)

@@ -41,6 +41,10 @@ class IssuedLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     exact: Fraction
     amount: Decimal
     steps: tuple[IssuedStep, ...]
+    adjusts: str | None = None
+    """The invoice whose billed period an adjustment rates again."""
+    discarded: bool = False
+    """Whether the usage was given up when the subscription ended."""
 
 
 class BilledTo(msgspec.Struct, frozen=True, kw_only=True):

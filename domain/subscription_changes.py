@@ -107,8 +107,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding needs from outside.
 
     `item_ids` are new ids, one for each item of the command. `invoiced_until` is the instant of the
-    subscription's last invoice. `periods_start` is when the running period of each item began, and
-    `periods_end` when the last of them ends.
+    subscription's last invoice. `periods_start` is when the running period of each item began,
+    `price_periods_start` when that of an item at a price would have begun, and `periods_end` when
+    the last of the items' periods ends.
     """
 
     at: datetime
@@ -116,6 +117,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[str, PriceTerms] = {}
     invoiced_until: datetime | None = None
     periods_start: Mapping[str, datetime] = {}
+    price_periods_start: Mapping[str, datetime] = {}
     periods_end: datetime | None = None
 
 
@@ -149,7 +151,7 @@ def _change(subscription: Subscription, command: ChangeSubscription, facts: Fact
     if len(subscription.changes) >= CHANGES_LIMIT:
         message = f"a subscription changes at most {CHANGES_LIMIT} times; create another one"
         raise Rejected(Code.LIMIT_EXCEEDED, ("input", "subscriptionId"), message)
-    began = max((facts.periods_start[id] for id in ended), default=subscription.start_at)
+    began = _running_since(subscription, ended, begun, facts)
     if at < began:
         message = f"the running period began at {format_instant(began)}; what was before is billed"
         raise Rejected(Code.INVALID_VALUE, ("input", "effectiveAt"), message)
@@ -171,10 +173,20 @@ def _change(subscription: Subscription, command: ChangeSubscription, facts: Fact
     ]
 
 
+def _running_since(
+    subscription: Subscription, ended: Sequence[str], begun: Sequence[Item], facts: Facts
+) -> datetime:
+    """When the running periods of all that changes had begun, those of what is added included."""
+    start = subscription.start_at
+    before = [facts.periods_start[id] for id in ended]
+    after = [facts.price_periods_start.get(item.price_id, start) for item in begun]
+    return max(before + after, default=start)
+
+
 def _check_instant(subscription: Subscription, at: datetime, facts: Facts) -> None:
-    """A change comes after every other one, and before the end."""
+    """A change comes after every other one, before the end, and not when it is over already."""
     path = ("input", "effectiveAt")
-    if subscription.end is not None and subscription.end.at <= at:
+    if subscription.end is not None and subscription.end.at <= max(at, facts.at):
         ends = format_instant(subscription.end.at)
         raise Rejected(Code.WRONG_STATE, ("input", "subscriptionId"), f"it ends at {ends}")
     if subscription.changes and at < subscription.changes[-1].at:

@@ -59,7 +59,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     It takes effect at `at` and comes on the first invoice at or after `bill_at`, which is later
     when it was made later, or when that instant's invoice was there already. With `prorates`,
     licences are credited and charged for the rest of their periods. With `invoices`, there is an
-    invoice at `bill_at` for it, and usage at a price that ended is settled on that.
+    invoice at `bill_at` for it; usage is billed when its period ends all the same.
     """
 
     number: int

@@ -14,7 +14,7 @@ import msgspec
 from domain import billing_calendar, charges
 from domain.decider import Recorded, Rejected
 from domain.invoice_items import InvoiceItemCreated
-from domain.invoices import ONCE, Invoice, InvoiceDrafted, Status
+from domain.invoices import ONCE, Invoice, InvoiceDrafted, Reason, Status
 from domain.periods import from_us, to_us
 from domain.prices import Price
 from domain.subscriptions import (
@@ -24,7 +24,7 @@ from domain.subscriptions import (
     SubscriptionParked,
     SubscriptionUnparked,
 )
-from projections import current, invoice_items
+from projections import adjustments, current, invoice_items, invoices
 from projections.invoice_previews import prices_of
 from projections.tables import Row, Table, Views
 
@@ -102,28 +102,46 @@ def apply(views: Views, recorded: Recorded) -> None:
     """Keep what falls due in step with one more fact."""
     match recorded.stream_id.partition("_")[0]:
         case "sub":
-            _pass_over(views, recorded)
-            _plan_next_invoice(views, recorded.stream_id)
+            _pass_over(views, recorded.stream_id, recorded.envelope.recorded_at_us)
+            _plan_next_invoice(views, recorded.stream_id, recorded.envelope.recorded_at_us)
             if isinstance(recorded.event, HOLDS):
                 _plan_drafts(views, recorded.stream_id)
         case "ii" if isinstance(recorded.event, InvoiceItemCreated):
-            _plan_next_invoice(views, recorded.event.subscription_id)
+            now_us = recorded.envelope.recorded_at_us
+            _plan_next_invoice(views, recorded.event.subscription_id, now_us)
         case "inv":
-            if isinstance(recorded.event, InvoiceDrafted) and recorded.event.reason in ONCE:
-                _billed(views, recorded.event.subscription_id, to_us(recorded.event.at))
-                _plan_next_invoice(views, recorded.event.subscription_id)
+            if isinstance(recorded.event, InvoiceDrafted):
+                _drafted(views, recorded.event, recorded.envelope.recorded_at_us)
             _plan_next_step(views, recorded.stream_id)
 
 
-def _pass_over(views: Views, recorded: Recorded) -> None:
+def adjust(views: Views, subscription_id: str, now_us: int) -> None:
+    """What waits for an adjustment has changed: it comes on the next invoice."""
+    _pass_over(views, subscription_id, now_us)
+    _plan_next_invoice(views, subscription_id, now_us)
+
+
+def _drafted(views: Views, event: InvoiceDrafted, now_us: int) -> None:
+    if event.reason in ONCE:
+        _billed(views, event.subscription_id, to_us(event.at))
+    if event.reason in ONCE or event.reason is Reason.ADJUSTMENT:
+        _plan_next_invoice(views, event.subscription_id, now_us)
+
+
+def _pass_over(views: Views, subscription_id: str, now_us: int) -> None:
     """Instants at which nothing was due stay passed over, whatever the subscription becomes.
 
     But for the present one: what changes now may be billed now.
     """
-    row = views.row("SELECT * FROM due_work WHERE subject=?", (recorded.stream_id,))
-    if row is not None:
-        past_us = recorded.envelope.recorded_at_us - 1
-        _billed(views, recorded.stream_id, min(past_us, _due(row).at_us - 1))
+    due = _planned(views, subscription_id)
+    if due is not None:
+        _billed(views, subscription_id, min(now_us, due.at_us) - 1)
+
+
+def _planned(views: Views, subject: str) -> Due | None:
+    """What is to be done about a subject next."""
+    row = views.row("SELECT * FROM due_work WHERE subject=?", (subject,))
+    return None if row is None else _due(row)
 
 
 def _billed(views: Views, subscription_id: str, until_us: int) -> None:
@@ -135,21 +153,42 @@ def _billed(views: Views, subscription_id: str, until_us: int) -> None:
     )
 
 
-def _plan_next_invoice(views: Views, subscription_id: str) -> None:
+def _plan_next_invoice(views: Views, subscription_id: str, now_us: int) -> None:
     """The next invoice of a subscription is drafted when it has something to bill."""
     subscription = current.get(views, Subscription, subscription_id)
     assert subscription is not None, f"no subscription {subscription_id}"
     row = views.row("SELECT until_us FROM billed_until WHERE subscription_id=?", (subscription_id,))
     billed_until = from_us(row[0]) if row else None
-    at = None
+    at_us = None
     if subscription.parked is None:
-        waiting_since = invoice_items.waiting_since(views, subscription_id)
+        waiting = _waiting_since(views, subscription_id)
         prices = prices_of(views, subscription)
-        at = _next_invoice(subscription, prices, billed_until, waiting_since)
-    if at is None:
+        at = _next_invoice(subscription, prices, billed_until, waiting)
+        if at is not None:
+            at_us = to_us(at)
+        elif adjustments.due(views, subscription_id, None):
+            at_us = _for_adjustments(views, subscription_id, now_us)
+    if at_us is None:
         _settle(views, subscription_id)
     else:
-        _plan(views, Due(to_us(at), Kind.DRAFT, subscription_id, subscription_id))
+        _plan(views, Due(at_us, Kind.DRAFT, subscription_id, subscription_id))
+
+
+def _waiting_since(views: Views, subscription_id: str) -> datetime | None:
+    """From when on an invoice has a one-off item or an adjustment, whatever else is on it."""
+    adjusts = (one.invoiced_us for one in adjustments.due(views, subscription_id, None))
+    since = [from_us(at_us + 1) for at_us in adjusts]
+    item = invoice_items.waiting_since(views, subscription_id)
+    return min([*since, *([item] if item else [])], default=None)
+
+
+def _for_adjustments(views: Views, subscription_id: str, now_us: int) -> int:
+    """When there is an invoice for what came late after the last one: now, unless it is planned."""
+    planned = _planned(views, subscription_id)
+    after_us = invoices.last_instant(views, subscription_id) or 0
+    if planned is not None and planned.at_us > after_us:
+        return planned.at_us
+    return max(now_us, after_us + 1)
 
 
 def _next_invoice(
@@ -160,7 +199,7 @@ def _next_invoice(
 ) -> datetime | None:
     """The first instant after those that are billed at which anything is due, if there is one.
 
-    That may be a one-off item alone, which waits for the next invoice whatever is on it.
+    That may be what waits for the next invoice, whatever else is on it.
     """
     at: datetime | None = billing_calendar.opening(subscription)
     if billed_until is not None and at is not None and billed_until >= at:

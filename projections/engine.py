@@ -16,6 +16,7 @@ from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.usage import UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import (
+    billed_usage,
     buckets,
     current,
     due_work,
@@ -25,10 +26,12 @@ from projections import (
     usage_corrections,
     usage_records,
 )
+from projections.billed_usage import BilledUntil
 from projections.buckets import DimensionRefs
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
+from projections.usage_corrections import Counted
 from projections.usage_records import (
     HOUR_US,
     ROWS_PER_EVENT,
@@ -50,6 +53,7 @@ TABLES: Sequence[Table] = (
     *usage_records.TABLES,
     *usage_corrections.TABLES,
     *buckets.TABLES,
+    *billed_usage.TABLES,
     *due_work.TABLES,
 )
 _CATCH_UP_EVENTS = 500
@@ -66,6 +70,7 @@ class Engine:
         self.database = _open(path)
         self._matching = Matching()
         self._dimensions = DimensionRefs()
+        self._billed_until = BilledUntil()
 
     def close(self) -> None:
         """Close the views."""
@@ -75,6 +80,7 @@ class Engine:
         """Trust nothing remembered, after a transaction was undone."""
         self._matching.forget()
         self._dimensions.forget()
+        self._billed_until.forget()
 
     def apply(self, recorded: Iterable[Recorded]) -> None:
         """Fold facts into the views, within the writer's open transaction."""
@@ -84,14 +90,22 @@ class Engine:
             history.apply(views, one)
             invoices.apply(views, one)
             invoice_items.apply(views, one)
+            touched = billed_usage.apply(views, one, self._billed_until)
             due_work.apply(views, one)
-            self._apply_usage(views, one)
+            touched |= self._apply_usage(views, one)
+            for subscription_id in sorted(touched):
+                due_work.adjust(views, subscription_id, one.envelope.recorded_at_us)
             views.set_meta("position", one.position)
 
-    def recall(self, placed: Sequence[Placed]) -> None:
-        """Fold usage records, each at its place in the ledger."""
+    def recall(self, placed: Sequence[Placed]) -> set[str]:
+        """Fold usage records, each at its place in the ledger.
+
+        The answer is the subscriptions that they come late for.
+        """
         views = self.database.writing
-        usage_records.keep_unmatched(views, self._match(views, placed))
+        waiting, late = self._match(views, placed)
+        usage_records.keep_unmatched(views, waiting)
+        return late
 
     def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
         """Fold whatever the ledger holds beyond the checkpoint."""
@@ -153,31 +167,53 @@ class Engine:
             if self._matching.customer(views, key) is not None
         }
 
-    def _apply_usage(self, views: Views, recorded: Recorded) -> None:
+    def _apply_usage(self, views: Views, recorded: Recorded) -> set[str]:
+        """Fold one fact about usage; the answer is the subscriptions that it comes late for."""
+        position = recorded.position
+        late: set[str] = set()
         match recorded.event:
             case UsageRecorded(records=records):
-                position = recorded.position
-                self.recall([(position, row, one) for row, one in enumerate(records)])
+                late = self.recall([(position, row, one) for row, one in enumerate(records)])
             case UsageVoided() | UsageAmended():
                 counted = usage_corrections.apply(views, recorded, recorded.event)
                 if counted is not None:
-                    for meter in self._matching.meters(views, counted.event_name):
-                        recount(views, self._dimensions, meter, counted)
+                    late = self._recount(views, position, counted)
             case MeterCreated():
-                self._meter_appears(views, recorded.event)
+                late = self._meter_appears(views, position, recorded.event)
             case MeterRevised(id=id, number=number):
                 self._meter_is_revised(views, id, number)
             case CustomerCreated(id=id, external_id=external_id):
                 self._matching.forget()
                 for key in filter(None, (id, external_id)):
-                    self._release(views, "customer", key)
+                    late |= self._release(views, position, "customer", key)
             case CustomerUpdated(external_id=external_id) if external_id is not UNSET:
                 self._matching.forget()
                 if external_id is not None:
-                    self._release(views, "customer", external_id)
+                    late = self._release(views, position, "customer", external_id)
+        return late
 
-    def _match(self, views: Views, records: Sequence[Placed]) -> list[Placed]:
-        """Put records where their meters and customer find them; return those that have none."""
+    def _recount(self, views: Views, position: int, counted: Counted) -> set[str]:
+        """Count a corrected record anew, and let what billed it wait for an adjustment."""
+        meters = self._matching.meters(views, counted.event_name)
+        for meter in meters:
+            recount(views, self._dimensions, meter, counted)
+        contents = tuple(filter(None, (counted.before, counted.after)))
+        late = [contents] if self._late(views, contents) else []
+        return billed_usage.come_late(views, position, meters, late)
+
+    def _late(self, views: Views, matched: Sequence[Matched]) -> list[Matched]:
+        """Those records in whose time something of their customer is billed already."""
+        until = self._billed_until.of(views, {record.customer_ref for record in matched})
+        return [one for one in matched if one.timestamp_us < until[one.customer_ref]]
+
+    def _match(
+        self, views: Views, records: Sequence[Placed], released_at: int | None = None
+    ) -> tuple[list[Placed], set[str]]:
+        """Put records where their meters and customer find them.
+
+        The answer is those that have none, and the subscriptions that the others come late for:
+        as they are recorded, or when they are released at a position.
+        """
         matching = self._matching
         meters = {
             name: matching.meters(views, name) for name in {r.event_name for _, _, r in records}
@@ -186,15 +222,15 @@ class Engine:
         waiting: list[Placed] = []
         rows: list[tuple[object, ...]] = []
         by_event: dict[str, list[Matched]] = {name: [] for name in meters}
-        for position, row, record in records:
+        for at, row, record in records:
             readers, customer = meters[record.event_name], customers[record.customer]
             if not readers or customer is None:
-                waiting.append((position, row, record))
+                waiting.append((at, row, record))
                 continue
             at_us, value, properties = record.timestamp_us, record.value, record.properties
             rows.append(
                 (
-                    position * ROWS_PER_EVENT + row,
+                    at * ROWS_PER_EVENT + row,
                     at_us // HOUR_US,
                     readers[0].ref,
                     customer,
@@ -203,35 +239,37 @@ class Engine:
                     properties_text(properties) if properties else None,
                 )
             )
-            by_event[record.event_name].append(
-                Matched(customer, at_us, position, row, value, properties)
-            )
+            by_event[record.event_name].append(Matched(customer, at_us, at, row, value, properties))
         views.insert("usage_records", rows)
+        touched: set[str] = set()
         for event_name, matched in by_event.items():
             for meter in meters[event_name]:
                 buckets.add(views, self._dimensions, meter, matched)
-        return waiting
+            late = [(record,) for record in self._late(views, matched)]
+            touched |= billed_usage.come_late(views, released_at, meters[event_name], late)
+        return waiting, touched
 
-    def _release(self, views: Views, field: str, value: str) -> None:
+    def _release(self, views: Views, position: int, field: str, value: str) -> set[str]:
         """Match records that were waiting for this; those that still wait stay where they are."""
         held = usage_records.take_unmatched(views, field, value)
         ready = [
-            (position, row, record)
-            for position, row, record in held
+            (at, row, record)
+            for at, row, record in held
             if self._matching.meters(views, record.event_name)
             and self._matching.customer(views, record.customer) is not None
         ]
-        self._match(views, ready)
-        usage_records.release_unmatched(views, ((position, row) for position, row, _ in ready))
+        _, touched = self._match(views, ready, position)
+        usage_records.release_unmatched(views, ((at, row) for at, row, _ in ready))
+        return touched
 
-    def _meter_appears(self, views: Views, event: MeterCreated) -> None:
+    def _meter_appears(self, views: Views, position: int, event: MeterCreated) -> set[str]:
         """A new meter sees the records that are there, matched by an older meter or waiting."""
         self._matching.forget()
         meters = self._matching.meters(views, event.event_name)
         if len(meters) > 1:
             _fill_meter(views, self._dimensions, meters, meters[-1])
-        else:
-            self._release(views, "event_name", event.event_name)
+            return set()
+        return self._release(views, position, "event_name", event.event_name)
 
     def _meter_is_revised(self, views: Views, id: str, number: int) -> None:
         """A new version measures the records of its time that are there, too."""

@@ -6,6 +6,8 @@ ledger as it is now, so that it never lags and never differs.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
 
 import msgspec
 
@@ -17,7 +19,8 @@ from domain.periods import END_OF_TIME, Period, to_us
 from domain.prices import Price
 from domain.rating import Bill, Charge, Line, Reading
 from domain.subscriptions import Subscription
-from projections import current, invoice_items, meter_summaries
+from projections import adjustments, current, invoice_items, meter_summaries
+from projections.billed_usage import BilledPeriod
 from projections.meter_summaries import Question
 from projections.tables import Views
 from projections.usage_records import Matched, MeterRef, meters_over
@@ -59,9 +62,9 @@ def preview(
 ) -> Preview | None:
     """The invoice that would be issued at an instant, by default the next one.
 
-    With an invoice, the one-off items are those that it took when it was drafted; without one,
-    those that wait. None when the subscription has not started by then, or when there is no next
-    one.
+    With an invoice, the one-off items are those that it took when it was drafted, and it adjusts
+    what no earlier draft does; without one, both are what no draft has. None when the
+    subscription has not started by then, or when there is no next one.
     """
     prices = prices_of(views, subscription)
     instant = at or billing_calendar.next_billing(subscription, prices, now)
@@ -71,12 +74,24 @@ def preview(
     until = {charge.item_id: charge.period.end for charge in due}
     asking = Asking(views, subscription.customer_id)
     lines = [line_of(views, asking, one, extra, until[one.item_id]) for one in due]
+    rate = partial(line_of, views, asking)
+    late = adjustments.lines(views, subscription, instant, invoice_id, rate)
+    lines += islice(late, charges.LINES_LIMIT - len(lines))
     lines += invoice_items.lines(views, subscription.id, instant, invoice_id)
     return Preview(
         bill=rating.bill(subscription, instant, lines),
         subscription=subscription,
         position=views.checkpoint(),
     )
+
+
+def adjustment(views: Views, billed: BilledPeriod) -> tuple[Line, str]:
+    """What a billed period that waits for its adjustment will get, and in which currency."""
+    subscription = current.get(views, Subscription, billed.subscription_id)
+    assert subscription is not None, f"{billed.subscription_id} was billed"
+    asking = Asking(views, subscription.customer_id)
+    rate = partial(line_of, views, asking)
+    return adjustments.line(views, subscription, billed, rate), subscription.currency
 
 
 def last_instant(

@@ -79,11 +79,17 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     def counts(self, record: Matched) -> Sample | None:
         """The record as the meter reads it at its time; None when filtered out or of no value."""
+        return as_sample(self._version(record).meter, record) if self.takes(record) else None
+
+    def takes(self, record: Matched) -> bool:
+        """Whether the record passes the filters, whatever its value is."""
+        version = self._version(record)
+        return self.group(version, labels_of(version.meter, record)) is not None
+
+    def _version(self, record: Matched) -> MeterRef:
+        """The version of the meter that measures the record."""
         id, at_us = self.meter.meter.id, record.timestamp_us
-        version = next(one for one in self.meters if one.meter.id == id and one.measures(at_us))
-        if self.group(version, labels_of(version.meter, record)) is None:
-            return None
-        return as_sample(version.meter, record)
+        return next(one for one in self.meters if one.meter.id == id and one.measures(at_us))
 
     def carried_by(self, at_us: int) -> list[MeterRef]:
         """The versions whose level is there at an instant, the latest first: all carry it over."""

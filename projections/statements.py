@@ -96,6 +96,8 @@ def _line(line: Line, id: str, description: str) -> IssuedLine:
         exact=line.exact,
         amount=line.amount,
         steps=tuple(map(_step, line.steps)),
+        adjusts=line.adjusts,
+        discarded=line.discarded,
     )
 
 

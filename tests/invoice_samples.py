@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
+from msgspec.structs import replace
+
 from domain.collection import CollectionMethod
 from domain.decider import Event
 from domain.invoice_items import InvoiceItemCreated
@@ -138,4 +140,11 @@ SAMPLES: dict[str, Event] = {
         drafted_at=AT,
     ),
     "invoice.finalized/1": ISSUED,
+    "invoice.finalized/1 late usage": replace(
+        ISSUED,
+        lines=(
+            replace(ISSUED.lines[0], kind=LineKind.ADJUSTMENT, price_version=None, adjusts="inv_0"),
+            replace(ISSUED.lines[0], discarded=True),
+        ),
+    ),
 }

@@ -22,6 +22,7 @@ from app.store import CorruptLedger, LedgerMapper, Pending
 from domain.aggregation import Aggregation
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
+from domain.late_usage import LateUsage
 from domain.ledgers import ClockAdvanced, LedgerOpened
 from domain.meters import MeterArchived, MeterCreated, MeterRevised, MeterUpdated
 from domain.periods import Interval, IntervalUnit
@@ -146,6 +147,9 @@ SAMPLES: dict[str, Event] = {
                 PercentageTier(rate=Decimal(2)),
             )
         )
+    ),
+    "price.created/2 late usage": msgspec.structs.replace(
+        price(PerUnit(unit_amount=Decimal(100))), late_usage=LateUsage.REPORT
     ),
     "customer.created/1": CustomerCreated(
         id="cus_1",

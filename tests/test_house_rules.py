@@ -57,6 +57,7 @@ DOORS = {
     "uuid": CLOCK,
     "random": CLOCK,
     "secrets": CLOCK,
+    **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py",)),
     "msgspec": ("app/", "domain/", "projections/"),
 }
 """Each library that lets the world in, with the only files that may import it."""
@@ -324,6 +325,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (libraries_have_one_door, "app/store.py", "from starlette.routing import Route"),
     (libraries_have_one_door, "app/ledger.py", "from uuid import uuid4"),
     (libraries_have_one_door, "app/webhooks.py", "import requests"),
+    (libraries_have_one_door, "app/webhooks.py", "from urllib.request import urlopen"),
     (imports_are_named, "domain/rating.py", "from domain.money import *"),
     (imports_are_named, "app/store.py", "import importlib\nimportlib.import_module('app')"),
     (imports_are_named, "app/store.py", "__import__('uuid')"),

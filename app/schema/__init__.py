@@ -16,6 +16,7 @@ from app.schema.errors import Schema
 from app.schema.fields import resolver
 from app.schema.invoice_items import InvoiceItem, InvoiceItemMutations
 from app.schema.invoice_queries import InvoiceQueries, shown
+from app.schema.late_usage import LateUsageQueries
 from app.schema.ledgers import Ledger, LedgerQueries
 from app.schema.meters import Meter, MeterMutations, MeterQueries
 from app.schema.previews import PreviewQueries
@@ -80,6 +81,7 @@ class Query(
     SummaryQueries,
     UsageRecordQueries,
     UnratedUsageQueries,
+    LateUsageQueries,
     MeterQueries,
 ):
     """What can be asked."""

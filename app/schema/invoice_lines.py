@@ -1,6 +1,7 @@
 """What is owed, one by one: the lines of an invoice, their steps, and the records behind them."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import strawberry
 
@@ -25,7 +26,14 @@ from domain import customers, prices
 from domain.periods import to_us
 from domain.rating import LineKind
 from domain.statements import IssuedLine, Statement
-from projections import current, invoice_previews, meter_summaries, usage_records
+from projections import (
+    billed_usage,
+    current,
+    invoice_previews,
+    late_usage,
+    meter_summaries,
+    usage_records,
+)
 from projections.meter_summaries import Question
 from projections.tables import Views
 from projections.usage_records import Listed, Place, Wanted
@@ -37,6 +45,7 @@ described(
     RECURRING="A licence for a period.",
     USAGE="What a meter counted in a period.",
     PRORATION="A licence for the rest of a period in which it changed, or a credit for it.",
+    ADJUSTMENT="The difference that usage makes which came late, for a period billed before.",
     ONE_OFF="Something that is billed, or credited, once.",
 )
 
@@ -53,6 +62,9 @@ class InvoiceLine:
     )
     period: Period = strawberry.field(description="The time that is charged.")
     quantity: DecimalText | None = strawberry.field(description="How much is charged.")
+    adjusts_invoice_id: strawberry.ID | None = strawberry.field(
+        description="The invoice of which an adjustment rates a period again; else null."
+    )
     amount: Money = strawberry.field(description="What is owed, rounded once.")
     exact_amount: DecimalText = strawberry.field(description="The amount before it was rounded.")
     steps: list[PricingStep] = strawberry.field(description="How the amount came about.")
@@ -71,6 +83,7 @@ class InvoiceLine:
             subscription_item_id=strawberry.ID(line.item_id) if line.item_id else None,
             period=Period.of(line.period),
             quantity=decimal_text(line.quantity),
+            adjusts_invoice_id=strawberry.ID(line.adjusts) if line.adjusts else None,
             amount=money(line.amount, statement.currency),
             exact_amount=decimal_text(line.exact),
             steps=[PricingStep.of(step) for step in line.steps],
@@ -91,7 +104,8 @@ class InvoiceLine:
 
     @resolver(
         description="The usage records behind the line, in time order; none behind a licence. "
-        "Behind an issued line, those that had been recorded when it was issued."
+        "Behind an issued line, those that had been recorded when it was issued; behind an "
+        "adjustment, those that came late or were corrected."
     )
     async def usage(
         self, info: Info, first: First = None, after: After = None
@@ -123,6 +137,8 @@ class InvoiceLine:
         showing = Showing(views, ledger.store)
         if price is None or not price.metered:
             return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
+        if self.line.adjusts is not None:
+            return self._causes(ledger, views, first, after)
         asked = invoice_previews.question(views, price, self.statement.customer_id)
 
         def counted(later: Views) -> int:
@@ -137,6 +153,27 @@ class InvoiceLine:
         return record_page(
             showing, lambda place: self._counted(views, asked, place), first, after, count
         )
+
+    def _causes(
+        self, ledger: Ledger, views: Views, first: int | None, after: str | None
+    ) -> Connection[UsageRecord]:
+        """The records for which an adjustment is made."""
+        billed = billed_usage.adjusted_by(views, self.line)
+        assert billed is not None, f"{self.line.id} adjusts what was billed"
+        invoice_id = self.line.id.rpartition("_")[0] if self.issued else None
+
+        def causes(later: Views, place: Place = usage_records.BEGINNING) -> Iterator[Listed]:
+            return late_usage.causes(later, billed, invoice_id, place)
+
+        def counted(later: Views) -> int:
+            return sum(1 for _ in causes(later))
+
+        def count(later: Views) -> int:
+            customer = self.statement.customer_id
+            return read_then(ledger, later, customer, self.as_of, counted)
+
+        showing = Showing(views, ledger.store)
+        return record_page(showing, partial(causes, views), first, after, count)
 
     def _counted(self, views: Views, asked: Question, after: Place) -> Iterator[Listed]:
         """The records after a place; behind an issued line, none that was recorded later."""

@@ -69,6 +69,7 @@ described(
     RENEWAL="A billing period ended.",
     CHANGE="The subscription changed, and the change is billed at once.",
     FINAL="The subscription ended.",
+    ADJUSTMENT="Usage came late, or was corrected, after the last invoice.",
     ONE_OFF="Something is billed once.",
 )
 

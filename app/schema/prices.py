@@ -30,6 +30,7 @@ from app.schema.scalars import (
     instant_text,
 )
 from domain import meters, periods, prices, products
+from domain.late_usage import LateUsage
 from domain.periods import IntervalUnit
 from domain.prices import Timing
 
@@ -47,6 +48,14 @@ described(
     name="BillingTiming",
     IN_ADVANCE="When the period begins.",
     IN_ARREARS="When the period has ended.",
+)
+
+
+described(
+    LateUsage,
+    "What becomes of usage that comes late or is corrected when its period is billed already.",
+    ADJUST="The difference is billed, or credited, on the next invoice.",
+    REPORT="It is not billed any more; it is listed by writtenOffUsage.",
 )
 
 
@@ -100,6 +109,9 @@ class Price(Node):
     currency: Currency = strawberry.field(description="The currency it is billed in.")
     interval: Interval = strawberry.field(description="How often it is billed.")
     timing: Timing = strawberry.field(description="When in its period it is billed.")
+    late_usage: LateUsage = strawberry.field(
+        description="What becomes of usage that comes when its period is billed already."
+    )
     active: bool = strawberry.field(description="Whether it can be subscribed to.")
     versions: list[PriceVersion] = strawberry.field(
         description="All that it has asked, asks and will ask, in the order of taking effect."
@@ -120,6 +132,7 @@ class Price(Node):
             currency=Currency(state.currency),
             interval=Interval(unit=state.interval.unit, count=state.interval.count),
             timing=state.timing,
+            late_usage=state.late_usage,
             active=state.active,
             versions=[PriceVersion.of(version) for version in state.versions],
             meter_filter=[
@@ -172,6 +185,10 @@ class CreatePriceInput:
         default=None,
         description="Left out: usage is billed in arrears, a licence in advance.",
     )
+    late_usage: LateUsage | None = strawberry.field(
+        default=LateUsage.ADJUST,
+        description="What becomes of usage that comes when its period is billed already.",
+    )
     pricing: PricingInput = strawberry.field(
         description="How a quantity becomes an amount. What looks at single records (a percentage "
         "with fixedAmount, freeRecords or limits) needs a meter that sums."
@@ -201,6 +218,7 @@ class CreatePriceInput:
                 for one in self.meter_filter or ()
             ),
             timing=self.timing,
+            late_usage=self.late_usage or LateUsage.ADJUST,
             pricing=self.pricing.read(("input", "pricing")),
             modifiers=self.modifiers.read(("input", "modifiers")) if self.modifiers else None,
             nickname=self.nickname,

@@ -198,8 +198,13 @@ class ReactivateSubscriptionPayload(Payload):
     )
 
 
-async def billed(info: Info, state: subscriptions.Subscription) -> Invoice | None:
-    """The invoice that the newest change of a subscription, or its end, is billed on."""
+async def billed(
+    info: Info, state: subscriptions.Subscription, bill_at: datetime
+) -> Invoice | None:
+    """The invoice that a change of a subscription, or its end, is billed on at an instant.
+
+    It is the one that was issued or drafted, a preview as long as there is none.
+    """
 
     def find(views: Views) -> subscriptions.Subscription:
         found: subscriptions.Subscription = existing(
@@ -207,7 +212,6 @@ async def billed(info: Info, state: subscriptions.Subscription) -> Invoice | Non
         ).state
         return found
 
-    bill_at = state.end.bill_at if state.end else state.changes[-1].bill_at
     drafted = await info.context.read(lambda views: invoiced.at_instant(views, state.id, bill_at))
     if drafted is not None:
         return await shown(info, await info.context.get(invoices.Invoice, drafted))
@@ -224,10 +228,12 @@ async def _imagined(info: Info, command: subscription_changes.Command) -> Invoic
 
     def billed_at(views: Views) -> datetime | None:
         state = imagine(views)
-        prices = invoice_previews.prices_of(views, state)
-        bill_at = state.end.bill_at if state.end else now
-        if state.end is None and state.changes:
+        bill_at = now
+        if isinstance(command, subscription_changes.CancelSubscription):
+            bill_at = state.end.bill_at if state.end else now
+        elif state.changes:
             bill_at = state.changes[-1].bill_at
+        prices = invoice_previews.prices_of(views, state)
         return billing_calendar.first_billing(state, prices, bill_at)
 
     return await previewed(info, imagine, at=await info.context.read(billed_at))
@@ -279,10 +285,12 @@ class SubscriptionChangeMutations:
             subscriptions.Subscription, input.command, input.idempotency_key
         )
         state = done.state
-        at_once = state is not None and bool(state.changes) and state.changes[-1].invoices
+        change = state.changes[-1] if state and state.changes else None
         return ChangeSubscriptionPayload(
             subscription=Subscription.of(state) if state else None,
-            invoice=await billed(info, state) if state and at_once else None,
+            invoice=await billed(info, state, change.bill_at)
+            if state and change and change.invoices
+            else None,
             user_errors=done.user_errors,
             position=done.position,
         )
@@ -299,7 +307,9 @@ class SubscriptionChangeMutations:
         state = done.state
         return CancelSubscriptionPayload(
             subscription=Subscription.of(state) if state else None,
-            final_invoice=await billed(info, state) if state and state.end else None,
+            final_invoice=await billed(info, state, state.end.bill_at)
+            if state and state.end
+            else None,
             user_errors=done.user_errors,
             position=done.position,
         )

@@ -93,6 +93,35 @@ def test_a_change_is_invoiced_at_once_when_asked(client: Asking, story: Story) -
     assert amounts(preview(client, story, FEBRUARY)) == ["USAGE 0.00", "RECURRING 200.00"]
 
 
+def test_what_is_invoiced_at_once_is_issued(client: Asking, story: Story) -> None:
+    fee = {
+        "customerId": story.customer,
+        "subscriptionId": story.subscription,
+        "description": "Setup",
+        "amount": "25.00",
+    }
+    client.mutate("createInvoiceItem", "CreateInvoiceItemInput", fee, "invoiceItem { id }")
+    input = seats(client, story, "2", prorationBehavior="INVOICE_NOW")
+    issued = "invoice { number status lines { kind amount { amount } } }"
+    done = client.mutate("changeSubscription", "ChangeSubscriptionInput", input, issued)
+    assert (done["invoice"]["number"], done["invoice"]["status"]) == ("000002", "OPEN")
+    assert amounts(done["invoice"])[-1] == "ONE_OFF 25.00"
+    now = {"subscriptionId": story.subscription}
+    final = "finalInvoice { number status lines { kind amount { amount } } }"
+    ended = client.mutate("cancelSubscription", "CancelSubscriptionInput", {"now": now}, final)
+    assert (ended["finalInvoice"]["number"], ended["finalInvoice"]["status"]) == (None, "DRAFT")
+
+
+def test_a_change_before_the_end_is_previewed_on_its_own_invoice(
+    client: Asking, story: Story
+) -> None:
+    cancel(client, at={"subscriptionId": story.subscription, "at": MARCH})
+    input = seats(client, story, "2", prorationBehavior="INVOICE_NOW")
+    foreseen = client.field(FORESEE_CHANGE, input=input)
+    assert amounts(foreseen) == ["PRORATION -51.61", "PRORATION 103.23"]
+    assert amounts(change(client, input)["invoice"]) == amounts(foreseen)
+
+
 def test_a_fixed_instant_comes_to_the_same_later(client: Asking, story: Story) -> None:
     input = seats(client, story, "2", effectiveAt="2026-01-17T00:00:00Z")
     change(client, input)

@@ -375,3 +375,26 @@ def test_a_coroutine_that_has_gone_is_no_trouble(alpaca: Ledger) -> None:
         Status.DUPLICATE,
         Status.ACCEPTED,
     ]
+
+
+def test_listeners_are_told_what_they_asked_for(alpaca: Ledger) -> None:
+    told: list[str] = []
+    writer = alpaca.writer
+    with writer.listening(lambda: told.append("any"), usage=True):
+        with writer.listening(lambda: told.append("command")):
+            alpaca.record_now([tokens("a")])
+            writer.submit(creates("prod_a")).result(PATIENCE_SECONDS)
+            with pytest.raises(Rejected):  # nothing is written, and nobody told
+                writer.submit(refusing()).result(PATIENCE_SECONDS)
+            settle(alpaca)
+            assert told == ["any", "any", "command"]
+        alpaca.execute_now(CreateCustomer(name="Al"))
+        settle(alpaca)
+    alpaca.execute_now(CreateCustomer(name="Bo"))
+    settle(alpaca)
+    assert told == ["any", "any", "command", "any"]
+
+
+def settle(ledger: Ledger) -> None:
+    """Wait until the writer has told of what it answered before: it does one group at a time."""
+    ledger.writer.submit(CommandJob(lambda _: None, None)).result(PATIENCE_SECONDS)

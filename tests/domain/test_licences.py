@@ -104,6 +104,35 @@ def test_a_change_and_back_comes_to_nothing() -> None:
     assert amounts(book.bill("2026-02-01")) == ["-21.00", "63.00", "-63.00", "21.00", "31.00"]
 
 
+def test_what_comes_at_a_boundary_of_its_own_is_charged_for_the_whole_period() -> None:
+    """Months begin on the 1st. Weeks do not, so that the 1st of February has no invoice."""
+    book = Book(price("weekly", each("7"), WEEK), offered=[SEATS])
+    book.change("2026-02-01", ItemChange(price_id="seats", quantity=Decimal(1)))
+    assert f"{book.next(day('2026-02-01')):%m-%d}" == "02-05"
+    assert book.due("2026-02-05") == ["seats 02-01..03-01", "weekly 02-05..02-12"]
+    assert amounts(book.bill("2026-02-05")) == ["31.00", "7.00"]
+    assert book.due("2026-03-01") == ["seats 03-01..04-01"]
+    book.change(
+        "2026-02-01", ItemChange(item_id=book.subscription.items[1].id, quantity=Decimal(3))
+    )
+    assert amounts(book.bill("2026-02-05")) == ["93.00", "7.00"]
+
+
+def test_without_prorations_a_period_that_begins_just_then_is_charged() -> None:
+    for instant, due in (("2026-02-01", ["seats 02-01..03-01"]), ("2026-02-02", [])):
+        book = Book(price("weekly", each("7"), WEEK), offered=[SEATS])
+        book.change(instant, ItemChange(price_id="seats"), behavior=NONE)
+        assert book.due("2026-02-05") == [*due, "weekly 02-05..02-12"]
+        assert book.due("2026-03-01") == ["seats 03-01..04-01"]
+
+
+def test_what_comes_at_a_boundary_that_is_billed_is_on_that_invoice() -> None:
+    book = Book(LICENCE, offered=[SEATS])
+    book.change("2026-02-01", ItemChange(price_id="seats"))
+    assert book.due("2026-02-01") == ["licence 02-01..03-01", "seats 02-01..03-01"]
+    assert book.due("2026-03-01") == ["licence 03-01..04-01", "seats 03-01..04-01"]
+
+
 def test_an_invoice_at_once_has_the_prorations_and_nothing_else() -> None:
     book = Book(SEATS, USAGE)
     book.change("2026-01-16", seats("2"), behavior=NOW)

@@ -9,6 +9,7 @@ import pytest
 from domain import prices
 from domain.aggregation import Aggregation
 from domain.decider import fold
+from domain.late_usage import LateUsage
 from domain.periods import Interval, IntervalUnit
 from domain.prices import CreatePrice, DimensionFilter, Facts, PriceCreated, Timing
 from domain.pricing import (
@@ -257,3 +258,22 @@ def test_a_lookup_key_finds_one_price() -> None:
     )
     command = price(lookup_key="licence-2026")
     given().when(command, taken).then_rejected("ALREADY_EXISTS", "input.lookupKey")
+
+
+def test_late_usage_is_kept_where_it_is_not_adjusted() -> None:
+    reported = msgspec.structs.replace(
+        price(OVERAGES, meter_id="met_1"), late_usage=LateUsage.REPORT
+    )
+    [created] = prices.decide(None, reported, FACTS)
+    assert isinstance(created, PriceCreated)
+    state = prices.evolve(None, created)
+    assert state is not None
+    assert state.late_usage is LateUsage.REPORT
+    [usual] = prices.decide(None, price(OVERAGES, meter_id="met_1"), FACTS)
+    assert b"late_usage" not in msgspec.json.encode(usual)
+    assert prices.evolve(None, usual) == msgspec.structs.replace(state, late_usage=LateUsage.ADJUST)
+
+
+def test_a_licence_has_no_late_usage() -> None:
+    licence = msgspec.structs.replace(price(), late_usage=LateUsage.REPORT)
+    given().when(licence, NO_METER).then_rejected("INVALID_VALUE", "input.lateUsage")

@@ -244,6 +244,14 @@ def test_what_was_before_the_running_period_is_billed() -> None:
     subscribed().when(early, facts).then_rejected("INVALID_VALUE", "input.effectiveAt")
 
 
+def test_what_is_added_begins_in_its_running_period() -> None:
+    facts = msgspec.structs.replace(FACTS, price_periods_start={"price_more": START + MOMENT})
+    added = ItemChange(price_id="price_more")
+    subscribed().when(change(added, effective_at=START), facts).then_rejected(
+        "INVALID_VALUE", "input.effectiveAt"
+    )
+
+
 def test_changes_come_one_after_the_other() -> None:
     before = change(ItemChange(item_id="item_1", quantity=Decimal(1)), effective_at=START)
     subscribed(changed(FIVE)).when(before, FACTS).then_rejected(
@@ -253,6 +261,9 @@ def test_changes_come_one_after_the_other() -> None:
 
 def test_a_subscription_that_is_over_changes_no_more() -> None:
     subscribed(canceled()).when(change(TO_FIVE), FACTS).then_rejected(
+        "WRONG_STATE", "input.subscriptionId"
+    )
+    subscribed(canceled()).when(change(TO_FIVE, effective_at=START), FACTS).then_rejected(
         "WRONG_STATE", "input.subscriptionId"
     )
     later = canceled(at=NEXT, bill_at=NEXT)

@@ -29,6 +29,7 @@ from domain.pricing import (
     Volume,
 )
 from domain.rating import Line, Reading
+from domain.subscription_changes import ItemChange
 from tests.domain.billing import OVERAGES, Book, amounts, day, days, each, price
 from tests.spec import Given, given
 
@@ -165,10 +166,13 @@ def test_versions_are_in_force_from_their_instant_to_the_next_ones() -> None:
 # ------------------------------------------------------------------------------ what it charges
 
 
-def versions(first: Price, *later: tuple[str, Pricing]) -> Price:
-    """A price that asks something else from some days on."""
+def versions(first: Price, *later: tuple[str, Pricing], said: str = "2025-12-15") -> Price:
+    """A price that asks something else from some days on, as was said on a day."""
     events = [
-        superseded(number, effective, pricing, first.versions[0].modifiers)
+        msgspec.structs.replace(
+            superseded(number, effective, pricing, first.versions[0].modifiers),
+            superseded_at=day(said),
+        )
         for number, (effective, pricing) in enumerate(later, start=2)
     ]
     state = first
@@ -218,6 +222,15 @@ def test_a_licence_is_charged_by_the_version_in_force_when_its_period_begins() -
         book, billed = Book(seats), ["2026-01-01", "2026-02-01", "2026-03-01"][arrears:]
         assert amounts(book.bill(billed[0])) == ["100.00"]
         assert amounts(book.bill(billed[1])) == ["200.00"]
+
+
+def test_what_is_credited_is_what_was_billed_whatever_is_said_later() -> None:
+    seats = versions(price("seats", each("31")), ("2026-01-01", each("62")), said="2026-01-10")
+    book = Book(seats)
+    assert amounts(book.bill("2026-01-01")) == ["31.00"]
+    book.change("2026-01-08", ItemChange(item_id="item_seats", quantity=Decimal(2)))
+    book.change("2026-01-16", ItemChange(item_id="item_seats", quantity=Decimal(1)))
+    assert amounts(book.bill("2026-02-01")) == ["-24.00", "48.00", "-32.00", "32.00", "62.00"]
 
 
 def test_a_change_at_a_boundary_splits_nothing() -> None:

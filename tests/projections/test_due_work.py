@@ -87,8 +87,8 @@ def draft(book: Book, at: datetime, reason: Reason = Reason.RENEWAL, wait: timed
 
 
 def issue(book: Book, id: str, due_at: datetime | None = None) -> None:
-    """A draft is finalized."""
-    book.happened(id, replace(ISSUED, id=id, number=len(book.log), due_at=due_at))
+    """A draft is finalized, with nothing on it that names other things."""
+    book.happened(id, replace(ISSUED, id=id, number=len(book.log), due_at=due_at, lines=()))
 
 
 def pay(book: Book, id: str, amount: str) -> None:

@@ -25,7 +25,7 @@ def print_bill(preview: Preview, names: Mapping[str, str], zone: str) -> str:
     bill = preview.bill
     title = f"{_date(bill.at, zone)}, for {_dates(bill.period.start, bill.period.end, zone)}"
     blocks = [_Block(line, _name(line, names), bill.currency, zone) for line in bill.lines]
-    return _print(title, blocks, bill.total, bill.currency)
+    return _print(title, blocks, {"TOTAL": bill.total}, bill.currency)
 
 
 def print_invoice(invoice: Invoice, says: Statement, names: Mapping[str, str], zone: str) -> str:
@@ -34,7 +34,22 @@ def print_invoice(invoice: Invoice, says: Statement, names: Mapping[str, str], z
     period = _dates(says.period.start, says.period.end, zone)
     title = f"{invoice.printed_number or 'no number'}, {invoice.status}, {issued}, for {period}"
     blocks = [_Block(line, _name(line, names), says.currency, zone) for line in says.lines]
-    return _print(title, blocks, says.total, says.currency)
+    settled = {
+        "from the balance": -invoice.balance_applied,
+        "paid": -invoice.amount_paid,
+        "credited": -invoice.amount_credited,
+    }
+    sums = {"TOTAL": says.total}
+    if any(settled.values()):
+        sums |= {words: amount for words, amount in settled.items() if amount}
+        sums["DUE"] = invoice.amount_due
+    return _print(title, blocks, sums, says.currency)
+
+
+def print_balance(balances: Sequence[tuple[Decimal, str]]) -> str:
+    """What we owe a customer, a line for each currency."""
+    held = [f"{format_money(amount, currency)} {currency}" for amount, currency in balances]
+    return "".join(f"{line}\n" for line in held) or "nothing\n"
 
 
 def _name(line: Line | IssuedLine, names: Mapping[str, str]) -> str:
@@ -42,20 +57,23 @@ def _name(line: Line | IssuedLine, names: Mapping[str, str]) -> str:
     return names[line.price_id] if line.price_id else line.description or ""
 
 
-def _print(title: str, blocks: Sequence["_Block"], sum: Decimal, currency: str) -> str:
-    """The title, the lines with their steps, and the total."""
-    total = format_money(sum, currency)
+def _print(
+    title: str, blocks: Sequence["_Block"], sums: Mapping[str, Decimal], currency: str
+) -> str:
+    """The title, the lines with their steps, the total, and what is settled of it."""
+    printed = {words: format_money(amount, currency) for words, amount in sums.items()}
     columns = _widths([block.cells for block in blocks])
     lefts = [block.left(columns) for block in blocks]
     steps = [step for block in blocks for step in block.steps]
-    left = max([len(text) for text in lefts] + [2 + len(words) for words, _ in steps] + [5])
+    left = max([len(text) for text in (*lefts, *printed)] + [2 + len(words) for words, _ in steps])
     middle = max([len(amount) for _, amount in steps] + [0])
-    right = max([len(block.amount) for block in blocks] + [len(total)])
+    right = max([len(block.amount) for block in blocks] + [len(one) for one in printed.values()])
     rows = [title]
     for text, block in zip(lefts, blocks, strict=True):
         rows.append(f"{text:<{left}}{GAP}{'':{middle}}{GAP}{block.amount:>{right}}")
         rows += [f"  {words:<{left - 2}}{GAP}{exact:>{middle}}" for words, exact in block.steps]
-    rows.append(f"{'TOTAL':<{left}}{GAP}{'':{middle}}{GAP}{total:>{right}} {currency}")
+    for words, amount in printed.items():
+        rows.append(f"{words:<{left}}{GAP}{'':{middle}}{GAP}{amount:>{right}} {currency}")
     return "\n".join(rows) + "\n"
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from domain.collection import CollectionMethod
 from domain.periods import Interval, IntervalUnit
 from domain.prices import CreatePrice, Timing
 from domain.pricing import Graduated, Package, PerUnit, Pricing, Tier, Volume
@@ -58,7 +59,7 @@ def asked(terms: str, ids: Mapping[str, str]) -> dict[str, Any]:
         elif found := TIMING.fullmatch(clause):
             said["timing"] = Timing(f"IN_{found[1].upper()}")
         elif found := TIER.fullmatch(clause):
-            flat, unit_amount, up_to = map(_decimal, found.groups())
+            flat, unit_amount, up_to = map(decimal, found.groups())
             tiers.append(Tier(up_to=up_to, unit_amount=unit_amount, flat_amount=flat))
         else:
             raise AssertionError(f"no such clause of a price: {clause}")
@@ -76,8 +77,8 @@ def subscription(
 ) -> CreateSubscription:
     """A subscription from `licence x 2, usage`, with `from <date>` and `anchored at <date>`.
 
-    Also `trial to <date>`, `usage billed in the trial` and `by whole days`. It starts when the step
-    happens unless it says otherwise.
+    Also `trial to <date>`, `usage billed in the trial`, `by whole days` and `sent and due in 14
+    days`. It starts when the step happens unless it says otherwise.
     """
     said: dict[str, Any] = {"start_at": at}
     items: list[NewItem] = []
@@ -90,14 +91,18 @@ def subscription(
             said["trial_end"] = instant(found[1])
         elif clause == "usage billed in the trial":
             said["bills_usage_in_trial"] = True
+        elif found := re.fullmatch(r"sent and due in (\d+) days", clause):
+            said["collection_method"] = CollectionMethod.SEND_INVOICE
+            said["days_until_due"] = int(found[1])
         elif clause == "by whole days":
             said["proration_granularity"] = ProrationGranularity.DAY
         elif found := ITEM.fullmatch(clause):
-            items.append(NewItem(price_id=prices[found[1]], quantity=_decimal(found[2])))
+            items.append(NewItem(price_id=prices[found[1]], quantity=decimal(found[2])))
         else:
             raise AssertionError(f"no such clause of a subscription: {clause}")
     return CreateSubscription(customer_id=customer_id, items=tuple(items), **said)
 
 
-def _decimal(text: str | None) -> Decimal | None:
+def decimal(text: str | None) -> Decimal | None:
+    """A number that may be left out."""
     return None if text is None else Decimal(text)

@@ -2,8 +2,8 @@
 
 A scenario is prose with fenced blocks. The first block under a heading that begins with "Bill" is
 the bill that the story comes to at that point, under one such as "Invoice 2 of alpaca-lover" the
-invoice as it was issued by then; every other block holds steps, one a line, each with the date on
-which it happens, to which the clock is moved:
+invoice as it stands by then, under "Balance of alpaca-lover" what we owe; every other block holds
+steps, one a line, each with the date on which it happens, to which the clock is moved:
 
     2026-01-01 meter tokens: sum of alpaca_ai_tokens
     2026-01-01 price usage: graduated USD, per month, on tokens, 0 up to 1000, then 0.04
@@ -24,7 +24,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from app.ledger import Ledger
-from domain import customers, meters, prices, products
+from domain import customers, meters, prices, products, subscription_changes
 from domain.aggregation import Aggregation
 from domain.customers import Customer
 from domain.invoices import Invoice
@@ -32,25 +32,14 @@ from domain.periods import format_instant, parse_instant
 from domain.subscriptions import Subscription
 from domain.usage import RecordInput, Status
 from domain.usage_corrections import AmendUsage, VoidUsage
-from projections import current, statements
+from projections import current, invoices, statements
 from projections.invoice_previews import Preview, preview
 from projections.tables import Views
-from tests.scenarios import clauses
-from tests.scenarios.bill import print_bill, print_invoice
+from tests.scenarios import changes, clauses, settling
+from tests.scenarios.bill import print_balance, print_bill, print_invoice
+from tests.scenarios.sentences import Sentences, Untold
 
-Sentence = tuple[re.Pattern[str], Callable[..., None]]
-SENTENCES: list[Sentence] = []
-"""Every sentence that a step may be, with what it does."""
-
-
-def sentence(pattern: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A method that carries out the steps of this form; the groups are its arguments."""
-
-    def keep(method: Callable[..., None]) -> Callable[..., None]:
-        SENTENCES.append((re.compile(pattern), method))
-        return method
-
-    return keep
+sentence = Sentences()
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class Block:
     @property
     def is_bill(self) -> bool:
         """Whether it is what a story must come to."""
-        return self.heading.startswith(("Bill", "Invoice"))
+        return self.heading.startswith(("Bill", "Invoice", "Balance"))
 
 
 def parts(document: str) -> Iterator[str | Block]:
@@ -103,8 +92,9 @@ class Story:
         self.zone = "UTC"
         self.ids: dict[str, str] = {}
         self.prices: dict[str, str] = {}
+        self.subscriptions: dict[str, str] = {}
         self._product = ""
-        self._records = 0
+        self._sent: list[RecordInput] = []
 
     def tell(self, text: str) -> None:
         """Carry out the steps of one block."""
@@ -113,15 +103,34 @@ class Story:
                 self._step(line.strip())
 
     def bill(self, heading: str) -> Told:
-        """What a heading asks for: `Bill at <date>`, `Bill of <customer> at <date>`, or an invoice.
+        """What a heading asks for.
 
-        `Invoice 2 of <customer>` is the second one drafted for that customer.
+        `Bill at <date>` or `Bill of <customer> at <date>`; `Bill if <subscription> changes:
+        licence x 3`, and `Bill if <subscription> is canceled now`, of what has not happened;
+        `Invoice 2 of <customer>` is the second one drafted for that customer; `Balance of
+        <customer>` is what we owe them.
         """
         if found := re.fullmatch(r"Invoice (\d+) of (\S+)", heading):
             return self._told(partial(self._print_invoice, int(found[1]), found[2]))
+        if found := re.fullmatch(r"Balance of (\S+)", heading):
+            return self._told(partial(self._print_balance, found[1]))
+        if found := re.fullmatch(r"Bill if (\S+) changes: (.+)", heading):
+            return self._imagined(changes.change_command(self, found[1], found[2]))
+        if found := re.fullmatch(rf"Bill if (\S+) is canceled {changes.END}", heading):
+            return self._imagined(changes.cancel_command(self, *found.groups()))
         found = re.fullmatch(r"Bill(?: of (\S+))? at (\S+)", heading)
         assert found, f"unknown kind of bill: {heading}"
         return self._told(partial(self._print, found[1], self.instant(found[2])))
+
+    def _imagined(self, command: subscription_changes.Command) -> Told:
+        return self._told(partial(self._print_imagined, command, self.ledger.clock.now()))
+
+    def subscription(self, views: Views, name: str) -> Subscription:
+        """A subscription by its name in the story, as it stands."""
+        found = current.get(views, Subscription, self.subscriptions.get(name, ""))
+        if found is None:
+            raise Untold(f"nobody subscribed as {name}")
+        return found
 
     def _told(self, show: Callable[[Views], str]) -> Told:
         with self.ledger.snapshot() as views:
@@ -139,12 +148,12 @@ class Story:
             self.zone = found[1]
             return
         date, _, rest = line.partition(" ")
-        for pattern, method in SENTENCES:
+        for pattern, step in (*sentence.known, *changes.sentence.known, *settling.sentence.known):
             if found := pattern.fullmatch(rest):
                 at = self.instant(date)
                 if at > self.ledger.clock.now():
                     self.ledger.advance_now(at)
-                method(self, at, *found.groups())
+                step(self, at, *found.groups())
                 return
         raise AssertionError(f"no such step: {line}")
 
@@ -152,13 +161,33 @@ class Story:
         found = _preview(views, self.ids[customer] if customer else None, at)
         return print_bill(found, self._names, self.zone)
 
+    def _print_imagined(
+        self, command: subscription_changes.Command, now: datetime, views: Views
+    ) -> str:
+        found = changes.billed(views, command, now)
+        assert found is not None, "nothing would be billed"
+        return print_bill(found, self._names, self.zone)
+
     def _print_invoice(self, number: int, customer: str, views: Views) -> str:
-        keys = {"customerId": self.ids[customer]}
-        found = current.select(views, Invoice, keys, limit=number)
-        assert len(found) == number, f"{customer} has {len(found)} invoices"
-        invoice: Invoice = found[-1].state
+        invoice = self._invoice(views, number, customer)
         says = statements.of_invoice(views, invoice, self.ledger.clock.now())
         return print_invoice(invoice, says, self._names, self.zone)
+
+    def _print_balance(self, customer: str, views: Views) -> str:
+        return print_balance(invoices.balances(views, self.ids[customer]))
+
+    def invoice(self, number: int, customer: str) -> Invoice:
+        """An invoice of a customer, by the order in which they were drafted."""
+        with self.ledger.snapshot() as views:
+            return self._invoice(views, number, customer)
+
+    def _invoice(self, views: Views, number: int, customer: str) -> Invoice:
+        keys = {"customerId": self.ids.get(customer, "")}
+        found = current.select(views, Invoice, keys, limit=number)
+        if len(found) < number:
+            raise Untold(f"{customer} has {len(found)} invoices")
+        invoice: Invoice = found[-1].state
+        return invoice
 
     @property
     def _names(self) -> dict[str, str]:
@@ -223,11 +252,14 @@ class Story:
         command = customers.CreateCustomer(name=name, external_id=name, time_zone=zone)
         self.ids[name] = self.ledger.execute_now(command).subject
 
-    @sentence(r"subscribe (\S+) to (.+)")
-    def subscribe(self, at: datetime, customer: str, terms: str) -> None:
-        """`subscribe alpaca-lover to licence x 2, usage, from 2026-01-15`."""
+    @sentence(r"subscribe (\S+)(?: as (\S+))? to (.+)")
+    def subscribe(self, at: datetime, customer: str, name: str | None, terms: str) -> None:
+        """`subscribe alpaca-lover to licence x 2, usage, from 2026-01-15`.
+
+        The subscription is called what its customer is, unless it says `as herd`.
+        """
         command = clauses.subscription(self.ids[customer], at, terms, self.prices, self.instant)
-        self.ledger.execute_now(command)
+        self.subscriptions[name or customer] = self.ledger.execute_now(command).subject
 
     @sentence(r"use (\S+) (\S+) by (\S+?)(?:, at (\S+))?(?:, (\w+=.+))?")
     def use(
@@ -240,17 +272,25 @@ class Story:
         properties: str | None,
     ) -> None:
         """`use 3000 tokens by alpaca-lover, at 2026-01-10, model=small`."""
-        self._records += 1
         record = RecordInput(
-            id=f"story-{self._records}",
+            id=f"story-{len(self._sent) + 1}",
             event_name=self._event_name(meter),
             customer=customer,
             timestamp=format_instant(self.instant(when) if when else at),
             value=value,
             properties=dict(pair.split("=") for pair in (properties or "").split(", ") if pair),
         )
+        self._sent.append(record)
         [receipt] = self.ledger.record_now([record])
         assert receipt.status in (Status.ACCEPTED, Status.UNMATCHED), receipt
+
+    @sentence(r"use (\d+) again")
+    def use_again(self, at: datetime, number: str) -> None:
+        """`use 2 again`: the second use of the story is sent once more, which changes nothing."""
+        if int(number) > len(self._sent):
+            raise Untold(f"nothing was used {number} times")
+        [receipt] = self.ledger.record_now([self._sent[int(number) - 1]])
+        assert receipt.status is Status.DUPLICATE, receipt
 
     @sentence(r"void use (\d+)")
     def void(self, at: datetime, number: str) -> None:

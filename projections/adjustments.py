@@ -1,0 +1,78 @@
+"""The adjustments of an invoice: what was billed too much or too little, of what came late."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from domain import adjustments, charges
+from domain.adjustments import Charged
+from domain.invoices import Invoice, Status
+from domain.periods import to_us
+from domain.prices import Price
+from domain.rating import Charge, Line, LineKind
+from domain.statements import IssuedLine
+from domain.subscriptions import Subscription
+from projections import billed_usage, current, invoices
+from projections.billed_usage import BilledPeriod
+from projections.tables import Views
+
+
+def lines(
+    views: Views,
+    subscription: Subscription,
+    at: datetime,
+    invoice_id: str | None,
+    rate: Callable[[Charge], Line],
+) -> Iterator[Line]:
+    """The adjustments on the invoice at an instant, which a draft has as long as it is one.
+
+    An invoice adjusts what was billed at earlier instants. `rate` reads the meter of a charge.
+    """
+    for billed in due(views, subscription.id, invoice_id):
+        if billed.invoiced_us < to_us(at):
+            yield line(views, subscription, billed, rate)
+
+
+def due(views: Views, subscription_id: str, invoice_id: str | None) -> list[BilledPeriod]:
+    """The billed periods whose adjustment is for a draft, or for no draft that is there.
+
+    Of several drafts, the earliest one that can has it, so that no two show the same.
+    """
+    waiting = billed_usage.waiting(views, subscription_id)
+    if not waiting:
+        return []
+    keys = {"subscriptionId": subscription_id, "status": Status.DRAFT}
+    drafts = [found.state for found in current.select(views, Invoice, keys, limit=-1)]
+    drafts.sort(key=lambda draft: draft.at)
+
+    def taker(billed: BilledPeriod) -> str | None:
+        later = (draft.id for draft in drafts if to_us(draft.at) > billed.invoiced_us)
+        return next(later, None)
+
+    return [one for one in waiting if taker(one) == invoice_id]
+
+
+def line(
+    views: Views,
+    subscription: Subscription,
+    billed: BilledPeriod,
+    rate: Callable[[Charge], Line],
+) -> Line:
+    """What a billed period comes to now, less what was billed for it."""
+    price = current.get(views, Price, billed.price_id)
+    assert price is not None, f"there is a price {billed.price_id}"
+    again = charges.usage_of(subscription, price, billed.item_id, billed.period)
+    charged = [
+        Charged(one.invoice.printed_number or "", one.line)
+        for one in invoices.billed(views, subscription.id, billed.item_id, billed.period)
+        if _is_for(one.line, one.invoice, billed)
+    ]
+    return adjustments.adjustment(billed.invoice_id, [rate(one) for one in again], charged)
+
+
+def _is_for(line: IssuedLine, invoice: Invoice, billed: BilledPeriod) -> bool:
+    """Whether a line asks for a billed period, as its own invoice did first or as adjusted."""
+    return (line.price_id, to_us(line.since)) == (billed.price_id, billed.since_us) and (
+        line.adjusts == billed.invoice_id
+        if line.kind is LineKind.ADJUSTMENT
+        else invoice.id == billed.invoice_id
+    )

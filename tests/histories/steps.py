@@ -1,0 +1,327 @@
+"""A random history: a year or so of one business, as the steps of a story.
+
+Whoever reads a history that failed can tell it again: it is the language of `tests/scenarios`. Some
+steps are refused, as some are in life.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from domain.periods import format_instant
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+"""Where the clock of every history stands at first."""
+
+ZONES = ("UTC", "UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kolkata")
+CUSTOMERS = ("al", "bo")
+
+RATES = ("0.07", "0.333", "1", "2.5")
+AMOUNTS = ("9", "10", "19.99", "33.33", "100")
+YEN = ("9", "10", "1999", "3333", "100")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A history, and how many hours a draft with usage waits for late records."""
+
+    seed: int
+    grace: int
+    steps: tuple[str, ...]
+
+
+def case(seed: int, *, late: bool = False) -> Case:
+    """The history of a seed; with `late`, usage may be of time that is billed already."""
+    return _History(seed, late).case()
+
+
+class _History:
+    """A history in the making: the chance, the time it has come to, and what it knows so far."""
+
+    def __init__(self, seed: int, late: bool) -> None:
+        self._seed = seed
+        self._late = late
+        self._chance = random.Random(seed)
+        self._now = BEGIN
+        self._steps: list[str] = []
+        self._licences: list[str] = []
+        self._usage: list[str] = []
+        self._subscriptions: dict[str, list[str]] = {}
+        self._customers: list[str] = []
+        self._uses = 0
+        self._currency = self._chance.choice(("USD", "USD", "USD", "JPY"))
+
+    def case(self) -> Case:
+        """The whole history."""
+        grace = self._chance.choice((0, 0, 1, 1, 30))
+        self._catalogue()
+        for _ in range(self._chance.randint(5, 18)):
+            if self._chance.random() < 0.4:
+                self._pass_time()
+            self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0](self)
+        self._pass_time()
+        self._say("time passes")
+        return Case(self._seed, grace, tuple(self._steps))
+
+    def _say(self, sentence: str) -> None:
+        self._steps.append(f"{format_instant(self._now)} {sentence}")
+
+    def _pass_time(self) -> None:
+        """On to some time: often an instant at which something falls due, or one next to it."""
+        pick = self._chance.random()
+        if pick < 0.4:
+            step = timedelta(days=self._chance.randint(0, 9), hours=self._chance.randint(0, 30))
+        elif pick < 0.5:
+            step = timedelta(microseconds=self._chance.randint(1, 9 * 86_400_000_000))
+        elif pick < 0.97:
+            step = self._until_the_first() + self._chance.choice(
+                (timedelta(), timedelta(), timedelta(hours=1), timedelta(microseconds=1))
+            )
+        else:
+            step = timedelta(days=self._chance.randint(28, 120))
+        self._now += step
+
+    def _until_the_first(self) -> timedelta:
+        """Until the first of next month."""
+        midnight = self._now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return (midnight.replace(day=1) + timedelta(days=32)).replace(day=1) - self._now
+
+    def _some_instant(self, days_back: int, days_ahead: int) -> str:
+        """An instant around the present one, often at midnight."""
+        days = self._chance.randint(-days_back, days_ahead)
+        instant = self._now + timedelta(days=days)
+        if self._chance.random() < 0.5:
+            instant = instant.replace(hour=0, minute=0, second=0, microsecond=0)
+        elif self._chance.random() < 0.3:
+            instant += timedelta(seconds=self._chance.randint(-50_000, 50_000))
+        return format_instant(instant)
+
+    # ------------------------------------------------------------------------------ the catalogue
+
+    def _catalogue(self) -> None:
+        """Meters, some prices and a customer."""
+        self._say("meter tokens: sum of tokens")
+        self._say("meter peak: max of peak")
+        self._say("meter seats: weighted sum of seats, carried over")
+        self._say('product "Alpaca.ai"')
+        count = self._chance.randint(2, 4)
+        for name in self._chance.sample(list(LICENCES), count):
+            self._say(f"price {name}: {self._priced(LICENCES[name])}")
+            self._licences.append(name)
+        for name in self._chance.sample(list(USAGE), self._chance.randint(0, 2)):
+            self._say(f"price {name}: {self._priced(USAGE[name])}")
+            self._usage.append(name)
+        self._take_on()
+
+    def _priced(self, terms: str) -> str:
+        yen = self._currency == "JPY"
+        return terms.replace(";", ",").format(
+            money=self._currency,
+            amount=self._chance.choice(YEN if yen else AMOUNTS),
+            rate=self._chance.choice(RATES),
+        )
+
+    def _take_on(self) -> None:
+        """One more customer, if there is another one."""
+        if len(self._customers) < len(CUSTOMERS):
+            name = CUSTOMERS[len(self._customers)]
+            self._say(f"customer {name}, in {self._chance.choice(ZONES)}")
+            self._customers.append(name)
+
+    # ------------------------------------------------------------------------------ subscriptions
+
+    def _subscribe(self) -> None:
+        """A subscription of some items, with whatever goes with it."""
+        if len(self._subscriptions) >= 3:
+            return self._change()
+        every = [*self._licences, *self._usage]
+        names = self._chance.sample(every, self._chance.randint(1, min(3, len(every))))
+        clauses = [f"{name}{self._quantity(name)}" for name in names]
+        start = self._now
+        if self._chance.random() < 0.5:
+            start += timedelta(hours=self._chance.choice((-2000, -700, -50, 24, 100, 900)))
+            clauses.append(f"from {format_instant(start)}")
+        if self._chance.random() < 0.25:
+            end = start + timedelta(hours=self._chance.choice((1, 24, 336, 1000)))
+            clauses.append(f"trial to {format_instant(end)}")
+            if self._chance.random() < 0.3:
+                clauses.append("usage billed in the trial")
+        if self._chance.random() < 0.4:
+            anchor = start + timedelta(hours=self._chance.randint(-900, 900))
+            midnight = anchor.replace(hour=0, minute=0, second=0, microsecond=0)
+            clauses.append(f"anchored at {format_instant(self._chance.choice((anchor, midnight)))}")
+        if self._chance.random() < 0.3:
+            clauses.append("by whole days")
+        if self._chance.random() < 0.3:
+            clauses.append(f"sent and due in {self._chance.choice((0, 14, 30))} days")
+        customer = self._chance.choice(self._customers)
+        name = f"s{len(self._subscriptions) + 1}"
+        self._say(f"subscribe {customer} as {name} to {', '.join(clauses)}")
+        self._subscriptions[name] = names
+        return None
+
+    def _quantity(self, name: str) -> str:
+        if name in self._usage:
+            return ""
+        return self._chance.choice(("", " x 1", " x 2", " x 5", " x 0", " x 2.5"))
+
+    def _some_subscription(self) -> str:
+        return self._chance.choice(list(self._subscriptions))
+
+    def _change(self) -> None:
+        """Other quantities and prices, items added and removed."""
+        if not self._subscriptions:
+            return self._subscribe()
+        name = self._some_subscription()
+        clauses = [self._item_change(name)]
+        if self._chance.random() < 0.3:
+            clauses.append(self._item_change(name))
+        if self._chance.random() < 0.35:
+            clauses.append(f"from {self._some_instant(25, 40)}")
+        behavior = self._chance.random()
+        if behavior < 0.35:
+            clauses.append("invoiced now")
+        elif behavior < 0.55:
+            clauses.append("without prorations")
+        self._say(f"change {name}: {', '.join(clauses)}")
+        return None
+
+    def _item_change(self, name: str) -> str:
+        """A change of one item; it is kept in mind as if it were not refused."""
+        items = self._subscriptions[name]
+        every = [*self._licences, *self._usage]
+        others = [price for price in every if price not in items] or every
+        mine, other = self._chance.choice(items), self._chance.choice(others)
+        kind = self._chance.random()
+        if kind < 0.4 and mine not in self._usage:
+            return f"{mine} x {self._chance.choice(('0', '1', '2', '3', '7', '2.5'))}"
+        if kind < 0.6:
+            items.append(other)
+            return f"add {other}{self._quantity(other)}"
+        if kind < 0.75 and len(items) > 1:
+            items.remove(mine)
+            return f"remove {mine}"
+        items[items.index(mine)] = other
+        return f"{mine} becomes {other}{self._quantity(other)}"
+
+    def _cancel(self) -> None:
+        """An end, now or later."""
+        if not self._subscriptions:
+            return self._subscribe()
+        when = self._chance.choice(
+            ("now", "at period end", "at period end", f"at {self._some_instant(1, 60)}")
+        )
+        how = self._chance.choice(("", "", "", ", discarding usage", ", without prorations"))
+        self._say(f"cancel {self._some_subscription()} {when}{how}")
+        return None
+
+    def _reactivate(self) -> None:
+        """No end after all."""
+        if self._subscriptions:
+            self._say(f"reactivate {self._some_subscription()}")
+
+    def _hold(self) -> None:
+        """Drafts are kept back, or issued after all."""
+        if self._subscriptions:
+            verb = self._chance.choice(("pause", "resume", "unpark"))
+            self._say(f"{verb} {self._some_subscription()}")
+
+    # -------------------------------------------------------------------------------------- usage
+
+    def _use(self) -> None:
+        """Some usage, just now or a little before; sometimes before anybody knows the customer."""
+        meter = self._chance.choice(("tokens", "tokens", "tokens", "peak", "seats"))
+        value = self._chance.choice(("1", "3", "10", "99.5", "100", "250", "0.125", "-2"))
+        back = self._chance.choice((0, 0, 0, 1, 20, 700, 1500))
+        at = format_instant(self._now - timedelta(hours=back)) if back else ""
+        customer = self._chance.choice(CUSTOMERS)
+        self._say(f"use {value} {meter} by {customer}{f', at {at}' if at else ''}")
+        self._uses += 1
+
+    def _use_again(self) -> None:
+        """The same record once more, or a correction of it."""
+        if self._uses:
+            number = self._chance.randint(1, self._uses)
+            self._say(
+                self._chance.choice(
+                    (f"use {number} again", f"void use {number}", f"amend use {number} to 42")
+                )
+            )
+
+    def _supersede(self) -> None:
+        """Another version of a price; one of usage may hold from a time that has passed."""
+        name = self._chance.choice([*self._licences, *self._usage])
+        self._now += timedelta(seconds=1)  # at one instant nobody knows which came first
+        terms = {**LICENCES, **USAGE}[name].split(", per")[0]
+        rest = {**LICENCES, **USAGE}[name].partition("; ")[2]
+        instant = self._some_instant(20, 40)
+        if name in ARREARS:  # what is billed is known by what was said until then
+            instant = format_instant(self._now + timedelta(hours=self._chance.randint(1, 900)))
+        tiers = self._priced(", ".join(filter(None, (terms, rest))))
+        self._say(f"price {name} asks from {instant}: {tiers}")
+
+    # -------------------------------------------------------------------------------------- money
+
+    def _settle(self) -> None:
+        """Something that happens to an invoice, if there is such a one."""
+        invoice = f"invoice {self._chance.randint(1, 4)} of {self._chance.choice(CUSTOMERS)}"
+        amount = self._chance.choice(("5", "50", "500"))
+        self._say(
+            self._chance.choice(
+                (
+                    f"pay {amount} for {invoice}",
+                    f"pay {amount} for {invoice}",
+                    f"credit {amount} of line {self._chance.randint(1, 2)} of {invoice}",
+                    f"void {invoice}",
+                    f"write off {invoice}",
+                )
+            )
+        )
+
+    def _bill_once(self) -> None:
+        """A one-off item, or a credit."""
+        if self._subscriptions:
+            amount = self._chance.choice(("25", "-10", "-400"))
+            self._say(f"bill {self._some_subscription()} {amount} for Setup")
+
+
+WEIGHTS: dict[Callable[[_History], None], int] = {
+    _History._take_on: 1,
+    _History._subscribe: 5,
+    _History._change: 8,
+    _History._cancel: 3,
+    _History._reactivate: 2,
+    _History._hold: 2,
+    _History._use: 8,
+    _History._use_again: 2,
+    _History._supersede: 2,
+    _History._settle: 5,
+    _History._bill_once: 2,
+}
+"""How often each kind of thing happens."""
+
+LICENCES = {
+    "basic": "{amount} {money}, per month",
+    "premium": "{amount} {money}, per month",
+    "seats": "graduated {money}, per month; {amount} flat and {rate} up to 2, then {rate}",
+    "bulk": "volume {money}, per month; {amount} up to 2, then {rate}",
+    "weekly": "{amount} {money}, per week",
+    "tenth": "{amount} {money}, per 10 days",
+    "yearly": "{amount} {money}, per year",
+    "support": "{amount} {money}, per month, in arrears",
+    "quarterly": "{amount} {money}, per 3 months, in arrears",
+    "fortnight": "{amount} {money}, per 2 weeks, in arrears",
+}
+ARREARS = [name for name, terms in LICENCES.items() if "in arrears" in terms]
+USAGE = {
+    "usage": "graduated {money}, per month, on tokens; 0 up to 100, then {rate}",
+    "flat": "volume {money}, per month, on tokens; {amount} flat up to 100, then {rate}",
+    "packs": "{amount} {money} for each 100 units above 50, per month, on tokens",
+    "weeks": "{rate} {money}, per week, on tokens",
+    "quarter": "{rate} {money}, per 3 months, on tokens",
+    "peaks": "{amount} {money}, per month, on peak",
+    "level": "{amount} {money}, per month, on seats",
+    "lasting": "graduated {money}, per 10 days, on seats; {rate} up to 2, then {amount}",
+}
+"""What prices ask, by their names; tiers stand last, after a semicolon."""
