@@ -15,7 +15,7 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crash oracle histories schema format lock explorer clean
+.PHONY: help run test bench crash tampering oracle histories schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(DEV) ## Measure the promises that have a figure
 
 crash: $(DEV) ## Kill a server under load 200 times and count what it lost or doubled (takes long)
 	$(VENV) -m tests.app.crash --runs 200
+
+tampering: $(DEV) ## Touch copies of a ledger in 10,000 places and see each one found (takes long)
+	$(VENV) -m tests.app.tampering --cases 10000
 
 oracle: $(DEV) ## Price 100,000 generated cases by a second set of rules, none a minor unit off
 	$(VENV) -m tests.domain.oracle --cases 100000

@@ -5,13 +5,16 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
+import msgspec
 import uvicorn
 
-from app import demo, replay, schema
+from app import checkpoints, demo, replay, schema, verification
 from app.backups import Copied, copied
+from app.clock import SystemClock
 from app.exports import files, log_import, log_writing
 from app.exports.journals import Form, journal
 from app.exports.log_reading import BadLog
@@ -21,7 +24,8 @@ from app.lock import LedgerInUse
 from app.new_directories import check_finished
 from app.server import create_app
 from app.settings import Settings, from_environment
-from app.store import CorruptLedger
+from app.store import CorruptLedger, Store
+from app.verification import VerificationRunning
 from domain.decider import Rejected
 from domain.periods import Period, check_period, parse_instant
 
@@ -35,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(parsed)
         return _COMMANDS[parsed.command](settings, parsed)
-    except (LedgerInUse, WrongClock, CorruptLedger, BadLog, ValueError, OSError) as error:
+    except _REFUSALS as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
         print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
@@ -54,12 +58,14 @@ def _parser() -> argparse.ArgumentParser:
         "--grace-period", help="how long a draft waits for late usage (default PT1H)"
     )
     serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
+    serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
     serve.add_argument("--demo", action="store_true", help="load the demo data first")
     others = [
         serve,
         commands.add_parser("demo", help="load the demo data into a ledger"),
         commands.add_parser("replay", help="rebuild the views from the log"),
-        commands.add_parser("verify", help="check the log and the views"),
+        _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
+        commands.add_parser("checkpoint", help="print where the ledger stands, signed"),
         _export_parser(commands.add_parser("export", help="write the log for other programs")),
         commands.add_parser("import", help="make a ledger from an exported log"),
         commands.add_parser("backup", help="copy a ledger, also while it is served"),
@@ -83,6 +89,14 @@ def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
     export.add_argument("--period", help="START/END: only what a table says of this time")
     return export
+
+
+def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    verify.add_argument("--progress", action="store_true", help="say how far it is, also to a file")
+    verify.add_argument("--checkpoint", type=Path, help="checkpoints to hold the ledger to")
+    verify.add_argument("--public-key", type=Path, help="the key that they must be signed by")
+    return verify
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
@@ -150,12 +164,25 @@ def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    found = replay.verify(settings.data, _progress)
-    print(f"\r{found.events} events, head {found.head_hash}")
+    signed = None
+    if parsed.checkpoint is not None:
+        signed = checkpoints.read(parsed.checkpoint)
+        if not signed:
+            raise ValueError(f"there is no checkpoint in {parsed.checkpoint}")
+    key = checkpoints.read_public_key(parsed.public_key) if parsed.public_key else None
+    follow = _Meter() if parsed.progress or sys.stderr.isatty() else None
+    found = verification.verify(settings.data, follow, signed, key)
+    if follow is not None:
+        print(file=sys.stderr)
+    if parsed.json:
+        print(msgspec.json.encode({"ok": found.ok, **msgspec.structs.asdict(found)}).decode())
+        return 0 if found.ok else 1
+    print(f"{found.events} events, head {found.head_hash}")
+    print(f"{found.invoices} invoices derived again, {found.checkpoints} checkpoints hold")
     for finding in found.findings:
         where = "" if finding.position is None else f" at position {finding.position}"
         print(f"{finding.code}{where}: {finding.message}")
-    print("ok: the chain holds and the views equal a rebuild" if found.ok else "NOT ok")
+    print("ok: nothing was touched" if found.ok else "NOT ok")
     return 0 if found.ok else 1
 
 
@@ -192,21 +219,51 @@ def _period(text: str | None) -> Period | None:
 
 def _import(settings: Settings, parsed: argparse.Namespace) -> int:
     with parsed.file.open("rb") as file:
-        return _made(settings.data, log_import.imported(file, settings.data, _progress))
+        return _made(settings.data, log_import.imported(file, settings.data, _meter()))
 
 
 def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    return _made(parsed.to, copied(settings.data, parsed.to, _progress))
+    return _made(parsed.to, copied(settings.data, parsed.to, _meter()))
 
 
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _made(parsed.to, copied(parsed.backup, parsed.to, _progress))
+    return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
+
+
+def _meter() -> verification.Progress | None:
+    return _Meter() if sys.stderr.isatty() else None
 
 
 def _made(directory: Path, made: Copied) -> int:
     """Say which ledger is in its new place."""
     print(f"\r{directory}: position {made.position}, head {made.head_hash}, verified")
+    return 0
+
+
+class _Meter:
+    """Says on standard error how far a verification is, how fast, and how long it will take."""
+
+    def __init__(self) -> None:
+        self._started = self._said = perf_counter()
+
+    def __call__(self, position: int, until: int) -> None:
+        """Say it once a second, and at the end."""
+        now = perf_counter()
+        if now - self._said < 1 and position < until:
+            return
+        self._said = now
+        speed = position / max(now - self._started, 0.001)
+        left = (until - position) / speed
+        said = f"{position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
+        print(f"\r{said:<70}", end="", flush=True, file=sys.stderr)
+
+
+def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    with closing(Store(settings.data, exclusive=False)) as store:
+        taken = checkpoints.take(store, settings.data, SystemClock().now())
+    print(taken.line().decode(), end="")
     return 0
 
 
@@ -221,11 +278,22 @@ def _progress(position: int) -> None:
         print(f"\r{position} events", end="", flush=True)
 
 
+_REFUSALS = (
+    LedgerInUse,
+    WrongClock,
+    CorruptLedger,
+    BadLog,
+    VerificationRunning,
+    ValueError,
+    OSError,
+)
+
 _COMMANDS = {
     "serve": _serve,
     "demo": _demo,
     "replay": _replay,
     "verify": _verify,
+    "checkpoint": _checkpoint,
     "export": _export,
     "import": _import,
     "backup": _backup,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 
-from app import graphiql, invoice_page
+from app import checkpoints, graphiql, invoice_page
 from app.clock import new_id
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
@@ -65,13 +65,14 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     )
     app.state.ledger = ledger
     app.state.hook = hook
+    app.state.between_checkpoints = settings.between_checkpoints
     return app
 
 
 @asynccontextmanager
 async def _living(app: Starlette) -> AsyncIterator[None]:
     """What goes on while it serves."""
-    async with _telling(app.state.ledger, app.state.hook), _working(app.state.ledger):
+    async with _telling(app.state.ledger, app.state.hook), _working(app):
         yield
 
 
@@ -90,18 +91,24 @@ async def _telling(ledger: Ledger, hook: Hook | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _working(ledger: Ledger) -> AsyncIterator[None]:
-    """While it serves, what falls due is done by itself; a test clock waits to be moved."""
-    if ledger.clock.is_test:
-        yield
-        return
-    task = asyncio.create_task(Worker(ledger).run())
+async def _working(app: Starlette) -> AsyncIterator[None]:
+    """While it serves, what falls due is done by itself; a test clock waits to be moved.
+
+    Every so often a signed checkpoint is noted beside the ledger.
+    """
+    ledger: Ledger = app.state.ledger
+    work = []
+    if every := app.state.between_checkpoints:
+        work.append(checkpoints.keep_noting(ledger.store, ledger.directory, every))
+    if not ledger.clock.is_test:
+        work.append(Worker(ledger).run())
+    tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):

@@ -13,6 +13,9 @@ MOST_GRACE = timedelta(days=30)
 
 _HIDDEN = {"webhook_url", "webhook_secret"}
 
+MOST_BETWEEN_CHECKPOINTS = timedelta(days=30)
+"""The longest time from one checkpoint to the next."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a server runs. Each field is also an environment variable, `TALLYBOOK_` and its name."""
@@ -29,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Instant at which a new ledger's test clock stands; without it the system's clock is kept."""
     grace_period: str = "PT1H"
     """How long a draft with usage waits for late records: `PT0S` to `P30D`, as ISO 8601 has it."""
+    checkpoint_period: str = "PT1H"
+    """How often a signed checkpoint is noted beside the ledger; `PT0S` for never."""
     body_limit_bytes: int = 1_048_576
     """Largest GraphQL request body."""
     ingest_limit_bytes: int = 5_242_880
@@ -50,13 +55,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def grace(self) -> timedelta:
         """The grace period. Raises `ValueError` for a text that is none."""
-        try:
-            grace = msgspec.convert(self.grace_period, timedelta)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"{PREFIX}GRACE_PERIOD: {self.grace_period}: {error}") from error
-        if not timedelta() <= grace <= MOST_GRACE:
-            raise ValueError(f"{PREFIX}GRACE_PERIOD: {self.grace_period}: from PT0S to P30D")
-        return grace
+        return _duration("GRACE_PERIOD", self.grace_period, MOST_GRACE)
+
+    @property
+    def between_checkpoints(self) -> timedelta:
+        """The time between checkpoints, nothing for none. Raises `ValueError`."""
+        return _duration("CHECKPOINT_PERIOD", self.checkpoint_period, MOST_BETWEEN_CHECKPOINTS)
+
+
+def _duration(name: str, text: str, most: timedelta) -> timedelta:
+    """The duration that a text is. Raises `ValueError` naming the variable."""
+    try:
+        duration = msgspec.convert(text, timedelta)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{PREFIX}{name}: {text}: {error}") from error
+    if not timedelta() <= duration <= most:
+        raise ValueError(f"{PREFIX}{name}: {text}: from PT0S to P{most.days}D")
+    return duration
 
 
 def from_environment(**given: object) -> Settings:

@@ -293,23 +293,13 @@ class Store:
         return self._recorded(position, page[0]) if page else None
 
     def stored(self, after: int = 0) -> Iterator[tuple[int, StoredEvent, bytes | None]]:
-        """Every event as its stored bytes, with the hash that stands beside it.
-
-        Raises `CorruptLedger` at the first event that cannot be read at all.
-        """
-        size = PAGE_EVENTS
+        """Every event as its stored bytes, with the hash that stands beside it."""
         while True:
-            try:
-                page = self._reading.select_notifications(after, size, inclusive_of_start=False)
-            except PersistenceError as error:
-                if size == 1:
-                    raise CorruptLedger(f"the event after {after} cannot be read") from error
-                size = 1  # to come as close to it as can be
-                continue
+            page = self._reading.select_notifications(after, PAGE_EVENTS, inclusive_of_start=False)
             hashes = self.hashes([notification.id for notification in page])
             for notification in page:
                 yield notification.id, notification, hashes.get(notification.id)
-            if len(page) < size:
+            if len(page) < PAGE_EVENTS:
                 return
             after = page[-1].id
 
@@ -348,14 +338,22 @@ class Store:
                 found[name, written_id(kept_id)] = Prior(position, digest)
         return found
 
-    def count_identities(self) -> int:
-        """How many usage records are known."""
-        return int(self._select("SELECT COUNT(*) FROM usage_identities")[0][0])
-
     def key(self, key: str) -> KeyRow | None:
         """What an idempotency key was used for."""
         rows = self._select("SELECT * FROM idempotency_keys WHERE key=?", (key,))
         return KeyRow(*rows[0]) if rows else None
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query, at one moment. Raises `CorruptLedger` when they cannot be read."""
+        try:
+            return self._select(sql, parameters)
+        except PersistenceError as error:
+            raise CorruptLedger(f"the ledger cannot be read: {error}") from error
+
+    def decoded(self, position: int, stored: Stored) -> Recorded:
+        """A stored event as the fact that it is, in its newest version."""
+        id, version = str(stored.originator_id), stored.originator_version
+        return self._recorded(position, StoredEvent(id, version, stored.topic, stored.state))
 
     def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         with self._reading.datastore.transaction(commit=False) as cursor:

@@ -140,10 +140,9 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         `known_at` does not count: it cannot change what was billed by then.
         """
         return next(
-            version
-            for version in reversed(self.versions)
-            if version.effective_at is None
-            or (version.effective_at <= instant and version.created_at <= known_at)
+            v
+            for v in reversed(self.versions)
+            if v.effective_at is None or (v.effective_at <= instant and v.created_at <= known_at)
         )
 
     def parts(self, period: Period) -> list[tuple[Period, PriceVersion]]:
@@ -203,8 +202,7 @@ def _with_version(
         modifiers=event.modifiers,
         created_at=event.superseded_at,
     )
-    at = event.effective_at
-    before = [one for one in versions if one.effective_at is None or one.effective_at <= at]
+    before = [v for v in versions if v.effective_at is None or v.effective_at <= event.effective_at]
     return (*before, later, *versions[len(before) :])
 
 

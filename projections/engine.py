@@ -313,9 +313,11 @@ def swap(aside: Path, path: Path) -> None:
     remove(aside)
 
 
-def is_current(path: Path) -> bool:
-    """Whether the views at this path are there and are of this version."""
-    return stamp_of(path) == version_stamp(TABLES, CODE_VERSION)
+def of_same_version(path: Path) -> ViewsDatabase:
+    """Views that another process keeps, to read them. Raises `ValueError` for another version."""
+    if stamp_of(path) != version_stamp(TABLES, CODE_VERSION):
+        raise ValueError("they are of another version than this program")
+    return ViewsDatabase(path, TABLES)
 
 
 def _open(path: Path) -> ViewsDatabase:

@@ -8,18 +8,23 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from itertools import chain
+from contextlib import contextmanager
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+import msgspec
 
 _CACHE_KIB = 131_072
 _READER_CACHE_KIB = 16_384
 _CHECKPOINT_PAGES = 16_384
 _ROWS_PER_STATEMENT = 250
+_ROWS_PER_PAGE = 1_000
 _META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
 
 Row = tuple[Any, ...]
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Table:
@@ -184,13 +189,15 @@ class ViewsDatabase:
             for table in self.tables:
                 yield f"# {table.name}"
                 for row in views.iterate(f"SELECT * FROM {table.name} ORDER BY {table.key}"):
-                    yield "\t".join(_canonical(value) for value in row)
+                    yield _line(row)
 
     def _take(self) -> sqlite3.Connection:
         with self._idle_lock:
             if self._idle:
                 return self._idle.pop()
-        connection = _read_only(self.path)
+        connection = sqlite3.connect(
+            f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
         connection.execute(f"PRAGMA cache_size=-{_READER_CACHE_KIB}")
         return connection
 
@@ -202,19 +209,36 @@ class ViewsDatabase:
         connection.close()
 
 
-@contextmanager
-def only_reading(path: Path) -> Iterator[Views]:
-    """The views at a path as they are at one moment, whoever keeps them."""
-    with closing(_read_only(path)) as connection:
-        connection.execute("BEGIN")
-        yield Views(connection)
+class Difference(NamedTuple):
+    """A row in which two databases differ, as text; None where one of them has no more."""
+
+    table: str
+    one: str | None
+    other: str | None
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    """A connection that only reads."""
-    return sqlite3.connect(
-        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-    )
+def first_difference(one: Views, other: Views, tables: Sequence[Table]) -> Difference | None:
+    """The first place where two canonical dumps would differ, without writing either as text."""
+    for table in tables:
+        sql = f"SELECT * FROM {table.name} ORDER BY {table.key}"
+        nothing: list[Row] = []
+        for ours, theirs in zip_longest(_pages(one, sql), _pages(other, sql), fillvalue=nothing):
+            if _encode(ours) == _encode(theirs):  # which tells 1 from 1.0, as a dump does
+                continue
+            for mine, yours in zip_longest(map(_line, ours), map(_line, theirs)):
+                if mine != yours:
+                    return Difference(table.name, mine, yours)
+    return None
+
+
+def _pages(views: Views, sql: str) -> Iterator[list[Row]]:
+    rows = views.iterate(sql)
+    while page := list(islice(rows, _ROWS_PER_PAGE)):
+        yield page
+
+
+def _line(row: Row) -> str:
+    return "\t".join(_canonical(value) for value in row)
 
 
 def stamp_of(path: Path) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app import verification
 from app.ledger import VIEWS, Ledger
 from domain.customers import Customer
 from projections import as_of, current, engine
@@ -62,6 +63,7 @@ def test_the_story_comes_to_its_bills(file: Path, tmp_path: Path) -> None:
         assert telling.written(rebuilt) == document
         # And again at the end of the story, from what was known then of its customer.
         assert telling.written([known_then(ledger, told) for told in telling.bills]) == document
+        assert verification.verify_open(ledger).findings == ()
         whole = engine.rebuild(tmp_path / VIEWS, ledger.store.read)
     engine.swap(whole, tmp_path / VIEWS)
     with Ledger(tmp_path) as ledger, ledger.snapshot() as views:

@@ -35,6 +35,7 @@ from app.schema.unrated_usage import UnratedUsageQueries
 from app.schema.usage import UsageMutations
 from app.schema.usage_corrections import UsageCorrectionMutations
 from app.schema.usage_records import UsageRecordQueries
+from app.schema.verifications import VerificationQueries
 from projections.current import KINDS
 
 __all__ = ["SHOWN", "Context", "schema", "sdl"]
@@ -83,6 +84,7 @@ class Query(
     UnratedUsageQueries,
     LateUsageQueries,
     MeterQueries,
+    VerificationQueries,
 ):
     """What can be asked."""
 

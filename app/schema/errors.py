@@ -27,6 +27,7 @@ from strawberry.types.execution import ExecutionContext
 from app.clock import new_id
 from app.jobs import Busy, Closed
 from app.schema.scalars import BigIntText, described
+from app.verification import VerificationRunning
 from domain.decider import Code, Path, Rejected
 
 ERRORS_LIMIT = 20
@@ -130,6 +131,8 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
         case Rejected() as refusal:
             path = list(refusal.path)
             return refusal.message, {"code": "BAD_USER_INPUT", "reason": refusal.code, "path": path}
+        case VerificationRunning():
+            return "the ledger is being verified already; try again later", {"code": "TOO_BUSY"}
         case Busy():
             return "too many requests wait already; try again", {"code": "TOO_BUSY"}
         case Closed():

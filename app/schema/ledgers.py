@@ -30,6 +30,7 @@ from app.schema.scalars import (
     big_int,
     instant_text,
 )
+from app.schema.verifications import LedgerCheckpoint, checkpoint
 from app.store import Store
 from domain.decider import Code, Recorded, Rejected
 from domain.ledgers import LedgerState
@@ -78,6 +79,10 @@ class Ledger(Node):
     async def head_hash(self, info: Info) -> str:
         _, hash = await asyncio.to_thread(info.context.ledger.store.head)
         return hash.hex()
+
+    @resolver(description="Where the ledger stands, signed.")
+    async def checkpoint(self, info: Info) -> LedgerCheckpoint:
+        return await checkpoint(info)
 
     @resolver(description="What time it is for the ledger.")
     def clock(self, info: Info) -> Clock:

@@ -23,7 +23,7 @@ from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 
-from app import replay
+from app import verification
 from app.ledger import VIEWS, Ledger
 from app.store import Store
 from domain import customers, meters
@@ -193,7 +193,7 @@ def _check(story: Story) -> None:
     """Open the ledger again and hold it to everything that it answered."""
     with Ledger(story.directory):
         pass
-    found = replay.verify(story.directory)
+    found = verification.verify(story.directory)
     if not found.ok:
         raise Broken(f"verify says {found.findings}")
     _compare(story, _places(story.directory))

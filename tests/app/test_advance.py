@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app import invoicing, parking, replay, worker
+from app import invoicing, parking, verification, worker
 from app.commands import Done
 from app.ledger import Ledger
 from domain import subscription_items, subscriptions
@@ -230,7 +230,7 @@ def test_a_crash_on_the_way_leaves_the_last_step_done(
         ledger.advance_now(END)
         assert log(ledger) == whole
         assert said(ledger) == expected
-    assert replay.verify(tmp_path / "crashed").ok
+    assert verification.verify(tmp_path / "crashed").ok
 
 
 def test_one_that_fails_holds_nobody_up(

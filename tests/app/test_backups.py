@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import replay
+from app import verification
 from app.backups import copied
 from app.cli import main
 from app.delivery_marks import DELIVERED, Marks
@@ -36,7 +36,7 @@ def test_a_ledger_is_backed_up_while_it_is_open_and_restored(
     ledger.close()
     assert main(["restore", "--from", str(backup), "--to", str(back)]) == 0
     assert said in capsys.readouterr().out
-    assert replay.verify(back).ok
+    assert verification.verify(back).ok
     with Ledger(back) as restored:
         assert list(restored.engine.database.dump()) == views
         assert restored.record_now(SENT) == known
@@ -58,7 +58,7 @@ def test_a_backup_made_while_a_writer_writes_is_of_one_moment(
         stop.set()
         sending.join()
     for number, one in enumerate(made):
-        verified = replay.verify(tmp_path / str(number))
+        verified = verification.verify(tmp_path / str(number))
         assert (verified.ok, verified.events, verified.head_hash) == (
             True,
             one.position,
@@ -113,7 +113,7 @@ def test_views_of_another_ledger_are_not_taken_over(alpaca: Ledger, tmp_path: Pa
 @pytest.mark.parametrize(
     ("sql", "code"),
     [
-        ("UPDATE stored_events SET state=x'00' WHERE rowid=2", "HASH_MISMATCH at position 2"),
+        ("UPDATE stored_events SET state=x'00' WHERE rowid=2", "CHAIN_BROKEN at position 2"),
         ("DELETE FROM stored_events WHERE rowid=3", "POSITION_MISSING"),
         ("DELETE FROM usage_identities", "IDENTITY_MISSING"),
     ],

@@ -1,12 +1,16 @@
 """The commands as an operator runs them."""
 
+import json
+import re
 import signal
 import sqlite3
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app import checkpoints, verification
 from app.cli import main
 from app.ledger import Ledger
 from app.schema import sdl
@@ -65,17 +69,24 @@ def test_an_untouched_ledger_verifies_before_and_after_a_replay(
 @pytest.mark.parametrize(
     ("sql", "finding"),
     [
-        ("UPDATE stored_events SET state = x'00' WHERE rowid = 2", "HASH_MISMATCH at position 2"),
-        ("UPDATE stored_events SET state = CAST(state AS TEXT) WHERE rowid = 2", "UNREADABLE"),
-        ("UPDATE stored_events SET topic = 'x/1' WHERE rowid = 3", "HASH_MISMATCH"),
-        ("UPDATE event_hashes SET hash = x'00' WHERE position = 1", "HASH_MISMATCH"),
-        ("DELETE FROM stored_events WHERE rowid = 2", "POSITION_MISSING"),
-        ("DELETE FROM stored_events WHERE rowid = 3", "POSITION_MISSING"),
-        ("DELETE FROM usage_identities WHERE id = 'r-2'", "IDENTITY_MISSING"),
-        ("UPDATE usage_identities SET position = 2 WHERE id = 'r-2'", "IDENTITY_MISSING"),
-        ("INSERT INTO usage_identities VALUES (1, 'r-4', 3, 3, x'00')", "IDENTITIES_DIFFER"),
+        ("UPDATE stored_events SET state = x'00' WHERE rowid = 2", "CHAIN_BROKEN at position 2"),
+        (
+            "UPDATE stored_events SET state = CAST(state AS TEXT) WHERE rowid = 2",
+            "EVENT_UNREADABLE at position 2",
+        ),
+        ("UPDATE stored_events SET topic = 'x/1' WHERE rowid = 3", "CHAIN_BROKEN at position 3"),
+        ("UPDATE event_hashes SET hash = x'00' WHERE position = 1", "CHAIN_BROKEN at position 1"),
+        ("DELETE FROM stored_events WHERE rowid = 2", "POSITION_MISSING at position 2"),
+        ("DELETE FROM stored_events WHERE rowid = 3", "HEAD_DIFFERS at position 3"),
+        ("DELETE FROM event_hashes WHERE position = 3", "HEAD_DIFFERS at position 3"),
+        ("DELETE FROM usage_identities WHERE id = 'r-2'", "IDENTITY_MISSING at position 3"),
+        ("UPDATE usage_identities SET position = 2 WHERE id = 'r-2'", "IDENTITY_DIFFERS"),
+        ("UPDATE usage_identities SET row = 2 WHERE id = 'r-2'", "IDENTITY_DIFFERS at position 3"),
+        ("UPDATE usage_identities SET digest = x'00' WHERE id = 'r-2'", "IDENTITY_DIFFERS"),
+        ("INSERT INTO usage_identities VALUES (1, 'r-4', 3, 3, x'00')", "IDENTITY_UNKNOWN: 1"),
         ("DELETE FROM idempotency_keys", "KEY_MISSING at position 2"),
-        ("UPDATE idempotency_keys SET subject = 'met_other'", "KEY_MISSING at position 2"),
+        ("UPDATE idempotency_keys SET subject = 'met_other'", "KEY_DIFFERS at position 2"),
+        ("UPDATE idempotency_keys SET position = 1", "KEY_DIFFERS at position 2"),
         ("UPDATE idempotency_keys SET key = 'another'", "KEY_MISSING at position 2"),
     ],
 )
@@ -94,8 +105,32 @@ def test_views_that_differ_from_the_ledger_are_found(tmp_path: Path, capsys: Cap
     connection.execute("UPDATE usage_unmatched SET value = '2' WHERE row = 0")
     connection.commit()
     connection.close()
-    assert main(["verify", "--data", str(tmp_path)]) == 1
-    assert "VIEWS_DIFFER" in capsys.readouterr().out
+    assert main(["verify", "--data", str(tmp_path), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["events"], found["projections_equal"]) == (False, 3, False)
+    [finding] = found["findings"]
+    assert (finding["code"], finding["position"]) == ("PROJECTION_DIFFERS", None)
+    assert finding["message"].startswith("usage_unmatched: the views say ")
+
+
+def test_progress_goes_to_standard_error(tmp_path: Path, capsys: Capture) -> None:
+    small_ledger(tmp_path)
+    assert main(["verify", "--data", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["verify", "--data", str(tmp_path), "--progress"]) == 0
+    assert re.search(r"3 of 3 events, [\d,]+/s, 0 s left", capsys.readouterr().err)
+
+
+def test_a_ledger_is_verified_while_it_is_served(tmp_path: Path, capsys: Capture) -> None:
+    small_ledger(tmp_path)
+    with Ledger(tmp_path) as ledger:
+        ledger.execute_now(CreateCustomer(name="Al", external_id="al"))
+        assert main(["verify", "--data", str(tmp_path)]) == 0
+        assert "4 events" in capsys.readouterr().out
+        ledger.execute_now(CreateCustomer(name="Bo"))
+        assert main(["checkpoint", "--data", str(tmp_path)]) == 0
+        assert json.loads(capsys.readouterr().out)["position"] == 5
+    assert main(["verify", "--data", str(tmp_path)]) == 0
 
 
 def test_there_must_be_a_ledger_to_verify(tmp_path: Path, capsys: Capture) -> None:
@@ -106,7 +141,7 @@ def test_there_must_be_a_ledger_to_verify(tmp_path: Path, capsys: Capture) -> No
 
 def test_a_ledger_in_use_is_refused_in_words(tmp_path: Path, capsys: Capture) -> None:
     with Ledger(tmp_path):
-        assert main(["verify", "--data", str(tmp_path)]) == 2
+        assert main(["replay", "--data", str(tmp_path)]) == 2
     assert "is in use by another tallybook process" in capsys.readouterr().err
 
 
@@ -150,10 +185,16 @@ def test_the_schema_is_printed(capsys: Capture) -> None:
 
 def test_being_told_to_stop_closes_the_ledger(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
+        for _ in range(1_000):
+            if checkpoints.read(tmp_path / checkpoints.FILE):
+                break
+            time.sleep(0.01)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(timeout=30) == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     assert [name for name in names if name.endswith("-wal")] == []
+    found = verification.verify(tmp_path)
+    assert (found.ok, found.checkpoints) == (True, 1)
 
 
 def test_keys_of_changes_and_of_what_changed_nothing_verify(tmp_path: Path) -> None:

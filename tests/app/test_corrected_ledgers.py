@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from app import commands, replay
+from app import commands, verification
 from app.commands import Command
 from app.jobs import UsageJob
 from app.ledger import Ledger
@@ -96,7 +96,7 @@ def test_a_corrected_ledger_verifies_and_rebuilds(client: Asking, story: Story) 
     with closing(engine.Engine(aside)) as rebuilt:
         assert list(rebuilt.database.dump()) == list(client.ledger.engine.database.dump())
     client.ledger.close()
-    verified = replay.verify(folder)
+    verified = verification.verify(folder)
     assert (verified.ok, verified.projections_equal, verified.findings) == (True, True, ())
     with Ledger(folder) as again:
         assert again.clock.now() == NOW
@@ -111,12 +111,12 @@ def test_a_corrected_ledger_verifies_and_rebuilds(client: Asking, story: Story) 
         (
             "ledger",
             "UPDATE stored_events SET topic='usage.amended/1' WHERE topic='usage.voided/1'",
-            "HASH_MISMATCH",
+            "CHAIN_BROKEN",
         ),
         ("ledger", "DELETE FROM idempotency_keys WHERE key='amend'", "KEY_MISSING"),
         ("ledger", "DELETE FROM usage_identities WHERE id='r1'", "IDENTITY_MISSING"),
-        ("views", "UPDATE usage_corrections SET reason='x'", "VIEWS_DIFFER"),
-        ("views", "DELETE FROM usage_voided", "VIEWS_DIFFER"),
+        ("views", "UPDATE usage_corrections SET reason='x'", "PROJECTION_DIFFERS"),
+        ("views", "DELETE FROM usage_voided", "PROJECTION_DIFFERS"),
     ],
 )
 def test_whatever_was_touched_is_found(
@@ -127,4 +127,5 @@ def test_whatever_was_touched_is_found(
     client.ledger.close()
     with closing(sqlite3.connect(folder / f"{file}.db")) as connection, connection:
         assert connection.execute(sql).rowcount >= 1
-    assert [finding.code for finding in replay.verify(folder).findings] == [code]
+    found = {finding.code for finding in verification.verify(folder).findings}
+    assert code in found <= {code, "HEAD_DIFFERS"}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from app import replay
+from app import verification
 from app.backups import copied
 from app.cli import main
 from app.exports.log_import import imported
@@ -81,9 +81,9 @@ def test_export_import_export_is_the_same_to_the_byte(
     assert main(["import", "--data", str(copy), str(first)]) == 0
     assert main(["export", "--data", str(copy), "--to", str(again)]) == 0
     assert again.read_bytes() == first.read_bytes()
-    said, before = capsys.readouterr().out, replay.verify(folder)
+    said, before = capsys.readouterr().out, verification.verify(folder)
     assert before.head_hash in said
-    assert replay.verify(copy) == before
+    assert verification.verify(copy) == before
     assert before.ok
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "again.jsonl",
@@ -237,7 +237,7 @@ def test_a_killed_import_is_no_ledger_and_is_begun_anew(
     done = imported(io.BytesIO(b"".join(lines)), copy)
     assert done.position == json.loads(lines[-1])["position"]
     assert {path.name for path in copy.iterdir()} == {"ledger.db", "ledger.lock", "views.db"}
-    assert replay.verify(copy).ok
+    assert verification.verify(copy).ok
 
 
 def test_nobody_serves_what_is_still_being_made(lines: list[bytes], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from app import replay
+from app import verification
 from app.cli import main
 from app.exports.journals import Form
 from app.exports.spreadsheets import Subject
@@ -54,7 +54,7 @@ def test_a_backup_is_whole_and_has_what_was_answered_before(server: Server, tmp_
         with busy(server, f"backup-{number}") as positions:
             answered = positions[-1]
             assert main(["backup", "--data", str(server.data), "--to", str(backup)]) == 0
-        verified = replay.verify(backup)
+        verified = verification.verify(backup)
         assert verified.ok
         assert verified.events >= answered
 
@@ -67,7 +67,7 @@ def test_an_exported_log_is_whole_and_has_what_was_answered_before(
         answered = positions[-1]
         assert main(["export", "--data", str(server.data), "--to", str(file)]) == 0
     assert main(["import", "--data", str(copy), str(file)]) == 0
-    verified = replay.verify(copy)
+    verified = verification.verify(copy)
     assert verified.ok
     assert verified.events >= answered
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from app import verification
 from app.ledger import Ledger
 from domain import settlements
 from domain.decider import Event, Rejected
@@ -141,6 +142,7 @@ def test_what_is_issued_is_what_was_previewed_and_no_money_is_lost(
             business.meant()
             ledger.advance_now(ledger.clock.now() + wait)
         check_previews(ledger)
+        assert verification.verify_open(ledger).findings == ()
         check_items(ledger)
         check_money(ledger)
         check_numbers(issued(ledger))

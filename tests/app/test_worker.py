@@ -199,7 +199,7 @@ def test_a_server_moves_no_test_clock(story: Story) -> None:
     head = story.ledger.store.head()
 
     async def serve() -> None:
-        app = create_app(story.ledger, Settings())
+        app = create_app(story.ledger, Settings(checkpoint_period="PT0S"))
         async with app.router.lifespan_context(app):
             assert [task.get_name() for task in asyncio.all_tasks()] == [
                 asyncio.current_task().get_name()  # type: ignore[union-attr]  # it runs in one

@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks import batches, billing, group_commit, latency, many_items, over_http, rebuild
+from tests.benchmarks import (
+    batches,
+    billing,
+    group_commit,
+    latency,
+    many_items,
+    over_http,
+    rebuild,
+    verifying,
+)
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
 
 Alone = Callable[[Path, Sizes], None]
@@ -30,6 +39,7 @@ ASKING: Mapping[str, Asking] = {
     "latency": latency.run,
     "many-items": many_items.run,
     "rebuild": rebuild.run,
+    "verify": verifying.run,
 }
 """The parts that ask one large ledger, which is filled once."""
 

@@ -2,12 +2,22 @@
 
 import pytest
 
-from tests.benchmarks import batches, billing, group_commit, latency, many_items, over_http, rebuild
+from tests.benchmarks import (
+    batches,
+    billing,
+    group_commit,
+    latency,
+    many_items,
+    over_http,
+    rebuild,
+    verifying,
+)
 from tests.benchmarks.__main__ import main
 
 
 def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--quick"])
     printed = capsys.readouterr().out
-    for part in (batches, billing, group_commit, over_http, latency, many_items, rebuild):
+    parts = (batches, billing, group_commit, over_http, latency, many_items, rebuild)
+    for part in (*parts, verifying):
         assert f"## {part.TITLE}\n" in printed

@@ -1,0 +1,155 @@
+"""What lies in the ledger's file, read as it lies there: it may be anything, and nothing stops it.
+
+Reading for use is `store.py`'s. Here columns come as the bytes they are, with whether they are of
+the type that was written, so that a ledger which somebody touched can be read to its end.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from app.record_ids import stored_id, written_id
+from app.store import PAGE_EVENTS, Store
+from domain.usage import Identity
+
+_BEFORE_ALL = -(2**63)
+_PER_QUERY = 250
+_PAGE = """SELECT e.rowid,
+    typeof(originator_id)='text' AND typeof(originator_version)='integer'
+    AND typeof(topic)='text' AND typeof(state)='blob',
+    CAST(originator_id AS BLOB), CAST(originator_version AS INTEGER), CAST(topic AS BLOB),
+    CAST(state AS BLOB), CASE typeof(h.hash) WHEN 'blob' THEN h.hash END
+    FROM stored_events e LEFT JOIN event_hashes h ON h.position=e.rowid
+    WHERE e.rowid>? AND e.rowid<=? ORDER BY e.rowid LIMIT ?"""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An event as it lies in the file, in the shape that `chain.Stored` has.
+
+    It is not readable when a column is of another type than was written. `hash` is what stands
+    beside it, None when that is no hash.
+    """
+
+    position: int
+    originator_id: str
+    originator_version: int
+    topic: str
+    state: bytes
+    hash: bytes | None
+    readable: bool
+
+
+class Ends(NamedTuple):
+    """Where the log ends, and its hashes begin and end: an empty one from 1 to 0."""
+
+    log_end: int
+    chain_start: int
+    chain_end: int
+
+
+class Kept(NamedTuple):
+    """The row that keeps an identity; its values are what the file says, of any type."""
+
+    position: object
+    row: object
+    digest: object
+
+
+def ends(store: Store) -> Ends:
+    """Where the ledger begins and ends, at one moment."""
+    [row] = store.select(
+        "SELECT (SELECT MAX(rowid) FROM stored_events), MIN(position), MAX(position)"
+        " FROM event_hashes"
+    )
+    return Ends(row[0] or 0, 1 if row[1] is None else row[1], row[2] or 0)
+
+
+def ledger_id(store: Store) -> str:
+    """The id that the ledger was opened with; empty when that cannot be read."""
+    rows = store.select("SELECT CAST(originator_id AS BLOB) FROM stored_events WHERE rowid=1")
+    return (rows[0][0] or b"").decode(errors="replace") if rows else ""
+
+
+def hash_at(store: Store, position: int) -> bytes | None:
+    """The hash that stands at a position, if it is one."""
+    rows = store.select(
+        "SELECT hash FROM event_hashes WHERE position=? AND typeof(hash)='blob'", (position,)
+    )
+    return rows[0][0] if rows else None
+
+
+def pages(store: Store, after: int, until: int) -> Iterator[list[Row]]:
+    """The events after a position and up to another one, a page at a time; 0 is before all."""
+    after = after or _BEFORE_ALL
+    while True:
+        page = [_row(*row) for row in store.select(_PAGE, (after, until, PAGE_EVENTS))]
+        if page:
+            yield page
+        if len(page) < PAGE_EVENTS:
+            return
+        after = page[-1].position
+
+
+def _row(
+    position: int,
+    typed: int,
+    stream: bytes | None,
+    version: int | None,
+    topic: bytes | None,
+    state: bytes | None,
+    hash: bytes | None,
+) -> Row:
+    try:
+        id, name = (stream or b"").decode(), (topic or b"").decode()
+    except UnicodeDecodeError:
+        return Row(position, "", 0, "", b"", hash, readable=False)
+    readable = bool(typed) and (version or 0) >= 0
+    return Row(position, id, version or 0, name, state or b"", hash, readable)
+
+
+def identities(store: Store, wanted: Sequence[Identity]) -> dict[Identity, Kept]:
+    """Those of the identities that are kept, with what the file says of them."""
+    found: dict[Identity, Kept] = {}
+    for start in range(0, len(wanted), _PER_QUERY):
+        chunk = wanted[start : start + _PER_QUERY]
+        sources = sorted({source for source, _ in chunk})
+        rows = store.select(
+            "SELECT CAST(name AS BLOB), id, position, row, CAST(digest AS BLOB)"
+            " FROM usage_identities JOIN usage_sources ON number=source"
+            f" WHERE id IN ({_marks(chunk)}) AND source IN"
+            f" (SELECT number FROM usage_sources WHERE name IN ({_marks(sources)}))",
+            [*(stored_id(id) for _, id in chunk), *sources],
+        )
+        for name, id, position, row, digest in rows:
+            found[name.decode(), written_id(id)] = Kept(position, row, digest)
+    return found
+
+
+def count_identities(store: Store, until: int) -> int:
+    """How many identities are kept that were not brought by an event after a position."""
+    [row] = store.select(
+        "SELECT COUNT(*) FROM usage_identities WHERE NOT (typeof(position)='integer'"
+        " AND position>? AND position<=(SELECT MAX(position) FROM event_hashes))",
+        (until,),
+    )
+    return int(row[0])
+
+
+def keys(store: Store, wanted: Sequence[str]) -> dict[str, tuple[object, object]]:
+    """Those of the idempotency keys that are kept, each with its subject and position."""
+    found: dict[str, tuple[object, object]] = {}
+    for start in range(0, len(wanted), _PER_QUERY):
+        chunk = wanted[start : start + _PER_QUERY]
+        rows = store.select(
+            "SELECT key, CAST(subject AS BLOB), position FROM idempotency_keys"
+            f" WHERE key IN ({_marks(chunk)})",
+            chunk,
+        )
+        for key, subject, position in rows:
+            found[key] = (subject, position)
+    return found
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
