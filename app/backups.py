@@ -1,19 +1,21 @@
 """Copy a ledger while it is served, and take such a copy into service again; both are verified."""
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from app import verification
+from app.delivery_marks import BEGAN, DELIVERED
 from app.ledger import VIEWS
 from app.new_directories import LOG, new_directory
 from app.snapshots import copy, settle
 from app.store import CorruptLedger, Store
+from app.verification import Progress
 from projections.engine import Engine, remove
 
-Progress = Callable[[int], None]
+_NOT_OF_THE_LOG = frozenset({"PROJECTION_DIFFERS", "INVOICE_DIFFERS"})
+"""Findings that say nothing against a copy: views are made anew, and invoices stand as issued."""
 
 
 class Copied(msgspec.Struct, frozen=True):
@@ -32,7 +34,10 @@ def copied(source: Path, target: Path, progress: Progress | None = None) -> Copi
     if not (source / LOG).exists():
         raise ValueError(f"there is no ledger in {source}")
     with new_directory(target) as unfinished:
-        # The views first: a log that is copied later holds all that they were folded from.
+        # The log last: it then holds all that was told, and all that the views were folded from.
+        for name in (DELIVERED, BEGAN):
+            if (source / name).exists():
+                (unfinished / name).write_bytes((source / name).read_bytes())
         _copy_views(source / VIEWS, unfinished / VIEWS)
         copy(source / LOG, unfinished / LOG)
         return finished(unfinished, progress)
@@ -49,16 +54,15 @@ def _copy_views(source: Path, target: Path) -> None:
 
 def finished(directory: Path, progress: Progress | None = None) -> Copied:
     """Verify the log of a new ledger and bring its views up to the same position."""
-    told = None if progress is None else lambda position, _: progress(position)
-    for finding in verification.verify(directory, told).findings:
-        if finding.code == "PROJECTION_DIFFERS":
-            continue  # views are made again below when they are not those of this log
-        where = "" if finding.position is None else f" at position {finding.position}"
-        raise CorruptLedger(f"{finding.code}{where}: {finding.message}")
-    with closing(Store(directory)) as store:
-        position, head = store.head()
-        with closing(Engine(directory / VIEWS)) as engine:
-            engine.follow(position, store.read, store.hash_at)
+    verified = verification.verify(directory, progress)
+    for finding in verified.findings:
+        if finding.code not in _NOT_OF_THE_LOG:
+            where = "" if finding.position is None else f" at position {finding.position}"
+            raise CorruptLedger(f"{finding.code}{where}: {finding.message}")
+    if not verified.projections_equal:
+        remove(directory / VIEWS)
+    with closing(Store(directory)) as store, closing(Engine(directory / VIEWS)) as engine:
+        engine.follow(verified.events, store.read, store.hash_at)
     for name in (LOG, VIEWS):
         settle(directory / name)
-    return Copied(position, head.hex())
+    return Copied(verified.events, verified.head_hash)

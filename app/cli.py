@@ -29,17 +29,6 @@ from app.verification import VerificationRunning
 from domain.decider import Rejected
 from domain.periods import Period, check_period, parse_instant
 
-_EXPECTED = (
-    LedgerInUse,
-    WrongClock,
-    CorruptLedger,
-    VerificationRunning,
-    BadLog,
-    ValueError,
-    OSError,
-)
-"""What goes wrong without anything being wrong with the program."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -50,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(parsed)
         return _COMMANDS[parsed.command](settings, parsed)
-    except _EXPECTED as error:
+    except _REFUSALS as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
         print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
@@ -92,14 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
-    verify.add_argument("--progress", action="store_true", help="say how far it is, also to a file")
-    verify.add_argument("--checkpoint", type=Path, help="checkpoints to hold the ledger to")
-    verify.add_argument("--public-key", type=Path, help="the key that they must be signed by")
-    return verify
-
-
 def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, help="file to write (default: standard output)")
     what = export.add_mutually_exclusive_group()
@@ -108,6 +89,14 @@ def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
     export.add_argument("--period", help="START/END: only what a table says of this time")
     return export
+
+
+def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
+    verify.add_argument("--progress", action="store_true", help="say how far it is, also to a file")
+    verify.add_argument("--checkpoint", type=Path, help="checkpoints to hold the ledger to")
+    verify.add_argument("--public-key", type=Path, help="the key that they must be signed by")
+    return verify
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
@@ -197,32 +186,6 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0 if found.ok else 1
 
 
-class _Meter:
-    """Says on standard error how far a verification is, how fast, and how long it will take."""
-
-    def __init__(self) -> None:
-        self._started = self._said = perf_counter()
-
-    def __call__(self, position: int, until: int) -> None:
-        """Say it once a second, and at the end."""
-        now = perf_counter()
-        if now - self._said < 1 and position < until:
-            return
-        self._said = now
-        speed = position / max(now - self._started, 0.001)
-        left = (until - position) / speed
-        said = f"{position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
-        print(f"\r{said:<70}", end="", flush=True, file=sys.stderr)
-
-
-def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
-    _existing(settings)
-    with closing(Store(settings.data, exclusive=False)) as store:
-        taken = checkpoints.take(store, settings.data, SystemClock().now())
-    print(taken.line().decode(), end="")
-    return 0
-
-
 def _export(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
     parts = _parts(settings.data, parsed)
@@ -256,21 +219,51 @@ def _period(text: str | None) -> Period | None:
 
 def _import(settings: Settings, parsed: argparse.Namespace) -> int:
     with parsed.file.open("rb") as file:
-        return _made(settings.data, log_import.imported(file, settings.data, _progress))
+        return _made(settings.data, log_import.imported(file, settings.data, _meter()))
 
 
 def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    return _made(parsed.to, copied(settings.data, parsed.to, _progress))
+    return _made(parsed.to, copied(settings.data, parsed.to, _meter()))
 
 
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _made(parsed.to, copied(parsed.backup, parsed.to, _progress))
+    return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
+
+
+def _meter() -> verification.Progress | None:
+    return _Meter() if sys.stderr.isatty() else None
 
 
 def _made(directory: Path, made: Copied) -> int:
     """Say which ledger is in its new place."""
     print(f"\r{directory}: position {made.position}, head {made.head_hash}, verified")
+    return 0
+
+
+class _Meter:
+    """Says on standard error how far a verification is, how fast, and how long it will take."""
+
+    def __init__(self) -> None:
+        self._started = self._said = perf_counter()
+
+    def __call__(self, position: int, until: int) -> None:
+        """Say it once a second, and at the end."""
+        now = perf_counter()
+        if now - self._said < 1 and position < until:
+            return
+        self._said = now
+        speed = position / max(now - self._started, 0.001)
+        left = (until - position) / speed
+        said = f"{position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
+        print(f"\r{said:<70}", end="", flush=True, file=sys.stderr)
+
+
+def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    with closing(Store(settings.data, exclusive=False)) as store:
+        taken = checkpoints.take(store, settings.data, SystemClock().now())
+    print(taken.line().decode(), end="")
     return 0
 
 
@@ -284,6 +277,16 @@ def _progress(position: int) -> None:
     if position % 1_000 == 0 and sys.stdout.isatty():
         print(f"\r{position} events", end="", flush=True)
 
+
+_REFUSALS = (
+    LedgerInUse,
+    WrongClock,
+    CorruptLedger,
+    BadLog,
+    VerificationRunning,
+    ValueError,
+    OSError,
+)
 
 _COMMANDS = {
     "serve": _serve,

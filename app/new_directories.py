@@ -6,17 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
+from app.delivery_marks import BEGAN, DELIVERED
 from app.ledger import VIEWS
 from app.lock import hold
 
 LOG = "ledger.db"
+_IN_ORDER = (BEGAN, DELIVERED, VIEWS, LOG)
 _UNFINISHED = "unfinished"
 _LOCK = "ledger.lock"
 
 
 @contextmanager
 def new_directory(directory: Path) -> Iterator[Path]:
-    """A folder to make the two files of a ledger in; they are the directory's once all is well.
+    """A folder to make the files of a ledger in; they are the directory's once all is well.
 
     The log is moved last: without one a directory holds no ledger, whatever else happened. Raises
     `ValueError` when something is there already, `LedgerInUse` when another process makes it.
@@ -28,15 +30,15 @@ def new_directory(directory: Path) -> Iterator[Path]:
         _check_empty(directory)
         unfinished = directory / _UNFINISHED
         rmtree(unfinished, ignore_errors=True)
-        (directory / VIEWS).unlink(missing_ok=True)
+        _remove(directory)
         unfinished.mkdir()
         try:
             yield unfinished
             _move(unfinished, directory)
         except BaseException:
             rmtree(unfinished)
-            for name in (LOG, VIEWS, _LOCK):
-                (directory / name).unlink(missing_ok=True)
+            _remove(directory)
+            (directory / _LOCK).unlink()
             if not existed:
                 directory.rmdir()
             raise
@@ -55,17 +57,24 @@ def _check_empty(directory: Path) -> None:
         found = {path.name for path in directory.iterdir()}
         left = {_UNFINISHED, _LOCK}
         if _UNFINISHED in found and LOG not in found:
-            left.add(VIEWS)
+            left |= set(_IN_ORDER)
         if found - left:
             raise ValueError(f"{directory} is not empty: it holds {min(found - left)}")
 
 
+def _remove(directory: Path) -> None:
+    """Take away what was moved in already; the log first, so that it is no ledger any more."""
+    for name in reversed(_IN_ORDER):
+        (directory / name).unlink(missing_ok=True)
+
+
 def _move(source: Path, target: Path) -> None:
-    """Both files are on the disk before the log is at its place."""
-    for name in (VIEWS, LOG):
-        _flush(source / name)
-        (source / name).rename(target / name)
-        _flush(target)
+    """Everything else is on the disk before the log is at its place."""
+    for name in _IN_ORDER:
+        if (source / name).exists():
+            _flush(source / name)
+            (source / name).rename(target / name)
+            _flush(target)
 
 
 def _flush(path: Path) -> None:

@@ -320,11 +320,6 @@ def of_same_version(path: Path) -> ViewsDatabase:
     return ViewsDatabase(path, TABLES)
 
 
-def is_current(path: Path) -> bool:
-    """Whether the views at this path are there and are of this version."""
-    return stamp_of(path) == version_stamp(TABLES, CODE_VERSION)
-
-
 def _open(path: Path) -> ViewsDatabase:
     """The views at this path; those of another version are thrown away."""
     stamp = version_stamp(TABLES, CODE_VERSION)

@@ -8,7 +8,7 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -195,7 +195,9 @@ class ViewsDatabase:
         with self._idle_lock:
             if self._idle:
                 return self._idle.pop()
-        connection = _read_only(self.path)
+        connection = sqlite3.connect(
+            f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
         connection.execute(f"PRAGMA cache_size=-{_READER_CACHE_KIB}")
         return connection
 
@@ -237,21 +239,6 @@ def _pages(views: Views, sql: str) -> Iterator[list[Row]]:
 
 def _line(row: Row) -> str:
     return "\t".join(_canonical(value) for value in row)
-
-
-@contextmanager
-def only_reading(path: Path) -> Iterator[Views]:
-    """The views at a path as they are at one moment, whoever keeps them."""
-    with closing(_read_only(path)) as connection:
-        connection.execute("BEGIN")
-        yield Views(connection)
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    """A connection that only reads."""
-    return sqlite3.connect(
-        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-    )
 
 
 def stamp_of(path: Path) -> str | None:

@@ -5,12 +5,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-from app.backups import Copied, Progress, finished
+from app.backups import Copied, finished
 from app.exports.log_lines import DigestsLine, EventLine, KeyLine, OpeningLine
 from app.exports.log_reading import BadLog, Numbered, read
 from app.identities import IdentityRow
 from app.new_directories import new_directory
 from app.store import KeyRow, Store, TakenError
+from app.verification import Progress
 from domain.usage import UsageRecorded
 
 _LINES_PER_COMMIT = 500
@@ -26,9 +27,7 @@ def imported(file: IO[bytes], directory: Path, progress: Progress | None = None)
         with closing(Store(unfinished)) as store:
             for lines in _portions(_whole(file)):
                 _take(store, lines)
-                if progress is not None:
-                    progress(store.head()[0])
-        return finished(unfinished)
+        return finished(unfinished, progress)
 
 
 def _whole(file: IO[bytes]) -> Iterator[Numbered]:

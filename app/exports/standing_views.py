@@ -7,7 +7,7 @@ from pathlib import Path
 from app.ledger import VIEWS, Ledger
 from app.lock import LedgerInUse
 from projections import engine
-from projections.tables import Views, only_reading
+from projections.tables import Views
 
 
 @contextmanager
@@ -20,7 +20,6 @@ def standing_views(directory: Path) -> Iterator[Views]:
         with Ledger(directory):
             pass  # opening it folds whatever a crash left unfolded
     except LedgerInUse:
-        if not engine.is_current(directory / VIEWS):
-            raise ValueError(f"{directory} is served by another version of tallybook") from None
-    with only_reading(directory / VIEWS) as views:
+        pass  # whoever serves the ledger keeps them
+    with engine.of_same_version(directory / VIEWS) as database, database.snapshot() as views:
         yield views

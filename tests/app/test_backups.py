@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app import verification
+from app import verification, verifier
 from app.backups import copied
 from app.cli import main
+from app.delivery_marks import DELIVERED, Marks
 from app.ledger import VIEWS, Ledger
 from app.store import CorruptLedger
 from domain.usage import Status
@@ -79,6 +80,39 @@ def test_a_backup_without_views_makes_them(
     copied(alpaca.directory, tmp_path / "backup")
     with Ledger(tmp_path / "backup") as backup:
         assert list(backup.engine.database.dump()) == views
+
+
+def test_how_far_telling_has_come_is_part_of_a_backup(alpaca: Ledger, tmp_path: Path) -> None:
+    marks = Marks(alpaca.directory, alpaca.store)
+    began = marks.resume()
+    send(alpaca, "one")
+    marks.keep(marks.at(alpaca.store.head()[0]))
+    copied(alpaca.directory, tmp_path / "backup")
+    send(alpaca, "two")
+    marks.keep(marks.at(alpaca.store.head()[0]))
+    copied(tmp_path / "backup", tmp_path / "back")
+    with Ledger(tmp_path / "back") as back:
+        assert back.store.head()[0] == began.position + 1
+        kept = Marks(back.directory, back.store)
+        assert kept.resume() == kept.at(back.store.head()[0])
+        (back.directory / DELIVERED).unlink()
+        assert kept.resume() == began
+
+
+def test_a_checkpoint_holds_for_the_exported_log_too(
+    alpaca: Ledger, tmp_path: Path, capsys: Capture
+) -> None:
+    send(alpaca, "one")
+    assert main(["checkpoint", "--data", str(alpaca.directory)]) == 0
+    signed, log = tmp_path / "checkpoint.json", tmp_path / "log.jsonl"
+    signed.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert main(["export", "--data", str(alpaca.directory), "--to", str(log)]) == 0
+    assert verifier.main([str(log), str(signed)]) == 0
+    assert f"head {alpaca.store.head()[1].hex()}" in capsys.readouterr().out
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(line for line in lines if b'"position":2,' not in line))
+    assert verifier.main([str(log), str(signed)]) == 1
+    assert "position 2 is missing" in capsys.readouterr().out
 
 
 def test_views_of_another_ledger_are_not_taken_over(alpaca: Ledger, tmp_path: Path) -> None:
