@@ -22,6 +22,7 @@ from app.parking import Absurd
 from app.writer import Group
 from domain import billing_calendar, ledgers
 from domain.decider import Event, Rejected
+from domain.invoice_items import CreateInvoiceItem
 from domain.invoices import Reason
 from domain.ledgers import AdvanceClock, LedgerState
 from domain.periods import END_OF_TIME, from_us, to_us
@@ -38,6 +39,8 @@ PORTION = 50
 """How many things that are due one transaction does at most, so that usage need not wait long."""
 ACTOR = "worker"
 """Who does what falls due on the system's clock."""
+PORTIONS_AT_ONCE = 10
+"""How many portions a command does of what it makes due; the rest is done as all due work is."""
 MOMENTS_US = 1_000
 """How far ahead of an instant the invoices lie at most that are issued at it one after another."""
 RETRY = timedelta(minutes=10)
@@ -168,7 +171,8 @@ def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[D
     """A command as a job for the writer, with what it makes due at once in the same transaction."""
     asked = commands.job(command, key=key, actor=actor)
     handler = commands.HANDLERS[type(command)]
-    if not isinstance(handler, commands.Handler) or handler.kind is not Subscription:
+    of_subscription = isinstance(handler, commands.Handler) and handler.kind is Subscription
+    if not of_subscription and not isinstance(command, CreateInvoiceItem):
         return asked
 
     def run(group: Group) -> Done:
@@ -176,7 +180,11 @@ def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[D
         done = asked.run(group)
         if repeated:
             return done
-        run_due(group, _at_once(group, done.subject), actor, subscription_id=done.subject)
+        billed = command.subscription_id if isinstance(command, CreateInvoiceItem) else done.subject
+        until_us = _at_once(group, billed)
+        for _ in range(PORTIONS_AT_ONCE):
+            if not run_due(group, until_us, actor, subscription_id=billed).more:
+                break
         position = group.next_position - 1
         if key is not None:
             group.keys[key] = replace(group.keys[key], position=position)

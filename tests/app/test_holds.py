@@ -159,3 +159,27 @@ def test_an_unpaid_invoice_makes_a_subscription_past_due(client: Asking, shop: S
     assert client.field(SUBSCRIPTION, id=id)["status"] == "ACTIVE"
     shop.pass_time("2026-01-12T00:00:00Z")
     assert client.field(SUBSCRIPTION, id=id)["status"] == "PAST_DUE"
+
+
+def test_everything_that_waited_is_issued_at_once(client: Asking, shop: Shop) -> None:
+    """More than fifty things: thirty invoices, and that each of them is overdue already."""
+    id = shop.subscribe(shop.price("DAY"), collectionMethod="SEND_INVOICE", daysUntilDue=0)
+    shop.hold("pauseCollection", id)
+    shop.pass_time("2026-01-31T12:00:00Z")
+    shop.hold("resumeCollection", id)
+    nodes = client.field("{ invoices(first: 100) { nodes { status overdue } } }")["nodes"]
+    assert [(one["status"], one["overdue"]) for one in nodes] == [("OPEN", True)] * 31
+
+
+def test_an_item_at_a_start_without_a_licence_is_billed_then(client: Asking, shop: Shop) -> None:
+    """Nothing else is due then: the setup fee has an invoice of its own, before any other."""
+    meter = client.create("meter", name="m", eventName="calls", aggregation="SUM")
+    id = shop.subscribe(shop.price(meterId=meter))
+    item = {
+        "customerId": shop.customer,
+        "subscriptionId": id,
+        "description": "Setup",
+        "amount": "25",
+    }
+    client.mutate("createInvoiceItem", "CreateInvoiceItemInput", item)
+    assert shop.invoices() == ["OPEN 000001 25.00"]
