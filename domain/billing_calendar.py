@@ -105,11 +105,14 @@ def ended_by(subscription: Subscription, boundary: datetime) -> bool:
 
 
 def _boundaries(subscription: Subscription, prices: Prices, now: datetime) -> Iterator[datetime]:
-    """The end of the period that each run is in; one that has not begun yet begins."""
+    """The end of the period that each run is in; one that has not begun yet begins.
+
+    What ends the moment it begins may still owe its first period, when nothing is prorated.
+    """
     for run in runs(subscription, prices):
         since, until = subscription.since(run.stretches[0]), subscription.until(run.stretches[-1])
         period = billing_period(subscription, run.interval, max(now, since)).period
-        if period.start < until:
+        if period.start < until or period.start <= since == until:
             yield period.end
 
 

@@ -263,6 +263,16 @@ def test_licences_in_arrears_are_paid_by_the_parts_of_their_period() -> None:
     assert amounts(whole.bill("2026-02-01")) == ["30.00"]
 
 
+def test_a_licence_in_arrears_that_goes_at_once_without_prorations_owes_its_period() -> None:
+    """Although nothing else ends when its period does."""
+    book = Book(LICENCE, price("weekly", each("7"), WEEK, arrears=True))
+    gone = ItemChange(item_id="item_weekly", remove=True)
+    book.change("2026-01-01", gone, invoiced="2026-01-01", behavior=NONE)
+    assert f"{book.next(day('2026-01-02')):%m-%d}" == "01-08"
+    assert book.due("2026-01-08") == ["weekly 01-01..01-08"]
+    assert book.due("2026-01-15") == []
+
+
 def test_usage_across_a_price_swap_is_split_at_the_instant() -> None:
     dearer = price("calls", each("2"), metered=True)
     book = Book(price("usage", each("1"), metered=True), offered=[dearer])
