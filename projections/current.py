@@ -1,6 +1,7 @@
 """What things are now: the latest state of each object by its own `evolve`, and look-up by key."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from domain.invoices import Invoice
 from domain.ledgers import LedgerState
 from domain.meters import Meter
 from domain.money import decode_number, encode_number
+from domain.periods import to_us
 from domain.prices import Price
 from domain.products import Product
 from domain.subscriptions import Subscription
@@ -42,6 +44,15 @@ TABLES = (OBJECTS, KEYS)
 
 State = LedgerState | Meter | Product | Price | Customer | Subscription | Invoice | InvoiceItem
 T = TypeVar("T", bound=State)
+
+Ranges = Mapping[str, tuple[str, str]]
+"""For a field of the keys, from which value up to which other one, exclusive."""
+_EVERYTHING: Ranges = {}
+
+
+def instant_key(instant: datetime) -> str:
+    """An instant as a key that sorts as time goes."""
+    return f"{to_us(instant):020}"
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -106,6 +117,7 @@ _KINDS = (
             ("subscriptionId", invoice.subscription_id),
             ("status", invoice.status),
             ("number", invoice.printed_number),
+            ("at", instant_key(invoice.at)),
         ),
     ),
     Kind(
@@ -221,12 +233,14 @@ def select(
     before: int | None = None,
     limit: int,
     backwards: bool = False,
+    ranges: Ranges = _EVERYTHING,
 ) -> list[Found]:
     """Objects of a type in the order of their creation, those that have all of these keys.
 
-    `after` and `before` are positions, both exclusive; `backwards` gives the last ones first.
+    And a key in each of the ranges. `after` and `before` are positions, both exclusive; `backwards`
+    gives the last ones first.
     """
-    where, parameters = _where(KIND_OF[type], keys)
+    where, parameters = _where(KIND_OF[type], keys, ranges)
     if after is not None:
         where += " AND position>?"
         parameters.append(after)
@@ -242,15 +256,17 @@ def select(
     return [_found(KIND_OF[type], row) for row in rows]
 
 
-def count(views: Views, type: type[State], keys: Mapping[str, str]) -> int:
-    """How many objects of a type have all of these keys."""
-    where, parameters = _where(KIND_OF[type], keys)
+def count(
+    views: Views, type: type[State], keys: Mapping[str, str], *, ranges: Ranges = _EVERYTHING
+) -> int:
+    """How many objects of a type have all of these keys, and one in each of the ranges."""
+    where, parameters = _where(KIND_OF[type], keys, ranges)
     row = views.row(f"SELECT COUNT(*) FROM objects WHERE {where}", parameters)
     return int(row[0]) if row else 0
 
 
-def _where(kind: Kind, keys: Mapping[str, str]) -> tuple[str, list[Any]]:
-    """The condition that an object is of this kind and is found by each of the keys."""
+def _where(kind: Kind, keys: Mapping[str, str], ranges: Ranges) -> tuple[str, list[Any]]:
+    """The condition that an object is of this kind and is found by each of the keys and ranges."""
     where, parameters = "kind=?", [kind.name]
     if not all(map(storable, keys.values())):
         where += " AND FALSE"
@@ -259,6 +275,10 @@ def _where(kind: Kind, keys: Mapping[str, str]) -> tuple[str, list[Any]]:
         where += " AND position IN (SELECT position FROM object_keys"
         where += " WHERE kind=? AND field=? AND value=?)"
         parameters += [kind.name, field, value]
+    for field, (start, end) in ranges.items():
+        where += " AND position IN (SELECT position FROM object_keys"
+        where += " WHERE kind=? AND field=? AND value>=? AND value<?)"
+        parameters += [kind.name, field, start, end]
     return where, parameters
 
 

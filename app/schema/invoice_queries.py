@@ -19,7 +19,8 @@ from app.schema.connections import (
 from app.schema.context import Info
 from app.schema.fields import resolver
 from app.schema.invoices import Invoice, Status
-from domain import invoices
+from app.schema.scalars import PeriodInput
+from domain import invoices, periods
 from domain.text import check_text
 from projections import current
 from projections.tables import Views
@@ -31,21 +32,27 @@ async def shown(info: Info, state: invoices.Invoice) -> Invoice:
     return await info.context.read(lambda views: Invoice.of(views, state, now))
 
 
-async def invoice_page(info: Info, page: Page, **keys: str | None) -> Connection[Invoice]:
+async def invoice_page(
+    info: Info, page: Page, period: periods.Period | None = None, **keys: str | None
+) -> Connection[Invoice]:
     """A page of invoices in the order in which they were drafted, found by these keys.
 
-    A key is named as its argument is; None asks for any. Raises `Rejected`.
+    A key is named as its argument is; None asks for any. With a period, those for an instant that
+    lies in it. Raises `Rejected`.
     """
+    ranges: current.Ranges = {}
+    if period is not None:
+        ranges = {"at": (current.instant_key(period.start), current.instant_key(period.end))}
     wanted = {name: check_text(key, (name,)) for name, key in keys.items() if key is not None}
     now = info.context.ledger.clock.now()
 
     def look_up(views: Views) -> Connection[Invoice]:
-        found = taken(partial(current.select, views, invoices.Invoice, wanted), page)
+        found = taken(partial(current.select, views, invoices.Invoice, wanted, ranges=ranges), page)
         return connection(
             [(cursor_at(one.position), Invoice.of(views, one.state, now)) for one in found.entries],
             has_next=found.has_next,
             has_previous=found.has_previous,
-            count=lambda later: current.count(later, invoices.Invoice, wanted),
+            count=lambda later: current.count(later, invoices.Invoice, wanted, ranges=ranges),
         )
 
     return await info.context.read(look_up)
@@ -85,11 +92,16 @@ class InvoiceQueries:
         number: Annotated[
             str | None, strawberry.argument(description="Only the one with this number.")
         ] = None,
+        period: Annotated[
+            PeriodInput | None,
+            strawberry.argument(description="Only those for an instant that lies in this time."),
+        ] = None,
     ) -> Connection[Invoice]:
         page = Page.of(first, after, last, before)
         return await invoice_page(
             info,
             page,
+            period.read(("period",)) if period else None,
             customerId=customer_id,
             subscriptionId=subscription_id,
             status=None if status is None else status.value,

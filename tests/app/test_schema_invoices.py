@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.ledger import Ledger
+from domain.periods import parse_instant
 from tests.app.asking import Asking, Story, tokens
 from tests.conftest import CLOCK
 
@@ -280,3 +281,24 @@ def test_an_item_alone_makes_an_invoice(client: Asking, story: Story) -> None:
     advance(client, FEBRUARY)
     *_, final = client.field(LIST, subscriptionId=other)["nodes"]
     assert [line["kind"] for line in shown(client, final["id"])["lines"]] == ["ONE_OFF"]
+
+
+def test_invoices_are_found_by_the_time_that_they_are_for(client: Asking, story: Story) -> None:
+    client.ledger.advance_now(parse_instant("2026-03-10T00:00:00Z", ()))
+    query = """query($period: PeriodInput, $status: InvoiceStatus) {
+      invoices(period: $period, status: $status) { totalCount nodes { at } } }"""
+
+    def found(start: str, end: str, status: str | None = None) -> list[str]:
+        period = {"start": start, "end": end}
+        page = client.field(query, period=period, status=status)
+        assert page["totalCount"] == len(page["nodes"])
+        return [one["at"][:10] for one in page["nodes"]]
+
+    february, march = "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"
+    assert found("2026-01-01T00:00:00Z", march) == ["2026-01-01", "2026-02-01"]
+    assert found(february, march) == ["2026-02-01"]
+    assert found(february, "2026-03-01T00:00:00.000001Z") == ["2026-02-01", "2026-03-01"]
+    assert found(february, march, "DRAFT") == []
+    wrong = {"start": march, "end": february}
+    [error] = client.ask(query, period=wrong)["errors"]
+    assert error["extensions"]["path"] == ["period", "end"]
