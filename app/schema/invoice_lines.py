@@ -71,11 +71,14 @@ class InvoiceLine:
     line: strawberry.Private[IssuedLine]
     statement: strawberry.Private[Statement]
     issued: strawberry.Private[bool]
+    rated_by: strawberry.Private[prices.Price | None]
     as_of: strawberry.Private[int | None] = None
 
     @classmethod
-    def of(cls, line: IssuedLine, statement: Statement, *, issued: bool) -> "InvoiceLine":
-        """The line as it is shown."""
+    def of(
+        cls, line: IssuedLine, statement: Statement, price: prices.Price | None, *, issued: bool
+    ) -> "InvoiceLine":
+        """The line as it is shown, with the price that it was rated by."""
         return cls(
             id=strawberry.ID(line.id),
             kind=line.kind,
@@ -90,16 +93,26 @@ class InvoiceLine:
             line=line,
             statement=statement,
             issued=issued,
+            rated_by=price,
         )
 
+    @classmethod
+    def all_of(cls, views: Views, statement: Statement, *, issued: bool) -> list["InvoiceLine"]:
+        """The lines of a statement as they are shown; each price is read once."""
+        ids = {line.price_id for line in statement.lines if line.price_id is not None}
+        found = {id: current.get(views, prices.Price, id) for id in ids}
+        return [
+            cls.of(line, statement, found.get(line.price_id or ""), issued=issued)
+            for line in statement.lines
+        ]
+
     @resolver(description="The price it was rated by; null for what has none.")
-    async def price(self, info: Info) -> Price | None:
-        state = await self._price(info)
-        return Price.of(state) if state else None
+    def price(self) -> Price | None:
+        return Price.of(self.rated_by) if self.rated_by else None
 
     @resolver(description="The version of the price that was in force; null for what has none.")
-    async def price_version(self, info: Info) -> PriceVersion | None:
-        state, number = await self._price(info), self.line.price_version
+    def price_version(self) -> PriceVersion | None:
+        state, number = self.rated_by, self.line.price_version
         return PriceVersion.of(state.version(number)) if state and number else None
 
     @resolver(
@@ -111,7 +124,7 @@ class InvoiceLine:
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[UsageRecord]:
         ledger = info.context.ledger
-        state = await self._price(info)
+        state = self.rated_by
 
         def look_up(views: Views) -> Connection[UsageRecord]:
             return self._usage(ledger, views, state, first, after)
@@ -120,10 +133,6 @@ class InvoiceLine:
         return await info.context.read(
             lambda views: read_then(ledger, views, customer, self.as_of, look_up)
         )
-
-    async def _price(self, info: Info) -> prices.Price | None:
-        id = self.line.price_id
-        return None if id is None else await info.context.get(prices.Price, id)
 
     def _usage(
         self,

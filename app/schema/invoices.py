@@ -282,7 +282,7 @@ class Invoice(Node):
             voided_at=optional_instant_text(state.voided_at),
             uncollectible_at=optional_instant_text(state.uncollectible_at),
             period=Period.of(said.period),
-            lines=[InvoiceLine.of(line, said, issued=issued) for line in said.lines],
+            lines=InvoiceLine.all_of(views, said, issued=issued),
             subtotal=money(said.subtotal, currency),
             total=money(said.total, currency),
             balance_applied=money(applied, currency),
