@@ -8,7 +8,7 @@ RULES, "Time".
 
 import calendar
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -274,11 +274,6 @@ class BillingPeriod(msgspec.Struct, frozen=True):
     period: Period
     whole: Period
 
-    @property
-    def is_stub(self) -> bool:
-        """Whether the subscription started within the period rather than at its start."""
-        return self.period != self.whole
-
 
 def billing_period_at(
     start: datetime, anchor: datetime, interval: Interval, zone: str, instant: datetime
@@ -293,22 +288,6 @@ def billing_period_at(
         raise ValueError("the subscription has not started at this instant")
     whole = period_at(anchor, interval, zone, instant)
     return BillingPeriod(Period(max(start, whole.start), whole.end), whole)
-
-
-def boundaries_between(
-    anchor: datetime, interval: Interval, zone: str, after: datetime, until: datetime
-) -> Iterator[datetime]:
-    """The period ends later than `after` and no later than `until`: those that fell due by then.
-
-    Chained ranges `(a, b]`, `(b, c]` give each end once.
-    """
-    n = _index_at(anchor, interval, zone, after)
-    previous = after
-    while (end := boundary(anchor, interval, zone, n + 1)) <= until:
-        # A zone that skipped a whole day (Pacific/Apia, 30 Dec 2011) has two boundaries at once.
-        if end > previous:
-            yield end
-        n, previous = n + 1, end
 
 
 class UsageWindow(StrEnum):
