@@ -5,8 +5,9 @@ need none, are packed beside it. Both are exact (`totals.py`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from operator import add
 
 import msgspec
 
@@ -33,11 +34,11 @@ _ROWS_PER_QUERY = 250
 Day = tuple[int, int, int]
 """(day since 1970, customer, dimensions), the last two as references."""
 
-_Slots = list[int]
+Slots = list[int]
 """The counts of a day's hours, then their units, then the count and the units of the whole day."""
 _COUNT, _UNITS = 2 * HOURS_PER_DAY, 2 * HOURS_PER_DAY + 1
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Slots).decode
+_decode = msgspec.msgpack.Decoder(Slots).decode
 _decode_large = msgspec.msgpack.Decoder(list[int | str]).decode
 
 
@@ -48,7 +49,7 @@ class Days:
     """
 
     def __init__(self) -> None:
-        self._known: defaultdict[int, dict[Day, _Slots]] = defaultdict(dict)
+        self._known: defaultdict[int, dict[Day, Slots]] = defaultdict(dict)
         self._changed: defaultdict[int, set[Day]] = defaultdict(set)
 
     def forget(self) -> None:
@@ -77,7 +78,7 @@ class Days:
         known, changed = self._known[meter_ref], set(days)
         missing = changed - known.keys()
         if missing:
-            known |= _read(views, meter_ref, list(missing))
+            known |= self._read(views, meter_ref, list(missing))
         self._changed[meter_ref] |= changed
         for slots, count, one in zip(map(known.__getitem__, days), counts, units, strict=True):
             slots[count] += times
@@ -103,16 +104,40 @@ class Days:
         if sum(map(len, self._known.values())) > REMEMBERED:
             self._known.clear()
 
+    def merge(self, views: Views, meter_ref: int, days: Mapping[Day, Slots]) -> None:
+        """Add to whole days what was gathered for them elsewhere."""
+        known = self._known[meter_ref]
+        missing = days.keys() - known.keys()
+        if missing:
+            known |= self._read(views, meter_ref, list(missing))
+        for day, slots in days.items():
+            known[day] = list(map(add, known[day], slots))
+        self._changed[meter_ref] |= days.keys()
+
+    def taken(self) -> dict[int, dict[Day, Slots]]:
+        """Everything that was added, of every meter, when nothing stood before."""
+        return dict(self._known)
+
     def drop(self, views: Views, meter_ref: int, hour: int, customer: int) -> None:
         """Let an hour of a customer hold no records; their units must be 0."""
         self.write(views)
         for _, dimensions, count, _ in list(between(views, meter_ref, customer, hour, hour)):
             self.add(views, meter_ref, [hour], [customer], [dimensions], [0], -count)
 
+    def _read(self, views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
+        """What stands of these days."""
+        found = _standing(views, meter_ref, days)
+        return {day: found.get(day) or nothing() for day in days}
 
-def _read(views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, _Slots]:
-    """What stands of these days."""
-    found: dict[Day, _Slots] = {}
+
+def nothing() -> Slots:
+    """A day without usage."""
+    return [0] * (_UNITS + 1)
+
+
+def _standing(views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
+    """Those of the days that stand in the views."""
+    found: dict[Day, Slots] = {}
     for start in range(0, len(days), _ROWS_PER_QUERY):
         some = days[start : start + _ROWS_PER_QUERY]
         values = ",".join(["(?,?,?)"] * len(some))
@@ -123,21 +148,21 @@ def _read(views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, _Slots
             [*chain.from_iterable(some), meter_ref],
         ):
             found[day, customer, dimensions] = _unpacked(packed)
-    return {day: found.get(day) or [0] * (_UNITS + 1) for day in days}
+    return found
 
 
 _REPLACE = """ON CONFLICT DO UPDATE SET count=excluded.count, high=excluded.high,
  low=excluded.low, fraction=excluded.fraction, hours=excluded.hours"""
 
 
-def _packed(slots: _Slots) -> bytes:
+def _packed(slots: Slots) -> bytes:
     try:
         return _encode(slots)
     except OverflowError:  # units beyond 64 bits are kept as text
         return _encode([one if -(2**63) <= one < 2**63 else str(one) for one in slots])
 
 
-def _unpacked(packed: bytes) -> _Slots:
+def _unpacked(packed: bytes) -> Slots:
     try:
         return _decode(packed)
     except msgspec.ValidationError:
