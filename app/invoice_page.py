@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from html import escape
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from app.local_time import local_text, period_text
 from app.schema.scalars import as_json
 from domain.invoices import Invoice, Status, paid_from_balance
 from domain.money import exact, format_decimal, format_money
@@ -176,10 +176,10 @@ def _about(invoice: Invoice, said: Statement) -> dict[str, str]:
         "Billed to": said.billed_to.name,
         "Address": said.billed_to.email,
         "Customer": said.billed_to.external_id,
-        "Period": _period(said.period.start, said.period.end, zone),
-        "Issued": _date(invoice.finalized_at, zone),
-        "Due": _date(invoice.due_at, zone),
-        "Void since": _date(invoice.voided_at, zone),
+        "Period": period_text(said.period, zone),
+        "Issued": local_text(invoice.finalized_at, zone),
+        "Due": local_text(invoice.due_at, zone),
+        "Void since": local_text(invoice.voided_at, zone),
         "Because": invoice.void_reason,
     }
     return {name: text for name, text in known.items() if text}
@@ -222,7 +222,7 @@ def _line(line: IssuedLine, said: Statement) -> Iterable[str]:
     zone = said.billed_to.time_zone
     yield (
         f'<tr class="line"><td>{escape(line.description)}</td>'
-        f"<td>{escape(_period(line.period.start, line.period.end, zone))}</td>"
+        f"<td>{escape(period_text(line.period, zone))}</td>"
         f"{_number(format_decimal(line.quantity))}{_money(line.amount, said)}</tr>"
     )
     for step in line.steps:
@@ -237,7 +237,7 @@ def _payments(invoice: Invoice, said: Statement) -> str:
         return ""
     zone = said.billed_to.time_zone
     rows = [
-        f"<tr><td>{escape(_date(one.paid_at, zone))}</td>"
+        f"<tr><td>{escape(local_text(one.paid_at, zone))}</td>"
         f"<td>{escape(one.reference or '')}</td>{_money(one.amount, said)}</tr>"
         for one in invoice.payments
     ]
@@ -249,7 +249,8 @@ def _credit_notes(invoice: Invoice, said: Statement) -> str:
         return ""
     zone = said.billed_to.time_zone
     rows = [
-        f"<tr><td>{escape(note.printed_number)}</td><td>{escape(_date(note.created_at, zone))}</td>"
+        f"<tr><td>{escape(note.printed_number)}</td>"
+        f"<td>{escape(local_text(note.created_at, zone))}</td>"
         f"<td>{escape(note.reason or '')}</td>{_money(note.total, said)}</tr>"
         for note in invoice.credit_notes
     ]
@@ -285,18 +286,3 @@ def _number(text: str) -> str:
 
 def _money(amount: Decimal, said: Statement) -> str:
     return _number(format_money(amount, said.currency))
-
-
-def _period(start: datetime, end: datetime, zone: str) -> str:
-    if start == end:
-        return _date(start, zone)
-    return f"{_date(start, zone)} to {_date(end, zone)}"
-
-
-def _date(instant: datetime | None, zone: str) -> str:
-    """The local date, with the time of day where it is not midnight."""
-    if instant is None:
-        return ""
-    local = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    return f"{local:%Y-%m-%d}" if local == midnight else local.isoformat(" ", "seconds")

@@ -7,7 +7,11 @@ Usage, allowances, tier bounds and flat amounts of metered items are never prora
 from enum import StrEnum
 from fractions import Fraction
 
+import msgspec
+
 from domain.periods import Period, local_date
+
+_SECOND_US = 1_000_000
 
 
 class ProrationGranularity(StrEnum):
@@ -15,6 +19,38 @@ class ProrationGranularity(StrEnum):
 
     SECOND = "SECOND"
     DAY = "DAY"
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a whole period a part of it is, and whether seconds or days say so."""
+
+    part: Period
+    whole: Period
+    elapsed: Fraction
+    total: Fraction
+    granularity: ProrationGranularity
+
+    @property
+    def fraction(self) -> Fraction:
+        """The share of a whole period's amount that the part costs."""
+        return self.elapsed / self.total
+
+
+def share(part: Period, whole: Period, granularity: ProrationGranularity, zone: str) -> Share:
+    """The seconds of a part of a whole period, or its local days.
+
+    A whole period in which no local day begins is shared out to the second all the same. ValueError
+    when the part lies outside.
+    """
+    check_part(part, whole)
+    days = _days(whole, zone) if granularity is ProrationGranularity.DAY else 0
+    if days:
+        elapsed, total = Fraction(_days(part, zone)), Fraction(days)
+    else:
+        granularity = ProrationGranularity.SECOND
+        elapsed = Fraction(part.microseconds, _SECOND_US)
+        total = Fraction(whole.microseconds, _SECOND_US)
+    return Share(part=part, whole=whole, elapsed=elapsed, total=total, granularity=granularity)
 
 
 def proration(
@@ -34,11 +70,7 @@ def proration(
     >>> 31 * proration(rest, may, ProrationGranularity.DAY, "UTC")
     Fraction(10, 1)
     """
-    exactly = elapsed_fraction(part, whole)
-    if granularity is ProrationGranularity.SECOND:
-        return exactly
-    days = _days(whole, zone)
-    return Fraction(_days(part, zone), days) if days else exactly
+    return share(part, whole, granularity, zone).fraction
 
 
 def elapsed_fraction(part: Period, whole: Period) -> Fraction:
@@ -48,9 +80,14 @@ def elapsed_fraction(part: Period, whole: Period) -> Fraction:
     RULES, "Subscriptions"; finer instants only make it finer.
     ValueError when the part lies outside.
     """
+    check_part(part, whole)
+    return Fraction(part.microseconds, whole.microseconds)
+
+
+def check_part(part: Period, whole: Period) -> None:
+    """Raise ValueError when the part does not lie in the whole period."""
     if part.start < whole.start or part.end > whole.end or not whole.microseconds:
         raise ValueError("the part must lie within the whole period")
-    return Fraction(part.microseconds, whole.microseconds)
 
 
 def _days(period: Period, zone: str) -> int:
