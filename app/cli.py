@@ -15,6 +15,7 @@ import uvicorn
 from app import checkpoints, demo, replay, schema, verification
 from app.backups import Copied, copied
 from app.clock import SystemClock
+from app.explain import explainer
 from app.exports import files, log_import, log_writing
 from app.exports.journals import Form, journal
 from app.exports.log_reading import BadLog
@@ -69,9 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         _export_parser(commands.add_parser("export", help="write the log for other programs")),
         commands.add_parser("import", help="make a ledger from an exported log"),
         commands.add_parser("backup", help="copy a ledger, also while it is served"),
+        _explain_parser(commands.add_parser("explain", help="say why an invoice is what it is")),
     ]
-    others[-2].add_argument("file", type=Path, help="the exported log")
-    others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
+    others[-3].add_argument("file", type=Path, help="the exported log")
+    others[-2].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
     restore = commands.add_parser("restore", help="make a ledger from a backup")
@@ -89,6 +91,16 @@ def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
     export.add_argument("--period", help="START/END: only what a table says of this time")
     return export
+
+
+def _explain_parser(explain: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    explain.add_argument(
+        "invoice", help="its id or number; of a subscription's id, the next invoice"
+    )
+    explain.add_argument("--line", type=int, help="only this line, counted from 1")
+    explain.add_argument("--records", action="store_true", help="list the usage records, too")
+    explain.add_argument("--json", action="store_true", help="print the explanation as JSON")
+    return explain
 
 
 def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -231,6 +243,18 @@ def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
 
 
+def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    with explainer(settings.data, parsed.invoice) as one:
+        if parsed.json:
+            data = one.as_data(parsed.line, records=parsed.records)
+            print(msgspec.json.format(msgspec.json.encode(data)).decode())
+        else:
+            for line in one.as_text(parsed.line, records=parsed.records):
+                print(line)
+    return 0
+
+
 def _meter() -> verification.Progress | None:
     return _Meter() if sys.stderr.isatty() else None
 
@@ -298,6 +322,7 @@ _COMMANDS = {
     "import": _import,
     "backup": _backup,
     "restore": _restore,
+    "explain": _explain,
 }
 
 _WELCOME = """Tallybook serves the ledger in {data}

@@ -15,13 +15,17 @@ from html import escape
 
 import msgspec
 
+from app.invoice_details import Details
 from app.local_time import local_text, period_text
 from app.schema.scalars import as_json
+from app.sent_records import SentRecords
+from app.store import Store
 from domain.invoices import Invoice, Status, paid_from_balance
 from domain.money import exact, format_decimal, format_money
 from domain.periods import format_instant
 from domain.statements import IssuedLine, Statement
 from projections import current, invoices, statements
+from projections.explanations import Explaining, Invoiced
 from projections.tables import Views
 
 STYLE = """
@@ -39,6 +43,10 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0; 
 thead th { border-bottom: 2px solid #1c1c1c; }
 tbody tr.line > * { border-top: 1px solid #bbb; font-weight: 600; }
 tbody tr.step > * { color: #555; font-size: .88rem; padding-top: 0; }
+tbody tr.why > * { color: #555; font-size: .82rem; overflow-wrap: anywhere; }
+summary { cursor: pointer; }
+.why table { font-size: .78rem; margin: .4rem 0; }
+.why ul { margin: .3rem 0; padding-left: 1.2rem; }
 tfoot tr:last-child > * { border-top: 2px solid #1c1c1c; font-weight: 700; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 footer { color: #555; font-size: .8rem; border-top: 1px solid #bbb; padding-top: .6rem;
@@ -47,6 +55,7 @@ footer { color: #555; font-size: .8rem; border-top: 1px solid #bbb; padding-top:
   body { margin: 0; max-width: none; padding: 0; font-size: 11pt; color: #000; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
+  tbody tr.why { display: none; }
   @page { margin: 18mm; }
 }
 """
@@ -76,18 +85,22 @@ class Document(msgspec.Struct, frozen=True):
     media_type: str
 
 
-def document(views: Views, id: str, form: str, now: datetime) -> Document | None:
+def document(views: Views, store: Store, id: str, form: str, now: datetime) -> Document | None:
     """An invoice as `json`, as `csv`, or, without a form, as a page; None when there is none."""
     invoice = current.get(views, Invoice, id)
     write = FORMS.get(form)
-    if invoice is None or write is None:
+    if invoice is None or (form and write is None):
         return None
     said = statements.of_invoice(views, invoice, now)
+    source = Invoiced.of(invoice, said)
     if invoice.statement is None:
         held = invoices.balance(views, invoice.customer_id, invoice.currency)
         applied, due = paid_from_balance(said.total, held)
         invoice = msgspec.structs.replace(invoice, balance_applied=applied, amount_due=due)
-    return write(invoice, said)
+    if write is not None:
+        return write(invoice, said)
+    details = Details(Explaining(views, store.at, source), SentRecords(store))
+    return as_page(invoice, said, details)
 
 
 def as_data(invoice: Invoice, said: Statement) -> Document:
@@ -135,10 +148,17 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
+FORMS: Mapping[str, Callable[[Invoice, Statement], Document]] = {
+    "json": as_data,
+    "csv": as_rows,
+}
+"""Every form of an invoice for programs by what stands behind the dot of its address."""
+
+
 # ------------------------------------------------------------------------------------ the page
 
 
-def as_page(invoice: Invoice, said: Statement) -> Document:
+def as_page(invoice: Invoice, said: Statement, details: Details) -> Document:
     """It as a page to read or print, its dates in the customer's time zone."""
     number = invoice.printed_number
     title = f"Invoice {number}" if number else "Draft of an invoice"
@@ -146,7 +166,7 @@ def as_page(invoice: Invoice, said: Statement) -> Document:
         f"<h1>{escape(title)}</h1>",
         f'<p><span class="status">{escape(invoice.status)}</span></p>',
         _facts(_about(invoice, said)),
-        _lines(invoice, said),
+        _lines(invoice, said, details),
         _payments(invoice, said),
         _credit_notes(invoice, said),
         _footer(said),
@@ -159,14 +179,6 @@ def as_page(invoice: Invoice, said: Statement) -> Document:
         + "\n</body>\n</html>\n"
     )
     return Document(page, "text/html")
-
-
-FORMS: Mapping[str, Callable[[Invoice, Statement], Document]] = {
-    "": as_page,
-    "json": as_data,
-    "csv": as_rows,
-}
-"""Every form of an invoice by what stands behind the dot of its address."""
 
 
 def _about(invoice: Invoice, said: Statement) -> dict[str, str]:
@@ -192,9 +204,13 @@ def _facts(known: Mapping[str, str]) -> str:
     return f"<dl>{rows}</dl>"
 
 
-def _lines(invoice: Invoice, said: Statement) -> str:
-    """The lines with their steps, and what they come to."""
-    rows = [row for line in said.lines for row in _line(line, said)]
+def _lines(invoice: Invoice, said: Statement, details: Details) -> str:
+    """The lines with their steps and what is behind them, and what they come to."""
+    rows = [
+        row
+        for index, line in enumerate(said.lines)
+        for row in (*_line(line, said), *_why(details.of(index)))
+    ]
     foot = "".join(
         f'<tr><th scope="row" colspan="3">{escape(name)}</th>{_money(amount, said)}</tr>'
         for name, amount in _sums(invoice, said)
@@ -230,6 +246,11 @@ def _line(line: IssuedLine, said: Statement) -> Iterable[str]:
             f'<tr class="step"><td colspan="2">{escape(step.description)}</td>'
             f"<td></td>{_number(format_decimal(step.amount))}</tr>"
         )
+
+
+def _why(details: str) -> Iterable[str]:
+    if details:
+        yield f'<tr class="why"><td colspan="4">{details}</td></tr>'
 
 
 def _payments(invoice: Invoice, said: Statement) -> str:

@@ -40,7 +40,7 @@ from projections import (
 from projections.as_of import EventAt
 from projections.billed_usage import BilledPeriod, Closed
 from projections.counted_records import Records
-from projections.invoice_previews import Hypothetical
+from projections.invoice_previews import Hypothetical, Preview
 from projections.meter_summaries import Question
 from projections.past import Known
 from projections.rated_again import Rated
@@ -61,6 +61,18 @@ class Invoiced(msgspec.Struct, frozen=True, kw_only=True):
     issued: bool = False
     subscription: Subscription | None = None
     extra: Sequence[Hypothetical] = ()
+
+    @classmethod
+    def of(cls, invoice: Invoice, says: Statement) -> "Invoiced":
+        """An issued invoice or a draft, with what it says."""
+        issued = invoice.statement is not None
+        return cls(statement=says, at=invoice.at, id=invoice.id, issued=issued)
+
+    @classmethod
+    def previewed(cls, preview: Preview, says: Statement) -> "Invoiced":
+        """A preview with what it says."""
+        subscription, extra = preview.subscription, preview.extra
+        return cls(statement=says, at=preview.bill.at, subscription=subscription, extra=extra)
 
 
 class MeterInForce(msgspec.Struct, frozen=True, kw_only=True):

@@ -238,9 +238,7 @@ class Invoice(Node):
             finalizes_at=at,
             drafted_at=at,
         )
-        source = Invoiced(
-            statement=said, at=at, subscription=preview.subscription, extra=preview.extra
-        )
+        source = Invoiced.previewed(preview, said)
         shown = cls._of(views, imagined, source, Status.PREVIEW, at)
         for line in shown.lines:
             line.as_of = as_of
@@ -249,12 +247,7 @@ class Invoice(Node):
     @classmethod
     def of(cls, views: Views, state: invoices.Invoice, now: datetime) -> "Invoice":
         """An invoice as it is shown: as it was issued, or what its draft would be now."""
-        source = Invoiced(
-            statement=statements.of_invoice(views, state, now),
-            at=state.at,
-            id=state.id,
-            issued=state.statement is not None,
-        )
+        source = Invoiced.of(state, statements.of_invoice(views, state, now))
         return cls._of(views, state, source, Status(state.status), now)
 
     @classmethod
