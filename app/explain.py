@@ -112,10 +112,7 @@ class Explainer:
             f"{format_money(line.amount, currency)} {currency}"
         )
         yield from _steps(line)
-        parts, again = self._explained(number)
-        for sentence in explained.of_parts(parts, currency, zone):
-            yield f"   {sentence}"
-        for sentence in explained.of_again(again, parts, currency, zone):
+        for sentence in self._sentences(number, *self._explained(number)):
             yield f"   {sentence}"
 
     def _records(self, number: int) -> Iterator[str]:
@@ -137,7 +134,7 @@ class Explainer:
 
     def _data(self, number: int, *, records: bool) -> dict[str, Any]:
         line = self.explaining.statement.lines[number - 1]
-        zone, currency = self._zone_and_currency()
+        currency = self.explaining.statement.currency
         parts, again = self._explained(number)
         data: dict[str, Any] = {
             "number": number,
@@ -149,21 +146,22 @@ class Explainer:
             "shares": as_json(parts.shares),
             "charged": as_json(parts.charged),
             "again": as_json(again),
-            "sentences": [
-                *explained.of_parts(parts, currency, zone),
-                *explained.of_again(again, parts, currency, zone),
-            ],
+            "causes": [_place(one) for one in self.explaining.causes(number - 1)],
+            "sentences": [*self._sentences(number, parts, again)],
         }
         if records:
             data["records"] = [_record(*one) for one in self.records(number)]
         return data
 
-    def _zone_and_currency(self) -> tuple[str, str]:
-        said = self.explaining.statement
-        return said.billed_to.time_zone, said.currency
-
     def _explained(self, number: int) -> tuple[Parts, Again]:
         return self.explaining.parts(number - 1), self.explaining.again(number - 1)
+
+    def _sentences(self, number: int, parts: Parts, again: Again) -> Iterator[str]:
+        said = self.explaining.statement
+        zone, currency = said.billed_to.time_zone, said.currency
+        yield from explained.of_parts(parts, currency, zone)
+        yield from explained.of_causes(self.explaining.causes(number - 1), zone)
+        yield from explained.of_again(again, parts, currency, zone)
 
 
 @contextmanager
@@ -246,7 +244,10 @@ def _record(record: Listed, sent: Sent) -> dict[str, Any]:
         "timestamp": format_instant(from_us(record.timestamp_us)),
         "value": record.value,
         "properties": record.properties,
-        "position": record.position,
-        "row": record.row,
+        **_place(record),
         "hash": sent.hash.hex(),
     }
+
+
+def _place(record: Listed) -> dict[str, Any]:
+    return {"position": record.position, "row": record.row}

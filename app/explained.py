@@ -5,6 +5,7 @@ Every sentence is about one part of a line, and names where in the ledger that p
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 
 from app.local_time import local_text, period_text
 from domain.adjustments import Charged
@@ -16,6 +17,8 @@ from domain.rating import Line, LineKind
 from projections.explanations import Again, MeterInForce, Parts
 from projections.rated_again import Measured, Rated
 from projections.usage_records import Listed
+
+CAUSES_NAMED = 10
 
 MEASURED = {
     Aggregation.SUM: "the sum of",
@@ -59,6 +62,15 @@ def of_again(again: Again, parts: Parts, currency: str, zone: str) -> Iterator[s
     if adjusts:
         yield from _difference(again, parts, currency)
     yield _verdict(again.line, currency, holds=again.holds)
+
+
+def of_causes(causes: Iterator[Listed], zone: str) -> Iterator[str]:
+    """What made an adjustment necessary: the first of the records that did, if any record did."""
+    stand = [_stand(record, zone) for record in islice(causes, CAUSES_NAMED + 1)]
+    if stand:
+        more = ", and more" if len(stand) > CAUSES_NAMED else ""
+        named = ", ".join(stand[:CAUSES_NAMED])
+        yield f"Because of what came late or was corrected: {named}{more}."
 
 
 def place(record: Listed) -> str:

@@ -33,7 +33,11 @@ class Details:
             return ""
         said = self._explaining.statement
         parts = self._explaining.parts(index)
-        sentences = explained.of_parts(parts, said.currency, said.billed_to.time_zone)
+        zone = said.billed_to.time_zone
+        sentences = (
+            *explained.of_parts(parts, said.currency, zone),
+            *explained.of_causes(self._explaining.causes(index), zone),
+        )
         with self._explaining.counted(index) as read:
             records = list(islice(read(BEGINNING), FIRST_RECORDS + 1))
         told = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)

@@ -33,6 +33,7 @@ from projections import (
     counted_records,
     current,
     invoice_items,
+    late_usage,
     meter_summaries,
     rated_again,
     usage_records,
@@ -268,6 +269,14 @@ class Explaining:
         """The customer's usage records as they were known."""
         with counted_records.counted(self.known, self.customer) as records:
             yield records
+
+    def causes(self, index: int, after: Place = BEGINNING) -> Iterator[Listed]:
+        """The records for which a line adjusts a billed period; none for any other line."""
+        line = self.statement.lines[index]
+        if line.adjusts is None:
+            return iter(())
+        taker = self._invoiced.id if self._invoiced.issued else None
+        return late_usage.causes(self.known.views, self.billed(line), taker, after)
 
     def asked(self, index: int) -> Question | None:
         """Which usage a line is made of; None if it is not made of any."""

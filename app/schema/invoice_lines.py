@@ -27,10 +27,10 @@ from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import prices
 from domain.rating import LineKind
 from domain.statements import IssuedLine
-from projections import billed_usage, current, late_usage, usage_records
+from projections import current
 from projections.explanations import Explaining, Invoiced
 from projections.tables import Views
-from projections.usage_records import Listed, Place
+from projections.usage_records import BEGINNING, Listed, Place
 
 T = TypeVar("T")
 
@@ -152,12 +152,10 @@ class InvoiceLine:
         self, ledger: Ledger, views: Views, first: int | None, after: str | None
     ) -> Connection[UsageRecord]:
         """The records for which an adjustment is made."""
-        billed = billed_usage.adjusted_by(views, self.line)
-        assert billed is not None, f"{self.line.id} adjusts what was billed"
-        invoice_id = self.invoiced.id if self.invoiced.issued else None
+        invoiced, event_at = self.invoiced, ledger.store.at
 
-        def causes(later: Views, place: Place = usage_records.BEGINNING) -> Iterator[Listed]:
-            return late_usage.causes(later, billed, invoice_id, place)
+        def causes(later: Views, place: Place = BEGINNING) -> Iterator[Listed]:
+            return Explaining(later, event_at, invoiced).causes(self.index, place)
 
         def counted(later: Views) -> int:
             return sum(1 for _ in causes(later))
