@@ -66,14 +66,14 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("demo", help="load the demo data into a ledger"),
         commands.add_parser("replay", help="rebuild the views from the log"),
         _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
+        _explain_parser(commands.add_parser("explain", help="say why an invoice is what it is")),
         commands.add_parser("checkpoint", help="print where the ledger stands, signed"),
         _export_parser(commands.add_parser("export", help="write the log for other programs")),
         commands.add_parser("import", help="make a ledger from an exported log"),
         commands.add_parser("backup", help="copy a ledger, also while it is served"),
-        _explain_parser(commands.add_parser("explain", help="say why an invoice is what it is")),
     ]
-    others[-3].add_argument("file", type=Path, help="the exported log")
-    others[-2].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
+    others[-2].add_argument("file", type=Path, help="the exported log")
+    others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
     restore = commands.add_parser("restore", help="make a ledger from a backup")
@@ -317,12 +317,12 @@ _COMMANDS = {
     "demo": _demo,
     "replay": _replay,
     "verify": _verify,
+    "explain": _explain,
     "checkpoint": _checkpoint,
     "export": _export,
     "import": _import,
     "backup": _backup,
     "restore": _restore,
-    "explain": _explain,
 }
 
 _WELCOME = """Tallybook serves the ledger in {data}

@@ -16,6 +16,7 @@ from projections import current, explanations
 from projections.explanations import Again
 from tests.benchmarks.serving import serving
 from tests.conftest import CLOCK
+from tests.house import ROOT
 from tests.scenarios.story import Story
 
 Capture = pytest.CaptureFixture[str]
@@ -33,27 +34,8 @@ TOLD = """
 2026-02-03 use 500 tokens by al, at 2026-01-31
 """
 
-WHY = """\
-Invoice 000002 (<inv>), OPEN
-To al (<cus>) for <sub>
-Period 2026-01-01 to 2026-02-01; dates are those of UTC
-As known at position 16 of the ledger; content <hash>
-
-1. USAGE Alpaca.ai (usage), 2026-01-01 to 2026-02-01: 80.00 USD
-     1000 units up to 1000 at 0 each      0
-     2000 units above 1000 at 0.04 each  80
-   It is priced by version 1 of <price>, set at position 5.
-   It is measured by version 1 of <met> (tokens), SUM of 'value', set at position 2.
-   Quantity: 3000, the sum of 2 records, 2026-01-10 (position 11, row 0) to 2026-01-20 (position \
-13, row 0).
-   Made again from its parts: 80, rounded to 80.00 USD. It is the same.
-   - 2026-01-10 use-1: 2000
-     position 11, row 0, event <hash>
-   - 2026-01-20 use-2: 1000
-     position 13, row 0, event <hash>
-
-Total 180.00 USD = 80.00 + 100.00
-"""
+DOCUMENT = (ROOT / "app" / "docs" / "billing.md").read_text(encoding="utf-8")
+SHOWN = re.compile(r"```text\n\$ tallybook explain ([^\n]+)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
@@ -76,9 +58,10 @@ def anonymous(text: str) -> str:
     return re.sub(r"\b[0-9a-f]{64}\b", "<hash>", text)
 
 
-def test_a_line_in_words(told: Path, capsys: Capture) -> None:
-    text = explained(capsys, told, "2", "--line", "1", "--records")
-    assert anonymous(text) == WHY
+def test_the_documents_show_what_it_prints(told: Path, capsys: Capture) -> None:
+    [(arguments, shown)] = SHOWN.findall(DOCUMENT)
+    text = explained(capsys, told, *arguments.split())
+    assert anonymous(text) == anonymous(shown)
 
 
 def test_an_invoice_by_number_and_by_id(told: Path, capsys: Capture) -> None:
@@ -87,7 +70,7 @@ def test_an_invoice_by_number_and_by_id(told: Path, capsys: Capture) -> None:
     assert found
     assert explained(capsys, told, found[0]) == by_number == explained(capsys, told, "2")
     assert "2. RECURRING" in by_number
-    assert "use-1" not in by_number
+    assert "story-1" not in by_number
 
 
 def test_the_next_invoice_of_a_subscription(told: Path, capsys: Capture) -> None:
