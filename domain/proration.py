@@ -42,7 +42,8 @@ def share(part: Period, whole: Period, granularity: ProrationGranularity, zone: 
     A whole period in which no local day begins is shared out to the second all the same. ValueError
     when the part lies outside.
     """
-    check_part(part, whole)
+    if part.start < whole.start or part.end > whole.end or not whole.microseconds:
+        raise ValueError("the part must lie within the whole period")
     days = _days(whole, zone) if granularity is ProrationGranularity.DAY else 0
     if days:
         elapsed, total = Fraction(_days(part, zone)), Fraction(days)
@@ -59,7 +60,9 @@ def proration(
     """The share of a whole period's amount that a part of it costs.
 
     By whole days, a part has the local days from the one on which it begins to the one before it
-    ends: parts that tile a period always add up to it. A licence of 31.00 for May costs from noon
+    ends: parts that tile a period always add up to it. To the second is exact to the microsecond:
+    for instants on whole seconds that is the proration to the second of RULES, "Subscriptions", and
+    finer instants only make it finer. A licence of 31.00 for May costs from noon
     of the 22nd on:
 
     >>> from domain.periods import parse_instant
@@ -71,23 +74,6 @@ def proration(
     Fraction(10, 1)
     """
     return share(part, whole, granularity, zone).fraction
-
-
-def elapsed_fraction(part: Period, whole: Period) -> Fraction:
-    """The share of a whole period that a part of it covers: the factor of a proration.
-
-    Exact to the microsecond. For instants on whole seconds that is the proration to the second of
-    RULES, "Subscriptions"; finer instants only make it finer.
-    ValueError when the part lies outside.
-    """
-    check_part(part, whole)
-    return Fraction(part.microseconds, whole.microseconds)
-
-
-def check_part(part: Period, whole: Period) -> None:
-    """Raise ValueError when the part does not lie in the whole period."""
-    if part.start < whole.start or part.end > whole.end or not whole.microseconds:
-        raise ValueError("the part must lie within the whole period")
 
 
 def _days(period: Period, zone: str) -> int:
