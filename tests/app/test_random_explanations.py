@@ -1,6 +1,7 @@
 """Whatever comes late, is corrected or changes: each line goes on coming to what it says."""
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +12,7 @@ from msgspec import UNSET
 
 from app.ledger import Ledger
 from domain.customers import Customer, UpdateCustomer
+from domain.pricing import Percentage
 from projections import current
 from tests.app.test_random_corrections import AMENDED, HOUR, HOURS, OTHER, USED, VOIDED, History
 from tests.conftest import CLOCK
@@ -24,8 +26,27 @@ STEPS = st.lists(
 )
 
 
+FEE = Percentage(
+    rate=Decimal("2.9"),
+    fixed_amount=Decimal("0.3"),
+    free_records=1,
+    minimum_per_record=Decimal("0.5"),
+)
+"""What looks at single records."""
+
+
 class Renaming(History):
     """A history in which senders' key may cease to mean the customer, and mean it again."""
+
+    def begin(self) -> None:
+        """The customer subscribes to a price of single records, too."""
+        self._set_price("fee", pricing=FEE)
+        self.subscribe("fee")
+        super().begin()
+
+    def wait(self, time: timedelta) -> None:
+        """Time passes."""
+        self.ledger.advance_now(self.now + time)
 
     def rename(self, back: bool) -> None:
         """Records that name the customer wait meanwhile."""
@@ -36,7 +57,7 @@ class Renaming(History):
         self.ledger.execute_now(command)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_every_line_is_what_its_parts_come_to(
     steps: list[tuple[timedelta, tuple[Any, ...]]],
