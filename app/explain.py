@@ -119,9 +119,7 @@ class Explainer:
         zone = self.explaining.statement.billed_to.time_zone
         for record, sent in self.records(number):
             at = local_text(from_us(record.timestamp_us), zone)
-            says = "" if record.value is None else f" {record.value}"
-            told = "".join(f" {name}={text}" for name, text in sorted(record.properties.items()))
-            yield f"   - {at} {sent.record.id}:{says}{told}"
+            yield f"   - {at} {sent.record.id}: {explained.says(record)}"
             yield f"     {explained.place(record)}, event {sent.hash.hex()}"
 
     def _foot(self) -> Iterator[str]:

@@ -78,6 +78,14 @@ def place(record: Listed) -> str:
     return f"position {record.position}, row {record.row}"
 
 
+def says(record: Listed) -> str:
+    """What a usage record says: its value, and its other properties."""
+    value = [] if record.value is None else [record.value]
+    return " ".join(
+        [*value, *(f"{name}={text}" for name, text in sorted(record.properties.items()))]
+    )
+
+
 _TERMS = "Its terms were set"
 _MADE = {
     LineKind.PRORATION: "It is for the change of the subscription",

@@ -50,7 +50,7 @@ class Details:
         rows = "\n".join(map(self._record, records[:FIRST_RECORDS]))
         more = len(records) > FIRST_RECORDS
         caption = f"The first {FIRST_RECORDS} usage records" if more else "Its usage records"
-        head = "".join(f"<th>{name}</th>" for name in ("Used", "Record", "Value", "Stands at"))
+        head = "".join(f"<th>{name}</th>" for name in ("Used", "Record", "Says", "Stands at"))
         return (
             f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>"
@@ -62,7 +62,7 @@ class Details:
         cells = (
             local_text(from_us(record.timestamp_us), zone),
             sent.record.id,
-            record.value or "",
+            explained.says(record),
             f"{explained.place(record)}, event {sent.hash.hex()}",
         )
         return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

@@ -200,7 +200,7 @@ def test_no_other_form_of_an_invoice_is_found(client: Asking, invoice: str) -> N
 
 def test_a_line_unfolds_to_why_and_its_first_records(client: Asking, story: Story) -> None:
     many = [tokens(n, "1", timestamp=f"2026-01-{n:02}T00:00:00Z") for n in range(1, 13)]
-    nasty = tokens(0, "5", id=NASTY, timestamp="2026-01-01T00:00:00Z")
+    nasty = tokens(0, "5", id=NASTY, timestamp="2026-01-01T00:00:00Z", properties={"a": NASTY})
     client.record(nasty, *many)
     (id,) = advance(client, ISSUED)
     read = page(client, id)
@@ -208,7 +208,7 @@ def test_a_line_unfolds_to_why_and_its_first_records(client: Asking, story: Stor
     assert any(
         text.startswith(f"It is priced by version 1 of {story.usage}") for text in read.texts
     )
-    assert after(read, NASTY) == "5"
+    assert after(read, NASTY) == f"5 a={NASTY}"
     assert "r9" in read.texts
     assert "r10" not in read.texts
     assert "The first 10 usage records" in read.texts

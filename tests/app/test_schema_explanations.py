@@ -214,6 +214,22 @@ def test_a_change_that_is_only_imagined_has_no_fact(client: Asking, story: Story
         assert line["explanation"]["check"]["holds"]
 
 
+def test_a_subscription_that_is_only_imagined_is_explained(client: Asking, story: Story) -> None:
+    client.record(tokens(1))
+    query = f"""query($input: PreviewSubscriptionInput!) {{
+        subscriptionPreview(input: $input, at: "{FEBRUARY}") {{ {LINES} }} }}"""
+    input = {
+        "customerId": story.customer,
+        "items": [{"priceId": story.usage}, {"priceId": story.licence, "quantity": "2"}],
+        "startAt": "2026-01-01T00:00:00Z",
+    }
+    usage, *licences = client.field(query, input=input)["lines"]
+    assert (ids(usage), usage["explanation"]["check"]["holds"]) == (["r1"], True)
+    for line in licences:
+        assert line["explanation"]["event"] is None
+        assert line["explanation"]["check"]["holds"]
+
+
 def test_an_adjustment_says_what_was_before_and_after(
     client: Asking, story: Story, invoice: str
 ) -> None:
