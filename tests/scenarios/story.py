@@ -19,12 +19,14 @@ A new step is its sentence and its method below; what may follow its colon or it
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from app.ledger import Ledger
+from app.store import Store
 from domain import customers, meters, prices, products, subscription_changes
 from domain.aggregation import Aggregation
 from domain.customers import Customer
@@ -194,7 +196,9 @@ class Story:
 
     def _why(self, views: Views, invoiced: Invoiced, line: int) -> str:
         names = self._names | {id: name for name, id in self.ids.items()}
-        return print_why(views, self.ledger.store, invoiced, line, names)
+        # Views are also read when the ledger that the story was told to is closed.
+        with closing(Store(self.ledger.directory, exclusive=False)) as store:
+            return print_why(views, store, invoiced, line, names)
 
     def _print_balance(self, customer: str, views: Views) -> str:
         if current.get(views, Customer, self.ids[customer]) is None:
