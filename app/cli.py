@@ -15,6 +15,7 @@ import uvicorn
 from app import checkpoints, demo, replay, schema, verification
 from app.backups import Copied, copied
 from app.clock import SystemClock
+from app.explain import explainer
 from app.exports import files, log_import, log_writing
 from app.exports.journals import Form, journal
 from app.exports.log_reading import BadLog
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("demo", help="load the demo data into a ledger"),
         commands.add_parser("replay", help="rebuild the views from the log"),
         _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
+        _explain_parser(commands.add_parser("explain", help="say why an invoice is what it is")),
         commands.add_parser("checkpoint", help="print where the ledger stands, signed"),
         _export_parser(commands.add_parser("export", help="write the log for other programs")),
         commands.add_parser("import", help="make a ledger from an exported log"),
@@ -89,6 +91,16 @@ def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
     export.add_argument("--period", help="START/END: only what a table says of this time")
     return export
+
+
+def _explain_parser(explain: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    explain.add_argument(
+        "invoice", help="its id or number; of a subscription's id, the next invoice"
+    )
+    explain.add_argument("--line", type=int, help="only this line, counted from 1")
+    explain.add_argument("--records", action="store_true", help="list the usage records, too")
+    explain.add_argument("--json", action="store_true", help="print the explanation as JSON")
+    return explain
 
 
 def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -231,6 +243,18 @@ def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
 
 
+def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    with explainer(settings.data, parsed.invoice) as one:
+        if parsed.json:
+            data = one.as_data(parsed.line, records=parsed.records)
+            print(msgspec.json.format(msgspec.json.encode(data)).decode())
+        else:
+            for line in one.as_text(parsed.line, records=parsed.records):
+                print(line)
+    return 0
+
+
 def _meter() -> verification.Progress | None:
     return _Meter() if sys.stderr.isatty() else None
 
@@ -293,6 +317,7 @@ _COMMANDS = {
     "demo": _demo,
     "replay": _replay,
     "verify": _verify,
+    "explain": _explain,
     "checkpoint": _checkpoint,
     "export": _export,
     "import": _import,

@@ -234,7 +234,7 @@ def _invoice(request: Request) -> Response:
     ledger: Ledger = request.app.state.ledger
     id, _, form = request.path_params["name"].partition(".")
     with ledger.snapshot() as views:
-        document = invoice_page.document(views, id, form, ledger.clock.now())
+        document = invoice_page.document(views, ledger.store, id, form, ledger.clock.now())
     if document is None:
         raise StarletteHTTPException(404)
     policy = {"content-security-policy": invoice_page.CONTENT_SECURITY_POLICY}

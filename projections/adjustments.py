@@ -13,6 +13,7 @@ from domain.statements import IssuedLine
 from domain.subscriptions import Subscription
 from projections import billed_usage, current, invoices
 from projections.billed_usage import BilledPeriod
+from projections.invoices import Find
 from projections.tables import Views
 
 
@@ -61,12 +62,19 @@ def line(
     price = current.get(views, Price, billed.price_id)
     assert price is not None, f"there is a price {billed.price_id}"
     again = charges.usage_of(subscription, price, billed.item_id, billed.period)
-    charged = [
+    return adjustments.adjustment(
+        billed.invoice_id, [rate(one) for one in again], charged(views, billed)
+    )
+
+
+def charged(views: Views, billed: BilledPeriod, find: Find | None = None) -> list[Charged]:
+    """What was billed for a period so far, by invoices as they are now, or as `find` gives them."""
+    found = invoices.billed(views, billed.subscription_id, billed.item_id, billed.period, find)
+    return [
         Charged(one.invoice.printed_number or "", one.line)
-        for one in invoices.billed(views, subscription.id, billed.item_id, billed.period)
+        for one in found
         if _is_for(one.line, one.invoice, billed)
     ]
-    return adjustments.adjustment(billed.invoice_id, [rate(one) for one in again], charged)
 
 
 def _is_for(line: IssuedLine, invoice: Invoice, billed: BilledPeriod) -> bool:

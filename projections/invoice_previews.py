@@ -40,11 +40,15 @@ class Hypothetical(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """A bill that has not been issued, and the ledger position it was computed at."""
+    """A bill that has not been issued, and the ledger position it was computed at.
+
+    `extra` is the usage in it that was never sent.
+    """
 
     bill: Bill
     subscription: Subscription
     position: int
+    extra: Sequence[Hypothetical] = ()
 
     @property
     def content_hash(self) -> str:
@@ -83,6 +87,7 @@ def preview(
         bill=rating.bill(subscription, instant, lines),
         subscription=subscription,
         position=views.checkpoint(),
+        extra=extra,
     )
 
 
@@ -172,7 +177,7 @@ def line_of(
         return rating.rate(charge)
     asked = asking.question(charge.price)
     whole = Period(charge.since, charge.period.end)
-    imagined = _imagined(extra, asked, whole, until)
+    imagined = imagined_samples(extra, asked, whole, until)
     usage = _reading(views, asked, charge, whole, imagined)
     if charge.settled is None:
         return rating.rate(charge, usage)
@@ -200,7 +205,7 @@ def _reading(
     return Reading(aggregation.billable(state.value(period, charge.whole)), values)
 
 
-def _imagined(
+def imagined_samples(
     extra: Sequence[Hypothetical], asked: Question, period: Period, until: datetime
 ) -> Sequence[Sample]:
     """The hypothetical records that a price would bill in a period, after all real ones.
