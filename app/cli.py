@@ -12,7 +12,7 @@ from time import perf_counter
 import msgspec
 import uvicorn
 
-from app import checkpoints, demo, replay, schema, verification
+from app import checkpoints, demo, forks, replay, schema, verification
 from app.backups import Copied, copied
 from app.clock import SystemClock
 from app.exports import files, log_import, log_writing
@@ -27,7 +27,7 @@ from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
 from domain.decider import Rejected
-from domain.periods import Period, check_period, parse_instant
+from domain.periods import Period, check_period, format_instant, parse_instant
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
+    fork = commands.add_parser("fork", help="make a sandbox that goes on from a ledger's past")
+    fork.add_argument("destination", type=Path, help="empty directory for the fork")
+    fork.add_argument("--as-of", help="position or instant to fork at (default: the newest)")
+    fork.add_argument("--at", help="where its test clock stands (default: where the ledger stood)")
+    fork.add_argument("--data", type=Path, help="directory of the ledger")
     restore = commands.add_parser("restore", help="make a ledger from a backup")
     restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
     restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
@@ -227,6 +232,27 @@ def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(settings.data, parsed.to, _meter()))
 
 
+def _fork(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    as_of, at = parsed.as_of, parsed.at
+    made, event = forks.forked(
+        settings.data,
+        parsed.destination,
+        as_of=_place(as_of) if as_of else None,
+        at=parse_instant(at, ("at",)) if at else None,
+        progress=_meter(),
+    )
+    origin, clock = event.origin, format_instant(event.clock_at)
+    _made(parsed.destination, made)
+    print(f"a fork of {origin.ledger_id} at position {origin.position}; its clock is at {clock}")
+    return 0
+
+
+def _place(text: str) -> forks.AsOf:
+    """A position of a ledger, or an instant."""
+    return int(text) if text.isascii() and text.isdecimal() else parse_instant(text, ("as-of",))
+
+
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
 
@@ -297,6 +323,7 @@ _COMMANDS = {
     "export": _export,
     "import": _import,
     "backup": _backup,
+    "fork": _fork,
     "restore": _restore,
 }
 

@@ -137,7 +137,7 @@ class Ledger:
             self._begin(name, test_clock_at)
         self.engine.follow(self.store.head()[0], self.store.read, self.store.hash_at)
         views = self.engine.database.writing
-        state: LedgerState = current.select(views, LedgerState, {}, limit=1)[0].state
+        state: LedgerState = current.ledger(views).state
         if test_clock_at not in (None, state.test_clock_at):
             kept = state.test_clock_at
             clock = f"a test clock at {format_instant(kept)}" if kept else "the system's clock"

@@ -72,7 +72,11 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
 @asynccontextmanager
 async def _living(app: Starlette) -> AsyncIterator[None]:
     """What goes on while it serves."""
-    async with _telling(app.state.ledger, app.state.hook), _working(app):
+    hook = app.state.hook
+    if hook is not None and app.state.ledger.state.forked_from is not None:
+        _log.warning("nobody is told of what happens in a fork: the webhook is left alone")
+        hook = None
+    async with _telling(app.state.ledger, hook), _working(app):
         yield
 
 

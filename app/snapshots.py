@@ -63,6 +63,13 @@ class Snapshot:
         for row in rows:
             yield Kept(*row)
 
+    def at(self, position: int) -> Kept:
+        """The event at a position."""
+        kept = next(self.events(position - 1), None)
+        if kept is None or kept.position != position:
+            raise CorruptLedger(f"there is no event at position {position}")
+        return kept
+
     def hash_at(self, position: int) -> bytes:
         """The chain's hash at a position; before the first event it is the genesis."""
         if position == 0:
