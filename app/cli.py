@@ -18,6 +18,7 @@ from app.clock import SystemClock
 from app.exports import files, log_import, log_writing
 from app.exports.journals import Form, journal
 from app.exports.log_reading import BadLog
+from app.exports.parquet import parquet
 from app.exports.spreadsheets import Subject, spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
@@ -91,6 +92,7 @@ def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what = export.add_mutually_exclusive_group()
     what.add_argument("--from-position", type=int, default=1, help="first event of the log")
     what.add_argument("--csv", choices=list(Subject), help="a table, instead of the log")
+    what.add_argument("--parquet", choices=list(Subject), help="a table with types, as Parquet")
     what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
     export.add_argument("--period", help="START/END: only what a table says of this time")
     return export
@@ -207,8 +209,10 @@ def _parts(directory: Path, parsed: argparse.Namespace) -> Iterator[bytes]:
     """What is asked for, part by part."""
     if parsed.csv is not None:
         return spreadsheet(directory, parsed.csv, _period(parsed.period))
+    if parsed.parquet is not None:
+        return parquet(directory, parsed.parquet, _period(parsed.period))
     if parsed.period is not None:
-        raise ValueError("--period goes with --csv")
+        raise ValueError("--period goes with --csv or --parquet")
     if parsed.journal is not None:
         return journal(directory, parsed.journal)
     return log_writing.log(directory, parsed.from_position)
