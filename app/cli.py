@@ -163,9 +163,12 @@ def _demo(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    started = perf_counter()
-    events = replay.replay(settings.data, _progress)
-    print(f"\rreplayed {events} events in {perf_counter() - started:.2f} s")
+    started, on_terminal = perf_counter(), sys.stderr.isatty()
+    done = replay.replay(settings.data, _Meter() if on_terminal else _Meter(10, "", "\n"))
+    if on_terminal:
+        print(file=sys.stderr)
+    served = "; the server goes on with the new views" if done.served else ""
+    print(f"replayed {done.events} events in {perf_counter() - started:.2f} s{served}")
     return 0
 
 
@@ -272,21 +275,26 @@ def _made(directory: Path, made: Copied) -> int:
 
 
 class _Meter:
-    """Says on standard error how far a verification is, how fast, and how long it will take."""
+    """Says on standard error how far reading the log is, how fast, and how long it will take.
 
-    def __init__(self) -> None:
+    Again and again in one line; or, with another beginning and end, in a line each time.
+    """
+
+    def __init__(self, every: int = 1, begin: str = "\r", end: str = "") -> None:
         self._started = self._said = perf_counter()
+        self._every, self._begin, self._end = every, begin, end
 
     def __call__(self, position: int, until: int) -> None:
-        """Say it once a second, and at the end."""
+        """Say it every so many seconds, and at the end."""
         now = perf_counter()
-        if now - self._said < 1 and position < until:
+        if now - self._said < self._every and position < until:
             return
         self._said = now
         speed = position / max(now - self._started, 0.001)
         left = (until - position) / speed
-        said = f"{position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
-        print(f"\r{said:<70}", end="", flush=True, file=sys.stderr)
+        bar = f"[{'#' * (20 * position // max(until, 1)):<20}]"
+        said = f"{bar} {position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
+        print(f"{self._begin}{said:<92}", end=self._end, flush=True, file=sys.stderr)
 
 
 def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -301,11 +309,6 @@ def _existing(settings: Settings) -> None:
     """Reading a log again needs one; do not make an empty one by mistake."""
     if not (settings.data / "ledger.db").exists():
         raise ValueError(f"there is no ledger in {settings.data}")
-
-
-def _progress(position: int) -> None:
-    if position % 1_000 == 0 and sys.stdout.isatty():
-        print(f"\r{position} events", end="", flush=True)
 
 
 _REFUSALS = (

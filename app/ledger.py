@@ -10,7 +10,7 @@ from typing import Self
 from app import worker
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
-from app.jobs import Receipt, UsageJob
+from app.jobs import BetweenJob, Receipt, UsageJob
 from app.store import Pending, Store
 from app.writer import Writer
 from domain import ledgers
@@ -95,6 +95,15 @@ class Ledger:
                 (middle, high) if found.envelope.recorded_at_us <= at_us else (low, middle - 1)
             )
         return low
+
+    def take_over(self, views: Path) -> None:
+        """Go on with views that were rebuilt aside: whoever reads or writes need not wait.
+
+        Raises `BlockingIOError` or `Busy` when it cannot be just now.
+        """
+        read, hash_at = self.store.read, self.store.hash_at
+        job = BetweenJob(lambda: self.engine.take_over(views, read, hash_at))
+        self.writer.submit(job).result()
 
     # ------------------------------------------------------------------------------- commands
 

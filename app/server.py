@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 
-from app import checkpoints, graphiql, invoice_page
+from app import checkpoints, graphiql, invoice_page, replay
 from app.clock import new_id
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
@@ -98,10 +98,11 @@ async def _telling(ledger: Ledger, hook: Hook | None) -> AsyncIterator[None]:
 async def _working(app: Starlette) -> AsyncIterator[None]:
     """While it serves, what falls due is done by itself; a test clock waits to be moved.
 
-    Every so often a signed checkpoint is noted beside the ledger.
+    Every so often a signed checkpoint is noted beside the ledger. Views that somebody rebuilt are
+    taken over.
     """
     ledger: Ledger = app.state.ledger
-    work = []
+    work = [replay.keep_taking_over(ledger)]
     if every := app.state.between_checkpoints:
         work.append(checkpoints.keep_noting(ledger.store, ledger.directory, every))
     if not ledger.clock.is_test:

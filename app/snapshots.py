@@ -15,6 +15,7 @@ from app.identities import ROWS_PER_STATEMENT
 from app.record_ids import stored_id, written_id
 from app.store import CorruptLedger, KeyRow
 from domain.usage import Identity
+from projections.tables import opening
 
 _WAIT_SECONDS = 30
 
@@ -115,7 +116,14 @@ def copy(source: Path, target: Path) -> None:
 
     Raises `CorruptLedger` when it is no database, or cannot be read.
     """
-    with closing(_open(source)) as reading, closing(sqlite3.connect(target)) as writing:
+    with opening(source):
+        reading = _open(source)
+        try:
+            reading.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as error:
+            reading.close()
+            raise CorruptLedger(f"{source} cannot be copied: {error}") from error
+    with closing(reading), closing(sqlite3.connect(target)) as writing:
         try:
             reading.backup(writing)
         except sqlite3.DatabaseError as error:

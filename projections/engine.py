@@ -30,7 +30,7 @@ from projections.billed_usage import BilledUntil
 from projections.buckets import DimensionRefs
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
-from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
+from projections.tables import Table, Views, ViewsDatabase, opening, stamp_of, version_stamp
 from projections.usage_corrections import Counted
 from projections.usage_records import (
     HOUR_US,
@@ -131,6 +131,11 @@ class Engine:
             return False
         return sealed is None or views.meta("sealed_hash") == hash_at(sealed)
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether these views say which ledger they were folded from."""
+        return self.database.writing.meta("sealed_position") is not None
+
     def start_over(self) -> None:
         """Throw the views away; the next catch-up makes them anew."""
         self.database.close()
@@ -146,6 +151,24 @@ class Engine:
             with self.database.transaction():
                 views.set_meta("sealed_position", position)
                 views.set_meta("sealed_hash", hash_at(position))
+
+    def take_over(self, aside: Path, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
+        """Go on with views that were rebuilt aside, brought up to date, in the place of these.
+
+        It is done between two transactions. Whoever is reading goes on reading the old ones to the
+        end. Raises `BlockingIOError` when somebody is just opening them; then nothing is changed.
+        """
+        rebuilt = Engine(aside)
+        try:
+            rebuilt.catch_up(read)
+            rebuilt.seal(hash_at)
+        finally:
+            rebuilt.close()
+        with opening(self.path, alone=True):
+            swap(aside, self.path)
+        old, self.database = self.database, _open(self.path)
+        self.forget()
+        old.close()
 
     # ------------------------------------------------------------------------------------ usage
 
@@ -307,7 +330,10 @@ def rebuild(path: Path, read: Read, progress: Callable[[int], None] | None = Non
 
 
 def swap(aside: Path, path: Path) -> None:
-    """Put rebuilt views in the place of the old ones, which nobody may have open."""
+    """Put rebuilt views in the place of the old ones, which nobody may be opening.
+
+    Whoever has them open keeps the files; SQLite sees that they moved, and leaves the new ones be.
+    """
     remove(path)
     aside.replace(path)
     remove(aside)
