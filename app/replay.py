@@ -83,8 +83,9 @@ def _rebuilt(directory: Path, store: Store, progress: Progress | None) -> Path:
 
 
 def _at_rest(directory: Path, store: Store, progress: Progress | None) -> Replayed:
-    """Nobody else has the views open."""
-    engine.swap(_rebuilt(directory, store, progress), directory / VIEWS)
+    """Nobody writes to the views."""
+    aside = _rebuilt(directory, store, progress)
+    _patiently(lambda: engine.swap(aside, directory / VIEWS))
     for name in (HANDED_OVER, TAKEN):
         engine.remove(directory / name)
     return Replayed(store.head()[0], served=False)
@@ -155,17 +156,16 @@ def take_over(ledger: Ledger) -> None:
             if not rebuilt.is_sealed or not rebuilt.follows(store.head()[0], store.hash_at):
                 raise ValueError("they were not folded from this ledger")
             rebuilt.catch_up(store.read)  # as far as it goes, so that the writer is held up less
-        while not _took_over(ledger, taken):
-            sleep(_PAUSE_MS / 1_000)
+        _patiently(lambda: ledger.take_over(taken))
         _log.info("went on with views that were rebuilt, at position %s", store.head()[0])
     finally:
         engine.remove(taken)
 
 
-def _took_over(ledger: Ledger, taken: Path) -> bool:
-    """Whether it could be done just now."""
-    try:
-        ledger.take_over(taken)
-    except (BlockingIOError, Busy):
-        return False
-    return True
+def _patiently(step: Callable[[], None]) -> None:
+    """Do what cannot be done while somebody is just opening the views, or too much waits."""
+    while True:
+        try:
+            return step()
+        except (BlockingIOError, Busy):
+            sleep(_PAUSE_MS / 1_000)

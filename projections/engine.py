@@ -164,8 +164,7 @@ class Engine:
             rebuilt.seal(hash_at)
         finally:
             rebuilt.close()
-        with opening(self.path, alone=True):
-            swap(aside, self.path)
+        swap(aside, self.path)
         old, self.database = self.database, _open(self.path)
         self.forget()
         old.close()
@@ -330,12 +329,14 @@ def rebuild(path: Path, read: Read, progress: Callable[[int], None] | None = Non
 
 
 def swap(aside: Path, path: Path) -> None:
-    """Put rebuilt views in the place of the old ones, which nobody may be opening.
+    """Put rebuilt views in the place of the old ones.
 
     Whoever has them open keeps the files; SQLite sees that they moved, and leaves the new ones be.
+    Raises `BlockingIOError` when somebody is just opening them; then nothing is changed.
     """
-    remove(path)
-    aside.replace(path)
+    with opening(path, alone=True):
+        remove(path)
+        aside.replace(path)
     remove(aside)
 
 

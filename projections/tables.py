@@ -269,9 +269,9 @@ def _line(row: Row) -> str:
 
 def stamp_of(path: Path) -> str | None:
     """The version stamp of the views at a path, before anything is assumed about their tables."""
-    if not path.exists():
-        return None
     with opening(path):
+        if not path.exists():
+            return None
         connection = sqlite3.connect(path)
         try:
             row = connection.execute("SELECT value FROM meta WHERE name='stamp'").fetchone()
