@@ -6,11 +6,14 @@ happens in it, and what was signed for the original is not signed for the fork.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain, takewhile
 from pathlib import Path
+
+import msgspec
 
 import app.commands  # noqa: F401 - every event type is registered once every command is known
 from app.backups import Copied, finished
@@ -49,15 +52,18 @@ def forked(
     """
     if not (source / LOG).exists():
         raise ValueError(f"there is no ledger in {source}")
-    with Snapshot(source / LOG) as snapshot:
-        original = _Original(snapshot, as_of)
-        event = original.forked(at)
-        with new_directory(target) as unfinished:
-            with closing(Store(unfinished)) as store:
-                original.copy_to(store)
-                envelope = Envelope(to_us(event.clock_at))
-                store.append([Pending(event.id, 1, envelope, event)])
-            return finished(unfinished, progress), event
+    try:
+        with Snapshot(source / LOG) as snapshot:
+            original = _Original(snapshot, as_of)
+            event = original.forked(at)
+            with new_directory(target) as unfinished:
+                with closing(Store(unfinished)) as store:
+                    original.copy_to(store)
+                    envelope = Envelope(to_us(event.clock_at))
+                    store.append([Pending(event.id, 1, envelope, event)])
+                return finished(unfinished, progress), event
+    except msgspec.MsgspecError as error:
+        raise CorruptLedger(f"an event cannot be read: {error}") from error
 
 
 class _Original:
@@ -105,19 +111,30 @@ class _Original:
         """
         keys = takewhile(self._is_known, self._snapshot.keys())
         key = next(keys, None)
+        named = set[str]()
         for events in _portions(takewhile(self._is_known, self._snapshot.events())):
             theirs: list[KeyRow] = []
             while key is not None and key.position <= events[-1].position:
                 theirs.append(key)
                 key = next(keys, None)
+            named.update(filter(None, map(self._key_of, events)))
+            named.difference_update(one.key for one in theirs)
             identities = list(chain.from_iterable(map(self._identities, events)))
-            try:
-                store.take(events, identities, theirs)
-            except TakenError as error:
-                raise CorruptLedger(f"something stands there twice: {error}") from error
+            _take(store, events, identities, theirs)
+        _take(store, [], [], self._cut(named))
         if store.head() != (self._position, self._snapshot.hash_at(self._position)):
             message = "the log is not what was written; tallybook verify says where"
             raise CorruptLedger(message)
+
+    def _cut(self, named: Collection[str]) -> list[KeyRow]:
+        """The keys of commands whose transaction the fork cuts in two: it answers for its part."""
+        found = filter(None, map(self._snapshot.key, sorted(named)))
+        return [replace(one, position=self._position) for one in found]
+
+    def _key_of(self, kept: Kept) -> str | None:
+        """The idempotency key of the command that an event came of."""
+        envelope: Envelope = self._mapper.transcoder.decode(kept.state)[0]
+        return envelope.idempotency_key
 
     def _is_known(self, one: Kept | KeyRow) -> bool:
         return one.position <= self._position
@@ -132,6 +149,18 @@ class _Original:
         digests = self._snapshot.digests(kept.position, names)
         for row, ((source, id), digest) in enumerate(zip(names, digests, strict=True)):
             yield IdentityRow(source, id, kept.position, row, digest)
+
+
+def _take(
+    store: Store,
+    events: Sequence[Kept],
+    identities: Sequence[IdentityRow],
+    keys: Sequence[KeyRow],
+) -> None:
+    try:
+        store.take(events, identities, keys)
+    except TakenError as error:
+        raise CorruptLedger(f"something stands there twice: {error}") from error
 
 
 def _portions(events: Iterator[Kept]) -> Iterator[Sequence[Kept]]:

@@ -91,6 +91,12 @@ class Snapshot:
         for row in rows:
             yield KeyRow(*row)
 
+    def key(self, key: str) -> KeyRow | None:
+        """What an idempotency key was used for."""
+        sql = "SELECT key, digest, subject, position FROM idempotency_keys WHERE key=?"
+        row = self._connection.execute(sql, (key,)).fetchone()
+        return KeyRow(*row) if row else None
+
     def digests(self, position: int, identities: Sequence[Identity]) -> list[bytes]:
         """What the usage records of one event said, as digests in the order of the records."""
         found: dict[Identity, bytes] = {}

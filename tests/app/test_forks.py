@@ -5,6 +5,7 @@ import io
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from domain.periods import format_instant, from_us
 from domain.products import CreateProduct
 from domain.usage_corrections import VoidUsage
 from tests.app.asking import Asking
+from tests.app.asking import Story as GraphQLStory
 from tests.app.billed import END, FEBRUARY, PRICES, THREE, said
 from tests.app.receiving import settings
 from tests.app.rich import SENT, rich
@@ -52,11 +54,14 @@ def told(ledger: Ledger) -> Ledger:
     return ledger
 
 
+@pytest.mark.parametrize(
+    "part", [Fraction(0), Fraction(1, 3), Fraction(2, 3), Fraction(1)], ids=str
+)
 def test_a_fork_is_the_ledger_up_to_its_position_byte_for_byte(
-    ledger: Ledger, sandbox: Path
+    ledger: Ledger, sandbox: Path, part: Fraction
 ) -> None:
     rich(ledger)
-    at = ledger.store.head()[0] // 2
+    at = 1 + int(part * (ledger.store.head()[0] - 1))
     made, event = forked(ledger.directory, sandbox, as_of=at)
     kept = list(ledger.store.stored())[:at]
     assert made.position == at + 1
@@ -161,6 +166,29 @@ def test_identities_and_keys_are_those_up_to_the_position(ledger: Ledger, sandbo
     with Ledger(sandbox / "after") as fork:
         command = VoidUsage(id="gone", reason="A test")
         assert fork.execute_now(command, "void gone").position == void.position
+
+
+def test_a_fork_may_cut_a_transaction_in_two(ledger: Ledger, sandbox: Path) -> None:
+    """What a command made due stands behind it; its key answers for as much as the fork has."""
+    client = Asking(ledger)
+    story = GraphQLStory(client)
+    start, first = {"startAt": "2026-01-01T00:00:00Z"}, ledger.store.head()[0] + 1
+    items = [{"priceId": story.licence}]
+    input = {"customerId": story.customer, "items": items, "idempotencyKey": "once", **start}
+    subscription = client.create("subscription", **input)
+    whole = ledger.store.key("once")
+    assert whole is not None
+    assert whole.position == ledger.store.head()[0] > first
+    forked(ledger.directory, sandbox, as_of=first)
+    assert verification.verify(sandbox).ok
+    with Ledger(sandbox) as fork:
+        assert said(fork) == said(ledger)[:-1]
+        assert Asking(fork).create("subscription", **input) == subscription
+        kept = fork.store.key("once")
+        assert kept is not None
+        assert kept.position == first
+        fork.advance_now(fork.clock.now())
+        assert len(said(fork)) == len(said(ledger))
 
 
 def test_a_fork_of_a_fork(ledger: Ledger, tmp_path: Path, sandbox: Path) -> None:
@@ -282,6 +310,8 @@ def test_a_fork_needs_an_empty_directory_and_a_ledger(
     "sql",
     [
         "UPDATE stored_events SET topic='customer.archived/1' WHERE rowid=3",
+        "UPDATE stored_events SET state=x'00' WHERE rowid=3",
+        "UPDATE stored_events SET state=x'00' WHERE rowid=4",
         "DELETE FROM stored_events WHERE rowid=3",
         "DELETE FROM usage_identities",
         "UPDATE event_hashes SET hash=x'00' WHERE position=4",
