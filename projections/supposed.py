@@ -15,7 +15,7 @@ from projections import billed_usage, current, late_usage
 from projections.billed_usage import BilledPeriod
 from projections.meter_summaries import Question
 from projections.tables import Views
-from projections.usage_records import Matched
+from projections.usage_blocks import Matched
 
 _NEVER_RECORDED = 2**62
 """A position behind all others."""
