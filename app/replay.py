@@ -153,7 +153,8 @@ def take_over(ledger: Ledger) -> None:
     try:
         engine.of_same_version(taken).close()
         with closing(Engine(taken)) as rebuilt:
-            if not rebuilt.is_sealed or not rebuilt.follows(store.head()[0], store.hash_at):
+            sealed = rebuilt.database.writing.meta("sealed_position") is not None
+            if not sealed or not rebuilt.follows(store.head()[0], store.hash_at):
                 raise ValueError("they were not folded from this ledger")
             rebuilt.catch_up(store.read)  # as far as it goes, so that the writer is held up less
         _patiently(lambda: ledger.take_over(taken))

@@ -151,11 +151,6 @@ class Engine:
             return False
         return sealed is None or views.meta("sealed_hash") == hash_at(sealed)
 
-    @property
-    def is_sealed(self) -> bool:
-        """Whether these views say which ledger they were folded from."""
-        return self.database.writing.meta("sealed_position") is not None
-
     def start_over(self) -> None:
         """Throw the views away; the next catch-up makes them anew."""
         self.database.close()
