@@ -69,8 +69,16 @@ def ends(store: Store) -> Ends:
 
 
 def ledger_id(store: Store) -> str:
-    """The id that the ledger was opened with; empty when that cannot be read."""
-    rows = store.select("SELECT CAST(originator_id AS BLOB) FROM stored_events WHERE rowid=1")
+    """The id of the ledger itself, of a fork its own; empty when that cannot be read.
+
+    The streams of ledgers lie side by side in the index, however long the log is.
+    """
+    rows = store.select(
+        "SELECT CAST(originator_id AS BLOB) FROM stored_events"
+        " WHERE originator_id>='led_' AND originator_id<'led`' AND originator_version=1"
+        " AND (topic LIKE 'ledger.opened/%' OR topic LIKE 'ledger.forked/%')"
+        " ORDER BY rowid DESC LIMIT 1"
+    )
     return (rows[0][0] or b"").decode(errors="replace") if rows else ""
 
 

@@ -35,12 +35,12 @@ from projections.ahead import Others, Part, Run
 from projections.buckets import Folding
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
-from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
+from projections.tables import Table, Views, ViewsDatabase, opening, stamp_of, version_stamp
 from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
 
-CODE_VERSION = 8
+CODE_VERSION = 9
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -192,6 +192,23 @@ class Engine:
                 views.set_meta("sealed_position", position)
                 views.set_meta("sealed_hash", hash_at(position))
 
+    def take_over(self, aside: Path, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
+        """Go on with views that were rebuilt aside, brought up to date, in the place of these.
+
+        It is done between two transactions. Whoever is reading goes on reading the old ones to the
+        end. Raises `BlockingIOError` when somebody is just opening them; then nothing is changed.
+        """
+        rebuilt = Engine(aside)
+        try:
+            rebuilt.catch_up(read)
+            rebuilt.seal(hash_at)
+        finally:
+            rebuilt.close()
+        swap(aside, self.path)
+        old, self.database = self.database, _open(self.path)
+        self.forget()
+        old.close()
+
     # ------------------------------------------------------------------------------------ usage
 
     def needs(self, event_names: Iterable[str]) -> dict[str, Needs]:
@@ -312,9 +329,14 @@ def rebuild(
 
 
 def swap(aside: Path, path: Path) -> None:
-    """Put rebuilt views in the place of the old ones, which nobody may have open."""
-    remove(path)
-    aside.replace(path)
+    """Put rebuilt views in the place of the old ones.
+
+    Whoever has them open keeps the files; SQLite sees that they moved, and leaves the new ones be.
+    Raises `BlockingIOError` when somebody is just opening them; then nothing is changed.
+    """
+    with opening(path, alone=True):
+        remove(path)
+        aside.replace(path)
     remove(aside)
 
 

@@ -41,10 +41,11 @@ from projections import (
 from projections.as_of import EventAt
 from projections.billed_usage import BilledPeriod, Closed
 from projections.counted_records import Records
-from projections.invoice_previews import Hypothetical, Preview
+from projections.invoice_previews import Preview
 from projections.meter_summaries import Question
 from projections.past import Known
 from projections.rated_again import Rated
+from projections.supposed import NOTHING, Supposed
 from projections.tables import Views
 from projections.usage_records import BEGINNING, Listed, MeterRef, Place
 
@@ -53,7 +54,7 @@ class Invoiced(msgspec.Struct, frozen=True, kw_only=True):
     """What an invoice says, and what it was computed from.
 
     A preview has no id. Its subscription may be one that is not in the ledger like this, and some
-    of its usage may be imagined.
+    of its usage, or one of its prices, may only be supposed.
     """
 
     statement: Statement
@@ -61,7 +62,7 @@ class Invoiced(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     issued: bool = False
     subscription: Subscription | None = None
-    extra: Sequence[Hypothetical] = ()
+    supposed: Supposed = NOTHING
 
     @classmethod
     def of(cls, invoice: Invoice, says: Statement) -> "Invoiced":
@@ -72,8 +73,12 @@ class Invoiced(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def previewed(cls, preview: Preview, says: Statement) -> "Invoiced":
         """A preview with what it says."""
-        subscription, extra = preview.subscription, preview.extra
-        return cls(statement=says, at=preview.bill.at, subscription=subscription, extra=extra)
+        return cls(
+            statement=says,
+            at=preview.bill.at,
+            subscription=preview.subscription,
+            supposed=preview.supposed,
+        )
 
 
 class MeterInForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,11 +94,11 @@ class MeterInForce(msgspec.Struct, frozen=True, kw_only=True):
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What a line was made of, without reading a single usage record.
 
-    `price_at` is where its version of the price was made. `made_at` is where the fact stands that
-    the line is for: the change of the subscription that set the terms of a licence, or that ended
-    those that a credit is for; the one-off item. `shares` are the parts of periods that a licence
-    is for, and that a credit gives back, in this order. `charged` is what invoices had billed for
-    the period that an adjustment rates again.
+    `price_at` is where its version of the price was made, if it was. `made_at` is where the fact
+    stands that the line is for: the change of the subscription that set the terms of a licence, or
+    that ended those that a credit is for; the one-off item. `shares` are the parts of periods that
+    a licence is for, and that a credit gives back, in this order. `charged` is what invoices had
+    billed for the period that an adjustment rates again.
     """
 
     line: IssuedLine
@@ -169,6 +174,9 @@ class Explaining:
 
     def price(self, line: IssuedLine) -> Price:
         """The price of a line that has one, as it was known."""
+        supposed = self._invoiced.supposed.price
+        if supposed is not None and supposed.id == line.price_id:
+            return supposed
         price = self.known.get(Price, line.price_id or "")
         assert price is not None, f"{line.id} has a price"
         return price
@@ -189,7 +197,8 @@ class Explaining:
     def _charges(self) -> list[Charge]:
         """What was due, in the order of the lines, which begin with these."""
         ids = {stretch.item.price_id for stretch in self.subscription.stretches}
-        prices = {id: price for id in ids if (price := self.known.get(Price, id)) is not None}
+        known = {id: price for id in ids if (price := self.known.get(Price, id)) is not None}
+        prices = self._invoiced.supposed.prices(known)
         return charges.charges(self.subscription, prices, self._invoiced.at)
 
     def _charge(self, index: int) -> Charge | None:
@@ -203,8 +212,11 @@ class Explaining:
         return found if said == due else None
 
     def _price_at(self, line: IssuedLine) -> int | None:
-        """Where the version of the price was made; None if several were in force."""
+        """Where the version of the price was made; None if several were in force, or it is not."""
         if line.price_id is None or line.price_version is None:
+            return None
+        known = self.known.get(Price, line.price_id)
+        if known is None or line.price_version not in {one.number for one in known.versions}:
             return None
         return self.known.version_at(Price, line.price_id, line.price_version)
 
@@ -338,7 +350,7 @@ class Explaining:
         charge = self._charge(index)
         if charge is None:
             return Again(line=None, rated=(), holds=False)
-        (one,) = self._rated([charge], self._invoiced.extra)
+        (one,) = self._rated([charge])
         rounded = round_to_minor(line.exact, self.statement.currency) == line.amount
         return Again(line=one.line, rated=(one,), holds=rounded and _is_said(line, one.line))
 
@@ -351,7 +363,8 @@ class Explaining:
         made = adjusting.adjustment(billed.invoice_id, lines, self._charged(billed))
         return Again(line=made, rated=tuple(rated), holds=_is_said(line, made))
 
-    def _rated(self, due: Sequence[Charge], extra: Sequence[Hypothetical] = ()) -> list[Rated]:
+    def _rated(self, due: Sequence[Charge]) -> list[Rated]:
+        extra = self._invoiced.supposed.usage
         with ExitStack() as stack:
             metered = any(charge.price.metered for charge in due)
             records = stack.enter_context(self.records()) if metered else None

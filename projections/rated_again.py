@@ -17,8 +17,9 @@ from domain.periods import Period, to_us
 from domain.rating import Charge, Line, Reading
 from projections import meter_summaries
 from projections.counted_records import Records
-from projections.invoice_previews import Hypothetical, imagined_samples
+from projections.invoice_previews import imagined_samples
 from projections.meter_summaries import Question
+from projections.supposed import Hypothetical
 from projections.usage_records import Listed
 
 

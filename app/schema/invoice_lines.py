@@ -27,7 +27,6 @@ from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import prices
 from domain.rating import LineKind
 from domain.statements import IssuedLine
-from projections import current
 from projections.explanations import Explaining, Invoiced
 from projections.tables import Views
 from projections.usage_records import BEGINNING, Listed, Place
@@ -75,7 +74,7 @@ class InvoiceLine:
         """The lines of an invoice as they are shown; each price is read once."""
         lines = invoiced.statement.lines
         ids = {line.price_id for line in lines if line.price_id is not None}
-        found = {id: current.get(views, prices.Price, id) for id in ids}
+        found = {id: invoiced.supposed.price_of(views, id) for id in ids}
         return [
             cls._of(invoiced, index, found.get(line.price_id or ""))
             for index, line in enumerate(lines)
