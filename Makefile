@@ -37,8 +37,8 @@ test: $(DEV) ## Check format, lint and types, then run every test
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
 
-crash: $(DEV) ## Kill a server under load 200 times and count what it lost or doubled (takes long)
-	$(VENV) -m tests.app.crash --runs 200
+crash: $(DEV) ## Kill a ledger under load 1,000 times and count what it lost or doubled (takes long)
+	$(VENV) -m tests.app.crash --runs 1000
 
 tampering: $(DEV) ## Touch copies of a ledger in 10,000 places and see each one found (takes long)
 	$(VENV) -m tests.app.tampering --cases 10000
