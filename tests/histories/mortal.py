@@ -152,8 +152,10 @@ class Mortal:
         unheard = 0
         while True:
             answers: list[T] = []
-            with suppress(Failing):
+            try:
                 answers.append(ask(self.ledger))
+            except Failing:
+                unheard = self.store.head()[0]
             if self._left is not None:
                 unheard = self._revive(self._left)
             elif answers:

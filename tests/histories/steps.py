@@ -20,7 +20,7 @@ CUSTOMERS = ("al", "bo")
 KILLED_AT = ("deciding", "halfway", "writing", "written", "keeping", "kept", "opening")
 """Where a process may be killed: while it decides, within the transaction, before and after the
 views are kept, and while it opens what was left by the one before."""
-FAILS_AT = ("halfway", "writing", "keeping")
+FAILS_AT = ("halfway", "writing", "written", "keeping")
 """Where something may fail that is not the code's own fault."""
 
 VALUES = ("1", "3", "10", "99.5", "100", "250", "0.125", "-2")
