@@ -55,9 +55,14 @@ def altered(log: list[Recorded], kind: LineKind, **otherwise: Any) -> list[Recor
 def test_a_licence_that_is_not_billed_right_is_noticed(log: list[Recorded]) -> None:
     naive.check(log)
     with pytest.raises(naive.Misbilled, match="seat: "):
-        naive.check(altered(log, LineKind.PRORATION, exact=Fraction(80) + Fraction(1, 31)))
+        naive.check(altered(log, LineKind.PRORATION, exact=Fraction(81), amount=Decimal(81)))
     with pytest.raises(naive.Misbilled, match="seat: "):
-        naive.check(altered(log, LineKind.RECURRING, exact=Fraction(0)))
+        naive.check(altered(log, LineKind.RECURRING, exact=Fraction(0), amount=Decimal(0)))
+
+
+def test_what_is_not_rounded_right_is_noticed(log: list[Recorded]) -> None:
+    with pytest.raises(naive.Misbilled, match="should be rounded to 155"):
+        naive.check(altered(log, LineKind.RECURRING, amount=Decimal("155.01")))
 
 
 def test_usage_that_is_not_billed_right_is_noticed(log: list[Recorded]) -> None:

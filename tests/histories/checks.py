@@ -61,6 +61,12 @@ class Auditor:
             _money(views, self._log, issued)
         self.seen += naive.check_times(self.books)
 
+    def check_settled(self, ledger: Ledger) -> None:
+        """When all has ended, nothing waits that was to be billed, and all of it is."""
+        self.seen += self.books.check_settled()
+        with ledger.snapshot() as live:
+            self.seen += usage_checks.check_settled(live, self.books)
+
     def check_rebuilt(self, ledger: Ledger) -> None:
         """Views folded all at once are the live ones, byte by byte."""
         aside = rebuild(ledger.directory / "check.db", ledger.store.read)

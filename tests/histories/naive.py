@@ -15,6 +15,7 @@ from fractions import Fraction
 from domain.decider import Recorded
 from domain.invoices import InvoiceDrafted, InvoiceFinalized
 from domain.late_usage import LateUsage
+from domain.meters import MeterCreated
 from domain.periods import END_OF_TIME, EPOCH, BillingPeriod, Period, from_us
 from domain.prices import PriceCreated, PriceSuperseded
 from domain.rating import Line, LineKind
@@ -27,7 +28,7 @@ from domain.subscriptions import (
     SubscriptionReactivated,
 )
 from tests.histories.subscribed import Asked, Subscribed, Terms, Version
-from tests.histories.used import Used
+from tests.histories.used import Used, passes
 
 
 class Misbilled(Exception):
@@ -78,6 +79,10 @@ class Books:
         at = self._instants[event.id]
         known.billed_until = max(at, known.billed_until or at)
         self.check_usage(event.subscription_id, event.lines)
+        for line in event.lines:
+            rounded = _rounded(line.exact, event.currency)
+            if line.kind is not LineKind.ADJUSTMENT and line.amount != rounded:
+                raise Misbilled(f"{line} should be rounded to {rounded}")
 
     def check_usage(self, subscription_id: str, lines: Sequence[IssuedLine | Line]) -> None:
         """Usage that is billed, or would be, is what the records say, at what the oracle says."""
@@ -109,19 +114,46 @@ class Books:
 
     def check_settled(self) -> Counter[str]:
         """All lines of a billed period together ask what one would have asked that knew all."""
-        billed: dict[tuple[str | None, ...], list[IssuedLine]] = defaultdict(list)
-        for event in self._issued.values():
-            if event.id not in self._void:
-                for line in event.lines:
-                    if line.kind in (LineKind.USAGE, LineKind.ADJUSTMENT):
-                        first = line.adjusts or event.id
-                        key = (first, line.item_id, line.price_id, line.since.isoformat())
-                        billed[key].append(line)
+        billed = self._billed()
         for (id, *_), lines in billed.items():
             if id not in self._void and not any(line.discarded for line in lines):
-                self._check_settled(self._issued[id or ""], lines)
+                self._check_settled(self._issued[id], lines)
         late = sum(line.kind is LineKind.ADJUSTMENT for lines in billed.values() for line in lines)
         return Counter({"usage settled": len(billed), "adjustments settled": late})
+
+    def _billed(self) -> dict[tuple[str, ...], list[IssuedLine]]:
+        """What is billed of each item's usage, by the invoice that did so first."""
+        billed: dict[tuple[str, ...], list[IssuedLine]] = defaultdict(list)
+        for event in self._issued.values():
+            for line in event.lines:
+                if line.kind in (LineKind.USAGE, LineKind.ADJUSTMENT):
+                    first = line.adjusts or event.id
+                    key = (first, line.item_id or "", line.price_id or "", line.since.isoformat())
+                    if event.id not in self._void or line.kind is LineKind.USAGE:
+                        billed[key].append(line)
+        return billed
+
+    def standings(self, meter: MeterCreated, name: str) -> Counter[str] | None:
+        """When nothing is left to adjust: how many records of a customer are billed, and not.
+
+        None when that depends on when each of them came.
+        """
+        found: Counter[str] = Counter(billed=0, waiting=0, written_off=0)
+        for record in self.used.counting(meter, name):
+            closed: list[bool] = []
+            for (first, *_), lines in self._billed().items():
+                known = self.subscribed[self._issued[first].subscription_id]
+                price = self.prices[lines[0].price_id or ""].created
+                period = Period(lines[0].since, max(line.period.end for line in lines))
+                if (price.meter_id, self.used.names[known.created.customer_id]) != (meter.id, name):
+                    continue
+                if period.contains(from_us(record.timestamp_us)) and passes(record, price):
+                    if first in self._void or price.late_usage is LateUsage.REPORT:
+                        return None
+                    closed.append(any(line.discarded for line in lines))
+            is_billed = not all(closed)
+            found["billed" if is_billed else "written_off" if closed else "waiting"] += 1
+        return found
 
     def _check_settled(self, first: InvoiceFinalized, lines: Sequence[IssuedLine]) -> None:
         """What a period was billed in all, exactly and as rounded, is what it costs."""

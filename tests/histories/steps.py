@@ -5,6 +5,7 @@ steps are refused, as some are in life.
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -62,6 +63,8 @@ class _History:
         """The whole history."""
         grace = self._chance.choice((0, 0, 1, 1, 30))
         self._catalogue()
+        if self._chance.random() < 0.8:
+            self._subscribe()
         for _ in range(self._chance.randint(6, 22)):
             if self._chance.random() < 0.4:
                 self._pass_time()
@@ -115,7 +118,7 @@ class _History:
         for name in self._chance.sample(list(LICENCES), count):
             self._say(f"price {name}: {self._priced(LICENCES[name])}")
             self._licences.append(name)
-        for name in self._chance.sample(list(USAGE), self._chance.choice((0, 1, 2, 2, 3))):
+        for name in self._chance.sample(list(USAGE), self._chance.choice((0, 1, 2, 3, 4))):
             self._say(f"price {name}: {self._priced(USAGE[name])}")
             self._usage.append(name)
         self._take_on()
@@ -143,6 +146,8 @@ class _History:
             return self._change()
         every = [*self._licences, *self._usage]
         names = self._chance.sample(every, self._chance.randint(1, min(4, len(every))))
+        if self._usage and self._chance.random() < 0.6:
+            names = list(dict.fromkeys([*names, self._chance.choice(self._usage)]))
         clauses = [f"{name}{self._quantity(name)}" for name in names]
         start = self._now
         if self._chance.random() < 0.5:
@@ -240,7 +245,8 @@ class _History:
         self._say(f"use {self._used()}")
 
     def _used(self) -> str:
-        meter = self._chance.choice(("tokens", "tokens", "tokens", "peak", "seats"))
+        priced = [METERED.findall(USAGE[name])[0] for name in self._usage]
+        meter = self._chance.choice(("tokens", "peak", "seats", *priced * 3))
         value = self._chance.choice(VALUES)
         back = self._chance.choice((0, 0, 0, 1, 20, 700, 1500))
         at = format_instant(self._now - timedelta(hours=back)) if back else ""
@@ -370,6 +376,7 @@ LICENCES = {
     "quarterly": "{amount} {money}, per 3 months, in arrears",
     "fortnight": "{amount} {money}, per 2 weeks, in arrears",
 }
+METERED = re.compile(r"on (\w+)")
 ARREARS = [name for name, terms in LICENCES.items() if "in arrears" in terms]
 USAGE = {
     "usage": "graduated {money}, per month, on tokens; 0 up to 100, then {rate}",

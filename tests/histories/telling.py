@@ -138,7 +138,7 @@ class _Telling:
         self._settle()
         self._auditor.check(self.mortal.ledger)
         self._auditor.check_rebuilt(self.mortal.ledger)
-        self._auditor.seen += self._auditor.books.check_settled()
+        self._auditor.check_settled(self.mortal.ledger)
         self.happened["killed"] += self.mortal.deaths
         self.happened["failed"] += self.mortal.failures
 

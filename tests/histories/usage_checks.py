@@ -61,3 +61,20 @@ def _reconciliation(views: Views, books: Books, meter: Found, customer: Found) -
         raise Broken(f"{made.name} of {name} does not add up: {found}")
     if (found.accepted, found.voided) != books.used.counts(made, name):
         raise Broken(f"{made.name} of {name}: {found}, not {books.used.counts(made, name)}")
+
+
+def check_settled(views: Views, books: Books) -> Counter[str]:
+    """When all has ended, each record is billed, written off, or of no subscription at all."""
+    seen: Counter[str] = Counter()
+    for meter in current.select(views, Meter, {}, limit=-1):
+        for customer in current.select(views, Customer, {}, limit=-1):
+            made, name = books.used.meters[meter.state.id], books.used.names[customer.state.id]
+            expected = books.standings(made, name)
+            if expected is None:
+                continue
+            found = reconciliation.reconcile(views, meter, customer)
+            said = {key: getattr(found, key) for key in expected}
+            if said != expected:
+                raise Broken(f"{made.name} of {name} is {said}, not {expected}")
+            seen.update({f"records {key}": count for key, count in expected.items()})
+    return seen

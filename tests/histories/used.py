@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from domain.aggregation import Aggregation
 from domain.customers import CustomerCreated
 from domain.decider import Recorded
-from domain.meter_filters import DimensionFilter
 from domain.meters import MeterCreated, MeterRevised
 from domain.periods import END_OF_TIME, EPOCH, Period, from_us
+from domain.prices import PriceCreated
 from domain.usage import Identity, UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
 from tests.histories.subscribed import Asked, Subscribed
@@ -62,6 +62,10 @@ class Used:
         found = [identity for identity, _ in self._of(meter, name)]
         return len(found), len(self._voided.intersection(found))
 
+    def counting(self, meter: MeterCreated, name: str) -> list[UsageRecord]:
+        """The records of a customer that a meter has and that are not voided."""
+        return [one for identity, one in self._of(meter, name) if identity not in self._voided]
+
     def newest(self, meter: MeterCreated, name: str) -> datetime | None:
         """When the record of a customer happened that was recorded last."""
         times = [from_us(record.timestamp_us) for _, record in self._of(meter, name)]
@@ -72,8 +76,7 @@ class Used:
         meter = self.meters[price.created.meter_id or ""]
         name = self.names[known.created.customer_id]
         whole = known.period(price.created, period.start).whole
-        wanted = price.created.meter_filter
-        return max(self.reading(meter, name, period, whole, wanted), Fraction(0))
+        return max(self.reading(meter, name, period, whole, price.created), Fraction(0))
 
     def reading(
         self,
@@ -81,14 +84,13 @@ class Used:
         name: str,
         period: Period,
         whole: Period,
-        wanted: Sequence[DimensionFilter] = (),
+        price: PriceCreated | None = None,
     ) -> Fraction:
         """What a meter reads in a period: what is read at each time at which it is one meter."""
         values = [
             (from_us(record.timestamp_us), Fraction(Decimal(record.value or 0)))
-            for identity, record in self._of(meter, name)
-            if identity not in self._voided
-            and all(record.properties.get(one.name) in one.values for one in wanted)
+            for record in self.counting(meter, name)
+            if price is None or passes(record, price)
         ]
         if meter.aggregation is Aggregation.WEIGHTED_SUM:
             lasting = (
@@ -115,6 +117,11 @@ class Used:
         for identity, record in self._records.items():
             if (record.event_name, record.customer) == (meter.event_name, name):
                 yield identity, record
+
+
+def passes(record: UsageRecord, price: PriceCreated) -> bool:
+    """Whether a record passes the filter of a price."""
+    return all(record.properties.get(one.name) in one.values for one in price.meter_filter)
 
 
 _AGGREGATED: Mapping[Aggregation, Callable[[Sequence[Fraction]], Fraction]] = {
