@@ -133,19 +133,19 @@ class Books:
                         billed[key].append(line)
         return billed
 
-    def standings(self, meter: MeterCreated, name: str) -> Counter[str] | None:
+    def standings(self, meter: MeterCreated, customer_id: str) -> Counter[str] | None:
         """When nothing is left to adjust: how many records of a customer are billed, and not.
 
         None when that depends on when each of them came.
         """
         found: Counter[str] = Counter(billed=0, waiting=0, written_off=0)
-        for record in self.used.counting(meter, name):
+        for record in self.used.counting(meter, customer_id):
             closed: list[bool] = []
             for (first, *_), lines in self._billed().items():
                 known = self.subscribed[self._issued[first].subscription_id]
                 price = self.prices[lines[0].price_id or ""].created
                 period = Period(lines[0].since, max(line.period.end for line in lines))
-                if (price.meter_id, self.used.names[known.created.customer_id]) != (meter.id, name):
+                if (price.meter_id, known.created.customer_id) != (meter.id, customer_id):
                     continue
                 if period.contains(from_us(record.timestamp_us)) and passes(record, price):
                     if first in self._void or price.late_usage is LateUsage.REPORT:

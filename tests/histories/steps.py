@@ -5,29 +5,34 @@ steps are refused, as some are in life.
 """
 
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from domain.periods import format_instant
+from tests.histories.catalogue import (
+    AMOUNTS,
+    ARREARS,
+    CUSTOMERS,
+    LATER,
+    LICENCES,
+    METERED,
+    RATES,
+    USAGE,
+    USAGE_AT_FIRST,
+    VALUES,
+    YEN,
+    ZONES,
+)
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 """Where the clock of every history stands at first."""
-
-ZONES = ("UTC", "UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kolkata")
-CUSTOMERS = ("al", "bo")
 
 KILLED_AT = ("deciding", "halfway", "writing", "written", "keeping", "kept", "opening")
 """Where a process may be killed: while it decides, within the transaction, before and after the
 views are kept, and while it opens what was left by the one before."""
 FAILS_AT = ("halfway", "writing", "written", "keeping")
 """Where something may fail that is not the code's own fault."""
-
-VALUES = ("1", "3", "10", "99.5", "100", "250", "0.125", "-2")
-RATES = ("0.07", "0.333", "1", "2.5")
-AMOUNTS = ("9", "10", "19.99", "33.33", "100")
-YEN = ("9", "10", "1999", "3333", "100")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class _History:
         self._usage: list[str] = []
         self._subscriptions: dict[str, list[str]] = {}
         self._customers: list[str] = []
+        self._names = list(CUSTOMERS)
         self._uses = 0
         self._currency = self._chance.choice(("USD", "USD", "USD", "JPY"))
 
@@ -118,7 +124,7 @@ class _History:
         for name in self._chance.sample(list(LICENCES), count):
             self._say(f"price {name}: {self._priced(LICENCES[name])}")
             self._licences.append(name)
-        for name in self._chance.sample(list(USAGE), self._chance.choice((0, 1, 2, 3, 4))):
+        for name in self._chance.sample(USAGE_AT_FIRST, self._chance.choice((0, 1, 2, 3, 4))):
             self._say(f"price {name}: {self._priced(USAGE[name])}")
             self._usage.append(name)
         self._take_on()
@@ -137,6 +143,20 @@ class _History:
             name = CUSTOMERS[len(self._customers)]
             self._say(f"customer {name}, in {self._chance.choice(ZONES)}")
             self._customers.append(name)
+
+    def _rename(self) -> None:
+        """A customer goes by another name, or by one that somebody else gave up."""
+        name = self._chance.choice(self._customers)
+        new = self._chance.choice((f"{name}-2", *self._names))
+        self._say(f"customer {name} is known as {new}")
+        self._names.append(new)
+
+    def _sell_more(self) -> None:
+        """Something is measured that was sent before, and sold."""
+        if LATER not in self._usage:
+            self._say("meter calls: sum of calls")
+            self._say(f"price {LATER}: {self._priced(USAGE[LATER])}")
+            self._usage.append(LATER)
 
     # ------------------------------------------------------------------------------ subscriptions
 
@@ -246,12 +266,12 @@ class _History:
 
     def _used(self) -> str:
         priced = [METERED.findall(USAGE[name])[0] for name in self._usage]
-        meter = self._chance.choice(("tokens", "peak", "seats", *priced * 3))
+        meter = self._chance.choice(("tokens", "peak", "seats", "calls", *priced * 3))
         value = self._chance.choice(VALUES)
         back = self._chance.choice((0, 0, 0, 1, 20, 700, 1500))
         at = format_instant(self._now - timedelta(hours=back)) if back else ""
         customer = self._chance.choice(
-            CUSTOMERS if self._chance.random() < 0.2 else self._customers
+            self._names if self._chance.random() < 0.2 else self._customers
         )
         model = self._chance.choice(("", "", ", model=small", ", model=large", ", model=large"))
         self._uses += 1
@@ -348,6 +368,8 @@ class _History:
 
 WEIGHTS: dict[Callable[[_History], None], int] = {
     _History._take_on: 1,
+    _History._rename: 1,
+    _History._sell_more: 1,
     _History._subscribe: 5,
     _History._change: 8,
     _History._cancel: 3,
@@ -363,31 +385,3 @@ WEIGHTS: dict[Callable[[_History], None], int] = {
     _History._bill_once: 2,
 }
 """How often each kind of thing happens."""
-
-LICENCES = {
-    "basic": "{amount} {money}, per month",
-    "premium": "{amount} {money}, per month",
-    "seats": "graduated {money}, per month; {amount} flat and {rate} up to 2, then {rate}",
-    "bulk": "volume {money}, per month; {amount} up to 2, then {rate}",
-    "weekly": "{amount} {money}, per week",
-    "tenth": "{amount} {money}, per 10 days",
-    "yearly": "{amount} {money}, per year",
-    "support": "{amount} {money}, per month, in arrears",
-    "quarterly": "{amount} {money}, per 3 months, in arrears",
-    "fortnight": "{amount} {money}, per 2 weeks, in arrears",
-}
-METERED = re.compile(r"on (\w+)")
-ARREARS = [name for name, terms in LICENCES.items() if "in arrears" in terms]
-USAGE = {
-    "usage": "graduated {money}, per month, on tokens; 0 up to 100, then {rate}",
-    "flat": "volume {money}, per month, on tokens; {amount} flat up to 100, then {rate}",
-    "packs": "{amount} {money} for each 100 units above 50, per month, on tokens",
-    "large": "{rate} {money}, per month, on tokens, for model large",
-    "reported": "{rate} {money}, per month, on tokens, late usage reported",
-    "weeks": "{rate} {money}, per week, on tokens",
-    "quarter": "{rate} {money}, per 3 months, on tokens",
-    "peaks": "{amount} {money}, per month, on peak",
-    "level": "{amount} {money}, per month, on seats",
-    "lasting": "graduated {money}, per 10 days, on seats; {rate} up to 2, then {amount}",
-}
-"""What prices ask, by their names; tiers stand last, after a semicolon."""

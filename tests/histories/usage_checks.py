@@ -38,29 +38,33 @@ def check(views: Views, books: Books, now: datetime) -> Counter[str]:
 
 def _summaries(views: Views, books: Books, meter: Found, customer: Found) -> int:
     """What a customer used in all, before the newest record, and from it on."""
-    made, name = books.used.meters[meter.state.id], books.used.names[customer.state.id]
-    newest = books.used.newest(made, name)
+    made, id = books.used.meters[meter.state.id], customer.state.id
+    newest = books.used.newest(made, id)
     if newest is None:
         return 0
     meters = meters_over(views, made.event_name)
     asked = Question(meter=meters[0], meters=meters, customer_ref=customer.position)
     for period in (ALWAYS, Period(ALWAYS.start, newest), Period(newest, ALWAYS.end)):
         said = meter_summaries.quantity(views, asked, period).value(period)
-        expected = books.used.reading(made, name, period, period)
+        expected = books.used.reading(made, id, period, period)
         if Fraction(said or 0) != expected:
-            raise Broken(f"{made.name} of {name} in {period}: {said}, not {expected}")
+            raise Broken(
+                f"{made.name} of {customer.state.name} in {period}: {said}, not {expected}"
+            )
     return 1
 
 
 def _reconciliation(views: Views, books: Books, meter: Found, customer: Found) -> None:
     """Nothing recorded disappears: accepted = billed + waiting + written off + voided."""
-    made, name = books.used.meters[meter.state.id], books.used.names[customer.state.id]
+    made, id = books.used.meters[meter.state.id], customer.state.id
     found = reconciliation.reconcile(views, meter, customer)
     parts = (found.billed, found.waiting, found.written_off, found.voided)
     if sum(parts) != found.accepted or min(parts) < 0:
-        raise Broken(f"{made.name} of {name} does not add up: {found}")
-    if (found.accepted, found.voided) != books.used.counts(made, name):
-        raise Broken(f"{made.name} of {name}: {found}, not {books.used.counts(made, name)}")
+        raise Broken(f"{made.name} of {customer.state.name} does not add up: {found}")
+    if (found.accepted, found.voided) != books.used.counts(made, id):
+        raise Broken(
+            f"{made.name} of {customer.state.name}: {found}, not {books.used.counts(made, id)}"
+        )
 
 
 def check_settled(views: Views, books: Books) -> Counter[str]:
@@ -68,13 +72,13 @@ def check_settled(views: Views, books: Books) -> Counter[str]:
     seen: Counter[str] = Counter()
     for meter in current.select(views, Meter, {}, limit=-1):
         for customer in current.select(views, Customer, {}, limit=-1):
-            made, name = books.used.meters[meter.state.id], books.used.names[customer.state.id]
-            expected = books.standings(made, name)
+            made, id = books.used.meters[meter.state.id], customer.state.id
+            expected = books.standings(made, id)
             if expected is None:
                 continue
             found = reconciliation.reconcile(views, meter, customer)
             said = {key: getattr(found, key) for key in expected}
             if said != expected:
-                raise Broken(f"{made.name} of {name} is {said}, not {expected}")
+                raise Broken(f"{made.name} of {customer.state.name} is {said}, not {expected}")
             seen.update({f"records {key}": count for key, count in expected.items()})
     return seen

@@ -6,10 +6,11 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from domain.aggregation import Aggregation
-from domain.customers import CustomerCreated
+from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Recorded
 from domain.meters import MeterCreated, MeterRevised
 from domain.periods import END_OF_TIME, EPOCH, Period, from_us
@@ -27,7 +28,8 @@ class Used:
     """Usage records as they stand by now."""
 
     def __init__(self) -> None:
-        self.names: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+        self._owners: dict[Identity, str] = {}
         self.meters: dict[str, MeterCreated] = {}
         self._measures: dict[str, list[tuple[datetime, Aggregation]]] = {}
         self.places: dict[Identity, int] = {}
@@ -38,7 +40,10 @@ class Used:
         """Take one more fact into account."""
         match recorded.event:
             case CustomerCreated() as event:
-                self.names[event.id] = event.external_id or event.id
+                self._keys[event.id] = event.id
+                self._is_known_as(event.id, event.external_id)
+            case CustomerUpdated() as event if event.external_id is not UNSET:
+                self._is_known_as(event.id, event.external_id)
             case MeterCreated() as event:
                 self.meters[event.id] = event
                 self._measures[event.id] = [(EPOCH, event.aggregation)]
@@ -56,32 +61,50 @@ class Used:
                 before = self._records[event.source, event.id]
                 after = replace(before, value=event.value, properties=event.properties)
                 self._records[event.source, event.id] = after
+        self._match()
 
-    def counts(self, meter: MeterCreated, name: str) -> tuple[int, int]:
+    def _is_known_as(self, id: str, key: str | None) -> None:
+        """A customer goes by another name from now on."""
+        self._keys = {one: whose for one, whose in self._keys.items() if whose != id or one == id}
+        if key is not None:
+            self._keys[key] = id
+
+    def _match(self) -> None:
+        """A record is that of whoever went by its customer's name when its meter was there, too."""
+        names = {meter.event_name for meter in self.meters.values()}
+        for identity, record in self._records.items():
+            if record.event_name in names and record.customer in self._keys:
+                self._owners.setdefault(identity, self._keys[record.customer])
+
+    def counts(self, meter: MeterCreated, customer_id: str) -> tuple[int, int]:
         """How many records of a customer a meter has, and how many of them are voided."""
-        found = [identity for identity, _ in self._of(meter, name)]
+        found = [identity for identity, _ in self._of(meter, customer_id)]
         return len(found), len(self._voided.intersection(found))
 
-    def counting(self, meter: MeterCreated, name: str) -> list[UsageRecord]:
+    def counting(self, meter: MeterCreated, customer_id: str) -> list[UsageRecord]:
         """The records of a customer that a meter has and that are not voided."""
-        return [one for identity, one in self._of(meter, name) if identity not in self._voided]
+        return [
+            one for identity, one in self._of(meter, customer_id) if identity not in self._voided
+        ]
 
-    def newest(self, meter: MeterCreated, name: str) -> datetime | None:
+    def newest(self, meter: MeterCreated, customer_id: str) -> datetime | None:
         """When the record of a customer happened that was recorded last."""
-        times = [from_us(record.timestamp_us) for _, record in self._of(meter, name)]
+        times = [from_us(record.timestamp_us) for _, record in self._of(meter, customer_id)]
         return times[-1] if times else None
 
     def quantity(self, known: Subscribed, price: Asked, period: Period) -> Fraction:
         """What is billed for a period: what the meter reads, never less than nothing."""
         meter = self.meters[price.created.meter_id or ""]
-        name = self.names[known.created.customer_id]
         whole = known.period(price.created, period.start).whole
-        return max(self.reading(meter, name, period, whole, price.created), Fraction(0))
+        return max(
+            self.reading(meter, known.created.customer_id, period, whole, price.created),
+            Fraction(0),
+        )
 
     def reading(
         self,
         meter: MeterCreated,
-        name: str,
+        customer_id: str,
         period: Period,
         whole: Period,
         price: PriceCreated | None = None,
@@ -89,7 +112,7 @@ class Used:
         """What a meter reads in a period: what is read at each time at which it is one meter."""
         values = [
             (from_us(record.timestamp_us), Fraction(Decimal(record.value or 0)))
-            for record in self.counting(meter, name)
+            for record in self.counting(meter, customer_id)
             if price is None or passes(record, price)
         ]
         if meter.aggregation is Aggregation.WEIGHTED_SUM:
@@ -113,9 +136,9 @@ class Used:
             later = (at for at, other in found if at > since and other is not aggregation)
             yield since, next(later, END_OF_TIME), aggregation
 
-    def _of(self, meter: MeterCreated, name: str) -> Iterator[tuple[Identity, UsageRecord]]:
+    def _of(self, meter: MeterCreated, customer_id: str) -> Iterator[tuple[Identity, UsageRecord]]:
         for identity, record in self._records.items():
-            if (record.event_name, record.customer) == (meter.event_name, name):
+            if record.event_name == meter.event_name and self._owners.get(identity) == customer_id:
                 yield identity, record
 
 

@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 from app.ledger import Ledger
 from domain import customers, meters, prices, products, subscription_changes
 from domain.aggregation import Aggregation
-from domain.customers import Customer
+from domain.customers import Customer, UpdateCustomer
 from domain.invoices import Invoice
 from domain.periods import parse_instant
 from domain.subscriptions import Subscription
@@ -263,6 +263,13 @@ class Story:
         """`customer alpaca-lover, in Europe/Berlin`."""
         command = customers.CreateCustomer(name=name, external_id=name, time_zone=zone)
         self.ids[name] = self.ledger.execute_now(command).subject
+
+    @sentence(r"customer (\S+) is known as (\S+)")
+    def rename(self, at: datetime, name: str, key: str) -> None:
+        """`customer alpaca-lover is known as lama-lover`: to whoever sends usage from now on."""
+        if name not in self.ids:
+            raise Untold(f"nobody is called {name}")
+        self.ledger.execute_now(UpdateCustomer(customer_id=self.ids[name], external_id=key))
 
     @sentence(r"subscribe (\S+)(?: as (\S+))? to (.+)")
     def subscribe(self, at: datetime, customer: str, name: str | None, terms: str) -> None:
