@@ -33,6 +33,13 @@ def apply(views: Views, recorded: Recorded) -> None:
     views.insert("history", rows)
 
 
+def apply_batch(views: Views, batch: Recorded) -> None:
+    """Note a fact that is about nothing but itself: a batch of usage."""
+    type = batch.event.topic.partition("/")[0]
+    rows = [(subject, batch.position, type) for subject in (EVERYTHING, batch.stream_id)]
+    views.insert("history", rows)
+
+
 def related(event: Event) -> Sequence[str]:
     """The other objects that a fact is about: a price is part of its product's history too."""
     match event:
