@@ -144,22 +144,22 @@ def test_a_receipt_that_is_not_the_first_one_is_noticed() -> None:
     def receipt(status: Status, position: int) -> list[Receipt]:
         return [Receipt("a", "default", status, position, None)]
 
-    sent.judge([one], receipt(Status.ACCEPTED, 7), unheard=False)
-    sent.judge([one], receipt(Status.DUPLICATE, 7), unheard=False)
-    sent.judge([other], receipt(Status.CONFLICT, 7), unheard=False)
+    sent.judge([one], receipt(Status.ACCEPTED, 7))
+    sent.judge([one], receipt(Status.DUPLICATE, 7))
+    sent.judge([other], receipt(Status.CONFLICT, 7))
     for record, wrong in (
         (one, receipt(Status.DUPLICATE, 8)),
         (one, receipt(Status.ACCEPTED, 9)),
         (other, receipt(Status.DUPLICATE, 7)),
     ):
         with pytest.raises(Broken):
-            sent.judge([record], wrong, unheard=False)
+            sent.judge([record], wrong)
 
 
 def test_a_first_answer_that_nobody_heard_is_heard_again() -> None:
     record = RecordInput(id="a", event_name="tokens", customer="al", value="1")
     duplicate = Receipt("a", "default", Status.DUPLICATE, 7, None)
-    [receipt] = Sent().judge([record], [duplicate], unheard=True)
+    [receipt] = Sent().judge([record], [duplicate], {("default", "a")})
     assert receipt.status is Status.ACCEPTED
     with pytest.raises(Broken, match="is new"):
-        Sent().judge([record], [duplicate], unheard=False)
+        Sent().judge([record], [duplicate])

@@ -6,7 +6,9 @@ way nobody heard an answer, so that what was asked is asked again, as any client
 """
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait as wait_for
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,11 +20,12 @@ from unittest import mock
 from app import store as storing
 from app import worker
 from app.commands import Command, Done
-from app.jobs import CommandJob, Receipt
+from app.jobs import CommandJob, Receipt, UsageJob
 from app.ledger import VIEWS, Ledger
 from app.store import LedgerRecorder, Store
 from app.worker import Portion
-from domain.usage import RecordInput
+from app.writer import Group
+from domain.usage import Identity, RecordInput
 from projections.engine import Engine
 from projections.tables import Views, ViewsDatabase
 from tests.histories.sent import Broken, Sent
@@ -59,9 +62,9 @@ class Mortal:
         self._grace = grace
         self._lives = count(1)
         self._keys = count(1)
+        self._sendings = count()
         self._fates: list[Fate] = []
         self._left: Left | None = None
-        self._unheard = 0
         self._opening = False
         self.deaths = 0
         self.failures = 0
@@ -113,10 +116,19 @@ class Mortal:
         return done
 
     def record_now(self, records: Sequence[RecordInput]) -> list[Receipt]:
-        """Record usage; the receipts as the first answer has them, heard or not."""
-        before = self.store.head()[0]
-        receipts = self._asked(lambda ledger: ledger.record_now(records))
-        return self.sent.judge(records, receipts, unheard=self._unheard > before)
+        """Record usage; the receipts as the first answer has them, heard or not.
+
+        Every other time several records come from several senders, each by itself, at once.
+        """
+        there: set[Identity] = set()
+        together = next(self._sendings) % 2 == 1 and len(records) > 1
+
+        def ask(ledger: Ledger) -> list[Receipt]:
+            names = {(record.source, record.id) for record in records}
+            there.update(name for name in names if ledger.store.identity(*name) is not None)
+            return _at_once(ledger, records) if together else ledger.record_now(records)
+
+        return self.sent.judge(records, self._asked(ask), there)
 
     def advance_now(self, to: datetime) -> Sequence[str]:
         """Move the clock on, and do on the way what falls due."""
@@ -140,26 +152,21 @@ class Mortal:
 
     def _asked(self, ask: Callable[[Ledger], T]) -> T:
         """The answer, in this life or in one that follows."""
-        answer, self._unheard = self._heard(ask)
+        answer = self._heard(ask)
         while self._is_behind():  # views that could not be kept twice are with the next write
-            self._heard(
-                lambda ledger: ledger.writer.submit(CommandJob(lambda _: None, None)).result()
-            )
+            self._heard(_write_nothing)
         return answer
 
-    def _heard(self, ask: Callable[[Ledger], T]) -> tuple[T, int]:
-        """The first answer that is heard, and how far the log went when the last one was not."""
-        unheard = 0
+    def _heard(self, ask: Callable[[Ledger], T]) -> T:
+        """The first answer that is heard."""
         while True:
             answers: list[T] = []
-            try:
+            with suppress(Failing):
                 answers.append(ask(self.ledger))
-            except Failing:
-                unheard = self.store.head()[0]
             if self._left is not None:
-                unheard = self._revive(self._left)
+                self._revive(self._left)
             elif answers:
-                return answers[0], unheard
+                return answers[0]
 
     def _is_behind(self) -> bool:
         with self.snapshot() as views:
@@ -176,8 +183,8 @@ class Mortal:
                 self._opening = False
         return self._left
 
-    def _revive(self, left: Left) -> int:
-        """Go on from what was left: all that was written, and nothing else; how far that goes."""
+    def _revive(self, left: Left) -> None:
+        """Go on from what was left: all that was written, and nothing else."""
         self.ledger.close()
         shutil.rmtree(self.directory)
         self.directory, head = left
@@ -185,10 +192,9 @@ class Mortal:
         self.deaths += 1
         again = self._open()
         if again is not None:
-            return self._revive(again)
-        if self.store.head() != head:
+            self._revive(again)
+        elif self.store.head() != head:
             raise Broken(f"{head} was written, {self.store.head()} is there")
-        return head[0]
 
     def _remains(self) -> Left:
         """A copy of the files as they are, and how far the log goes in them."""
@@ -241,6 +247,26 @@ class Mortal:
             return  # what this life goes on to do, nobody will know
         self.failures += 1
         raise Failing(f"at {point}")
+
+
+def _write_nothing(ledger: Ledger) -> None:
+    ledger.writer.submit(CommandJob(lambda _: None, None)).result()
+
+
+def _at_once(ledger: Ledger, records: Sequence[RecordInput]) -> list[Receipt]:
+    """Record each by itself, all of them while the writer is busy, so that they are one group."""
+    release = threading.Event()
+
+    def wait(_: Group) -> None:
+        release.wait()
+
+    busy = ledger.writer.submit(CommandJob(wait, None))
+    jobs = [UsageJob([record], f"sender {n % 2}") for n, record in enumerate(records)]
+    asked = [ledger.writer.submit(job) for job in jobs]
+    release.set()
+    busy.result()
+    wait_for(asked)
+    return [receipt for future in asked for receipt in future.result()]
 
 
 def _around(

@@ -1,6 +1,6 @@
 """What senders of usage remember: what they sent under each identity, and its first receipt."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 
@@ -22,9 +22,12 @@ class Sent:
         self.known: dict[Identity, tuple[RecordInput, int]] = {}
 
     def judge(
-        self, records: Sequence[RecordInput], receipts: Sequence[Receipt], *, unheard: bool
+        self,
+        records: Sequence[RecordInput],
+        receipts: Sequence[Receipt],
+        there: Container[Identity] = (),
     ) -> list[Receipt]:
-        """Hold receipts to what was sent before; `unheard`, a first answer was never heard.
+        """Hold receipts to what was sent before, and to what was there without being heard of.
 
         The same content again is a duplicate with the first receipt, other content a conflict. The
         receipts come back as the first answer has them.
@@ -38,7 +41,7 @@ class Sent:
             if identity in first:
                 answers.append(self._again(*first[identity], record, receipt))
                 continue
-            expected = (Status.DUPLICATE,) if unheard else NEW
+            expected = (Status.DUPLICATE,) if identity in there else NEW
             if receipt.position is None or receipt.status not in expected:
                 raise Broken(f"{record} is new: one of {expected}, not {receipt}")
             first[identity] = (record, receipt.position)
