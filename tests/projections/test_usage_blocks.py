@@ -43,19 +43,20 @@ def test_a_range_is_read_in_the_order_of_time_and_counted(
     log: list[list[Sent]], asked: Range, chosen: int
 ) -> None:
     every = recorded(log)
-    with TemporaryDirectory() as folder, closing(Engine(Path(folder) / "views.db")) as engine:
-        with engine.database.transaction() as views:
-            for name in (7, 8):
-                usage_blocks.keep(views, name, [one for event, one in every if event == name])
-            expected = [
-                one for name, one in every if asked.event in (None, name) and asked.takes(one)
-            ]
-            expected.sort(key=lambda one: one.time_and_place)
-            assert list(usage_blocks.in_order(views, asked)) == expected
-            assert usage_blocks.count(views, asked) == len(expected)
-            name, one = every[chosen % len(every)]
-            assert usage_blocks.at(views, one.in_ledger) == (name, one)
-            assert usage_blocks.at(views, one.position * ROWS_PER_EVENT + 1000) is None
+    with (
+        TemporaryDirectory() as folder,
+        closing(Engine(Path(folder) / "views.db")) as engine,
+        engine.database.transaction() as views,
+    ):
+        for name in (7, 8):
+            usage_blocks.keep(views, name, [one for event, one in every if event == name])
+        expected = [one for name, one in every if asked.event in (None, name) and asked.takes(one)]
+        expected.sort(key=lambda one: one.time_and_place)
+        assert list(usage_blocks.in_order(views, asked)) == expected
+        assert usage_blocks.count(views, asked) == len(expected)
+        name, one = every[chosen % len(every)]
+        assert usage_blocks.at(views, one.in_ledger) == (name, one)
+        assert usage_blocks.at(views, one.position * ROWS_PER_EVENT + 1000) is None
 
 
 @given(LOGS, st.integers(0, 2**32))
@@ -66,14 +67,17 @@ def test_a_record_is_changed_dropped_and_put_back(log: list[list[Sent]], chosen:
         before.customer_ref, before.timestamp_us, before.position, before.row, None, {"a": "b"}
     )
     everything = Range(start_us=0, end_us=4 * HOUR_US)
-    with TemporaryDirectory() as folder, closing(Engine(Path(folder) / "views.db")) as engine:
-        with engine.database.transaction() as views:
-            usage_blocks.keep(views, 7, [one for _, one in every])
-            full = list(engine.database.writing.rows("SELECT * FROM usage_blocks"))
-            usage_blocks.change(views, before, after)
-            assert usage_blocks.at(views, before.in_ledger) == (7, after)
-            usage_blocks.change(views, after, None)
-            assert usage_blocks.at(views, before.in_ledger) is None
-            assert usage_blocks.count(views, everything) == len(every) - 1
-            usage_blocks.add(views, 7, [before])
-            assert list(engine.database.writing.rows("SELECT * FROM usage_blocks")) == full
+    with (
+        TemporaryDirectory() as folder,
+        closing(Engine(Path(folder) / "views.db")) as engine,
+        engine.database.transaction() as views,
+    ):
+        usage_blocks.keep(views, 7, [one for _, one in every])
+        full = list(engine.database.writing.rows("SELECT * FROM usage_blocks"))
+        usage_blocks.change(views, before, after)
+        assert usage_blocks.at(views, before.in_ledger) == (7, after)
+        usage_blocks.change(views, after, None)
+        assert usage_blocks.at(views, before.in_ledger) is None
+        assert usage_blocks.count(views, everything) == len(every) - 1
+        usage_blocks.add(views, 7, [before])
+        assert list(engine.database.writing.rows("SELECT * FROM usage_blocks")) == full
