@@ -10,6 +10,7 @@ numbers alone, so the parent can send them again; and in the end each record is 
 import argparse
 import multiprocessing
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -106,6 +107,7 @@ def run(runs: int, seed: int, directory: Path, most: int = 60) -> Counted:
                 if after is None:
                     counted.invoices += _check_billed(story)
                     counted.records += story.heard
+                    shutil.rmtree(story.directory)
             except Exception as error:
                 error.add_note(f"seen in run {first + number + 1} with --seed {seed}")
                 raise
