@@ -1,7 +1,9 @@
 """A random history: a year or so of one business, as the steps of a story.
 
-Whoever reads a history that failed can tell it again: it is the language of `tests/scenarios`. Some
-steps are refused, as some are in life.
+Whoever reads a history that failed can tell it again: it is the language of `tests/scenarios`, with
+two more sentences. `kill at written 2` kills the process when it passes that point for the second
+time from then on, `fail at keeping 1` has it meet an error there (`mortal.py`). Some steps are
+refused, as some are in life.
 """
 
 import random
