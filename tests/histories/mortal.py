@@ -121,10 +121,12 @@ class Mortal:
         Every other time several records come from several senders, each by itself, at once.
         """
         there: set[Identity] = set()
-        together = next(self._sendings) % 2 == 1 and len(records) > 1
+        names = {(record.source, record.id) for record in records}
+        # Of two with one name the second might come first, if the first meets an error.
+        alone = len(names) < max(2, len(records))
+        together = next(self._sendings) % 2 == 1 and not alone
 
         def ask(ledger: Ledger) -> list[Receipt]:
-            names = {(record.source, record.id) for record in records}
             there.update(name for name in names if ledger.store.identity(*name) is not None)
             return _at_once(ledger, records) if together else ledger.record_now(records)
 

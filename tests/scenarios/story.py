@@ -277,6 +277,8 @@ class Story:
 
         The subscription is called what its customer is, unless it says `as herd`.
         """
+        if customer not in self.ids:
+            raise Untold(f"nobody is called {customer}")
         command = clauses.subscription(self.ids[customer], at, terms, self.prices, self.instant)
         self.subscriptions[name or customer] = self.ledger.execute_now(command).subject
 
