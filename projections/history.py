@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from domain.decider import Event, Recorded
+from domain.decider import EVENTS, Event, Recorded
 from domain.invoice_items import InvoiceItemCreated
 from domain.invoices import InvoiceDrafted, InvoiceFinalized
 from domain.prices import PriceCreated
@@ -14,7 +14,8 @@ from domain.settlements import (
     PaymentRecorded,
 )
 from domain.subscriptions import SubscriptionChanged, SubscriptionCreated
-from projections import usage_corrections
+from projections import current, usage_corrections
+from projections.current import Found
 from projections.tables import Table, Views
 
 HISTORY = Table("history", "subject TEXT, position INTEGER, type TEXT", key="subject, position")
@@ -100,3 +101,14 @@ def count(views: Views, subject: str | None, types: Sequence[str] | None) -> int
         parameters += types
     row = views.row(f"SELECT COUNT(*) FROM history WHERE {where}", parameters)
     return int(row[0]) if row else 0
+
+
+def own(views: Views, found: Found, until: int) -> list[int]:
+    """Where the facts of one object's own stream stand, up to a position."""
+    if found.position > until:
+        return []
+    if found.version == 1:
+        return [found.position]
+    kind = current.KIND_OF[type(found.state)]
+    types = {topic.partition("/")[0] for topic in EVENTS if topic.startswith(f"{kind.name}.")}
+    return positions(views, found.state.id, sorted(types), before=until + 1, limit=-1)

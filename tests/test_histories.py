@@ -14,6 +14,8 @@ from domain.decider import Recorded
 from domain.invoices import InvoiceFinalized
 from domain.rating import LineKind
 from domain.usage import UsageRecorded
+from projections.counted_records import Records
+from tests import explained
 from tests.histories import checks, naive, touched
 from tests.histories.sent import Broken
 from tests.histories.used import Doubled, Used
@@ -87,6 +89,23 @@ def test_an_invoice_that_differs_from_its_draft_is_noticed(
     monkeypatch.setattr(rating, "rate", dearer)
     with pytest.raises(Broken, match="was not that of its draft"):
         checks.check(ledger)
+
+
+def test_a_line_that_is_not_what_its_parts_come_to_is_noticed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Story(ledger).tell(STORY)
+    assert explained.explain(ledger)["USAGE explained"] > 1
+    sampled = Records.sampled
+
+    def one_less(self: Records, *arguments: Any) -> Any:
+        found = sampled(self, *arguments)
+        next(found, None)
+        return found
+
+    monkeypatch.setattr(Records, "sampled", one_less)
+    with pytest.raises(explained.Unexplained, match="is made again as"):
+        explained.explain(ledger)
 
 
 def test_a_record_that_is_written_twice_is_noticed(log: list[Recorded]) -> None:

@@ -34,6 +34,8 @@ def test_histories_keep_every_identity() -> None:
         assert happened[what] > CASES // 4
     for what in ("invoice.finalized/1", "licences checked", "usage.recorded/1", "usage settled"):
         assert happened[what] > CASES
+    for what in ("RECURRING", "USAGE", "PRORATION", "shares"):
+        assert happened[f"{what} explained"] > CASES // 4
     for what in ("usage.amended/1", "usage.voided/1", "adjustments settled", "meter.revised/1"):
         assert happened[what]
 

@@ -35,6 +35,7 @@ from domain.statements import BilledTo as BilledToState
 from domain.statements import Statement
 from projections import invoices as invoiced
 from projections import statements
+from projections.explanations import Invoiced
 from projections.invoice_previews import Preview
 from projections.tables import Views
 
@@ -237,7 +238,8 @@ class Invoice(Node):
             finalizes_at=at,
             drafted_at=at,
         )
-        shown = cls._of(views, imagined, said, Status.PREVIEW, at)
+        source = Invoiced.previewed(preview, said)
+        shown = cls._of(views, imagined, source, Status.PREVIEW, at)
         for line in shown.lines:
             line.as_of = as_of
         return shown
@@ -245,8 +247,8 @@ class Invoice(Node):
     @classmethod
     def of(cls, views: Views, state: invoices.Invoice, now: datetime) -> "Invoice":
         """An invoice as it is shown: as it was issued, or what its draft would be now."""
-        said = statements.of_invoice(views, state, now)
-        return cls._of(views, state, said, Status(state.status), now)
+        source = Invoiced.of(state, statements.of_invoice(views, state, now))
+        return cls._of(views, state, source, Status(state.status), now)
 
     @classmethod
     @exact
@@ -254,12 +256,13 @@ class Invoice(Node):
         cls,
         views: Views,
         state: invoices.Invoice,
-        said: Statement,
+        source: Invoiced,
         status: Status,
         now: datetime,
     ) -> "Invoice":
         """What an invoice says, and where it stands."""
-        issued, currency = state.statement is not None, said.currency
+        said, issued = source.statement, source.issued
+        currency = said.currency
         applied, due = state.balance_applied, state.amount_due
         if not issued:
             held = invoiced.balance(views, said.customer_id, currency)
@@ -282,7 +285,7 @@ class Invoice(Node):
             voided_at=optional_instant_text(state.voided_at),
             uncollectible_at=optional_instant_text(state.uncollectible_at),
             period=Period.of(said.period),
-            lines=InvoiceLine.all_of(views, said, issued=issued),
+            lines=InvoiceLine.all_of(views, source),
             subtotal=money(said.subtotal, currency),
             total=money(said.total, currency),
             balance_applied=money(applied, currency),

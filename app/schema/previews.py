@@ -17,9 +17,9 @@ from domain import subscriptions, usage
 from domain.decider import Code, Path, Rejected
 from domain.periods import from_us, to_us
 from domain.text import check_text
-from projections import current, invoice_previews, usage_records
-from projections.invoice_previews import Hypothetical
+from projections import current, due_work, invoice_previews, usage_records
 from projections.needed_properties import needs
+from projections.supposed import NOTHING, Hypothetical, Supposed
 from projections.tables import Views
 
 EXTRA_USAGE_LIMIT = 1_000
@@ -116,7 +116,11 @@ async def previewed(
         imagined = [
             one.read(views, within, ("extraUsage", str(index))) for index, one in enumerate(extra)
         ]
-        preview = invoice_previews.preview(views, subscription, now=now, at=at, extra=imagined)
+        supposed = Supposed(usage=imagined) if imagined else NOTHING
+        instant = at or due_work.next_invoice(views, subscription, now, supposed)
+        preview = invoice_previews.preview(
+            views, subscription, now=now, at=instant, supposed=supposed
+        )
         return Invoice.previewed(views, preview, as_of=position) if preview else None
 
     return await info.context.read(look_up)
@@ -161,7 +165,10 @@ class PreviewQueries:
         ] = None,
         extra_usage: Annotated[
             list[HypotheticalUsageInput] | None,
-            strawberry.argument(description="Usage to add as if it had been sent."),
+            strawberry.argument(
+                description="Usage to add as if it had been sent; what lies in a billed period "
+                "comes as an adjustment, as it would."
+            ),
         ] = [],  # noqa: B006  # the schema prints it, nobody changes it
     ) -> Invoice | None:
         instant, position = optional_instant(at, ("at",)), await place_of(info, as_of)

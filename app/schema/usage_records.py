@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import strawberry
 
@@ -30,14 +30,17 @@ from app.schema.scalars import (
     described,
     instant_text,
 )
+from app.sent_records import SentRecords
 from app.store import Store
 from domain import customers, meters
 from domain.periods import from_us, to_us
-from domain.usage import RecordInput, UsageRecorded, identifiable
+from domain.usage import RecordInput, identifiable
 from projections import current, usage_corrections, usage_records
 from projections.tables import Views
 from projections.usage_corrections import Noted
 from projections.usage_records import BEGINNING, Listed, Place, Wanted
+
+N = TypeVar("N")
 
 _PLACE = re.compile(r"u([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,9})")
 
@@ -125,7 +128,12 @@ class UsageRecord:
     )
     state: State = strawberry.field(description="Whether it is counted.")
     position: BigIntText = strawberry.field(description="The ledger position that holds it.")
-
+    row: int = strawberry.field(
+        description="Which of the records at that position it is, counted from 0."
+    )
+    hash: str = strawberry.field(
+        description="The chain's hash at that position, in hexadecimal; it covers the record."
+    )
     recorded_at: InstantText = strawberry.field(description="When the ledger recorded it.")
     original_value: DecimalText | None = strawberry.field(
         description="How much was used, as it was sent."
@@ -143,15 +151,13 @@ class Showing:
 
     def __init__(self, views: Views, store: Store) -> None:
         self._views = views
-        self._batch = cache(store.at)
+        self._sent = SentRecords(store)
         self._customer = cache(self._find_customer)
 
     def show(self, position: int, row: int, *, waiting: bool) -> UsageRecord:
         """The record at a place of the ledger as it is shown."""
-        recorded = self._batch(position)
-        assert recorded is not None, f"the ledger has no position {position}"
-        assert isinstance(recorded.event, UsageRecorded)
-        record = recorded.event.records[row]
+        sent = self._sent.at(position, row)
+        record = sent.record
         noted = usage_corrections.of(self._views, position, row)
         amended = [one for one in noted if not one.voided]
         now = amended[-1] if amended else record
@@ -165,7 +171,9 @@ class Showing:
             properties=Json(now.properties),
             state=_state(noted, waiting),
             position=big_int(position),
-            recorded_at=instant_text(from_us(recorded.envelope.recorded_at_us)),
+            row=row,
+            hash=sent.hash.hex(),
+            recorded_at=instant_text(from_us(sent.envelope.recorded_at_us)),
             original_value=_decimal(record.value),
             original_properties=Json(record.properties),
             corrections=[UsageCorrection.of(one) for one in noted],
@@ -201,15 +209,27 @@ def record_page(
 
     Raises `Rejected` naming the argument that is wrong.
     """
+
+    def show(one: Listed) -> UsageRecord:
+        return showing.show(one.position, one.row, waiting=one.waiting)
+
+    return page_of(show, records, first, after, count)
+
+
+def page_of(
+    show: Callable[[Listed], N],
+    records: Callable[[Place], Iterator[Listed]],
+    first: int | None,
+    after: str | None,
+    count: Callable[[Views], int],
+) -> Connection[N]:
+    """A page of what `show` makes of usage records. Raises `Rejected` as `record_page`."""
     limit = limit_of(first, "first")
     place = _place(after)
     found = list(islice(records(place), limit + 1))
     earliest = next(records(BEGINNING), None) if after is not None else None
     return connection(
-        [
-            (_cursor(one), showing.show(one.position, one.row, waiting=one.waiting))
-            for one in found[:limit]
-        ],
+        [(_cursor(one), show(one)) for one in found[:limit]],
         has_next=len(found) > limit,
         has_previous=earliest is not None and earliest.place <= place,
         count=count,

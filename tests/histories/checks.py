@@ -19,6 +19,7 @@ from domain.subscriptions import Subscription
 from projections import current, invoice_previews, invoices, statements
 from projections.engine import TABLES, Engine, rebuild, remove
 from projections.tables import Views, first_difference
+from tests import explained
 from tests.histories import naive, usage_checks
 from tests.histories.sent import Broken
 
@@ -63,7 +64,7 @@ class Auditor:
 
     def check_settled(self, ledger: Ledger) -> None:
         """When all has ended, nothing waits that was to be billed, and all of it is."""
-        self.seen += self.books.check_settled()
+        self.seen += self.books.check_settled() + explained.explain(ledger)
         with ledger.snapshot() as live:
             self.seen += usage_checks.check_settled(live, self.books)
 
@@ -81,7 +82,7 @@ def check(ledger: Ledger) -> Counter[str]:
     with closing(Auditor(ledger.directory)) as auditor:
         auditor.check(ledger)
         auditor.check_rebuilt(ledger)
-        return auditor.seen
+        return auditor.seen + explained.explain(ledger)
 
 
 def _before(views: Views, recorded: Recorded) -> None:
