@@ -5,6 +5,8 @@ processes, and how the ledger is parted among them.
 """
 
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ PART_BYTES = 8_000_000
 WORTH_BYTES = 200_000
 """Less than this is folded in its place sooner than it is handed over."""
 PART_EVENTS = 5_000
+LEDGER_BYTES = 50_000_000
+"""A ledger smaller than this is replayed sooner by one process."""
 
 _USAGE = "usage.recorded/"
 _TURNING = ("meter.", "customer.")
@@ -62,12 +66,20 @@ class Folders:
 def folders(store: Store, views: Path) -> Iterator[Folders]:
     """Processes that fold ahead for the views that are being made at a path."""
     processes = os.cpu_count() or 1
-    # Not forked: the server that may be asking has threads.
-    context = get_context("spawn")
+    # A copy of this process is there at once; one that has threads is not safe to copy.
+    can_fork = sys.platform == "linux" and threading.active_count() == 1
     with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_open, initargs=(store.path.parent, views)
+        processes,
+        mp_context=get_context("fork" if can_fork else "spawn"),
+        initializer=_open,
+        initargs=(store.path.parent, views),
     ) as pool:
         yield Folders(store, pool, processes)
+
+
+def worth_it(store: Store) -> bool:
+    """Whether there are processors to share the work, and enough of it."""
+    return (os.cpu_count() or 1) > 1 and store.path.stat().st_size >= LEDGER_BYTES
 
 
 def _worth(part: Part, size: int) -> Part:

@@ -9,11 +9,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from time import sleep
 
 import msgspec
 
+from app.folding_ahead import folders, worth_it
 from app.jobs import Busy
 from app.ledger import VIEWS, Ledger
 from app.lock import LedgerInUse, hold
@@ -75,7 +77,8 @@ def _rebuilt(directory: Path, store: Store, progress: Progress | None) -> Path:
     """Views folded from the whole ledger, aside, which say what they were folded from."""
     head = store.head()[0]
     follow = (lambda at: progress(at, max(at, head))) if progress else None
-    aside = engine.rebuild(directory / VIEWS, store.read, follow)
+    others = partial(folders, store) if worth_it(store) else None
+    aside = engine.rebuild(directory / VIEWS, store.read, follow, others, store.read)
     with closing(Engine(aside)) as rebuilt:
         rebuilt.catch_up(store.read)
         rebuilt.seal(store.hash_at)
