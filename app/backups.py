@@ -9,9 +9,9 @@ from app import verification
 from app.delivery_marks import BEGAN, DELIVERED
 from app.ledger import VIEWS
 from app.new_directories import LOG, new_directory
+from app.reading import Progress
 from app.snapshots import copy, settle
 from app.store import CorruptLedger, Store
-from app.verification import Progress
 from projections.engine import Engine, remove
 
 _NOT_OF_THE_LOG = frozenset({"PROJECTION_DIFFERS", "INVOICE_DIFFERS"})

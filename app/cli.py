@@ -24,6 +24,7 @@ from app.exports.spreadsheets import Subject, spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.new_directories import check_finished
+from app.reading import Progress
 from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
@@ -288,7 +289,7 @@ def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _meter() -> verification.Progress | None:
+def _meter() -> Progress | None:
     return _Meter() if sys.stderr.isatty() else None
 
 

@@ -7,15 +7,19 @@ processes, and how the ledger is parted among them.
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from app import identity_checks
+from app.identity_checks import Identities, Wrong
 from app.store import Store
+from domain.decider import Recorded
 from projections import ahead, engine
-from projections.ahead import Part, Run
+from projections.ahead import Part, Run, Unfit
 from projections.tables import ViewsDatabase
 
 PART_BYTES = 8_000_000
@@ -26,6 +30,8 @@ PART_EVENTS = 5_000
 LEDGER_BYTES = 50_000_000
 """A ledger smaller than this is replayed sooner by one process."""
 
+T = TypeVar("T")
+
 _USAGE = "usage.recorded/"
 _TURNING = ("meter.", "customer.")
 
@@ -33,19 +39,31 @@ _opened: tuple[Store, ViewsDatabase] | None = None
 """In a process that folds ahead: the ledger, and the views that are being made."""
 
 
-class Folders:
-    """Processes that fold usage of one ledger ahead of its turn."""
+class Examined(NamedTuple):
+    """What a run of usage comes to, and how the identities of its records are kept."""
 
-    def __init__(self, store: Store, pool: ProcessPoolExecutor, processes: int) -> None:
+    run: Run
+    identities: Identities
+
+
+class Processes(Generic[T]):
+    """Processes that do something with one ledger's usage ahead of its turn."""
+
+    def __init__(
+        self, store: Store, pool: ProcessPoolExecutor, work: Callable[[int, int], T], most: int
+    ) -> None:
+        self.most = most
         self._store = store
         self._pool = pool
-        self.most = processes + 2
+        self._work = work
 
-    def parts(self, after: int) -> Iterator[Part]:
-        """The ledger after a position: runs of usage, and what stands between them."""
+    def parts(self, after: int, until: int | None = None) -> Iterator[Part]:
+        """The ledger from one position to another: runs of usage, and what stands between."""
         part = Part(after, after, is_usage=True, turns=False)
         size = 0
         for position, topic, length in self._store.sizes(after):
+            if until is not None and position > until:
+                break
             is_usage = topic.startswith(_USAGE)
             full = size >= PART_BYTES or position - part.after > PART_EVENTS
             if part.until > part.after and (is_usage != part.is_usage or full):
@@ -57,14 +75,29 @@ class Folders:
         if part.until > part.after:
             yield _worth(part, size)
 
-    def submit(self, part: Part) -> "Future[Run | None]":
-        """Have a part folded by the next process that has the time."""
-        return self._pool.submit(_fold, part.after, part.until)
+    def submit(self, part: Part) -> "Future[T]":
+        """Have it done with a part by the next process that has the time."""
+        return self._pool.submit(self._work, part.after, part.until)
+
+
+Folders: TypeAlias = Processes[Run | None]
+"""Processes that fold usage."""
+Examiners: TypeAlias = Processes[Examined | None]
+"""Processes that fold usage, and look for the identities of its records."""
+
+
+def folders(store: Store, views: Path) -> AbstractContextManager[Folders]:
+    """Processes that fold ahead for the views that are being made at a path."""
+    return _processes(store, views, _fold)
+
+
+def examiners(store: Store, views: Path) -> AbstractContextManager[Examiners]:
+    """Processes that verify ahead, and fold for the views that are being made at a path."""
+    return _processes(store, views, _examine)
 
 
 @contextmanager
-def folders(store: Store, views: Path) -> Iterator[Folders]:
-    """Processes that fold ahead for the views that are being made at a path."""
+def _processes(store: Store, views: Path, work: Callable[[int, int], T]) -> Iterator[Processes[T]]:
     processes = os.cpu_count() or 1
     # A copy of this process is there at once; one that has threads is not safe to copy.
     can_fork = sys.platform == "linux" and threading.active_count() == 1
@@ -74,7 +107,7 @@ def folders(store: Store, views: Path) -> Iterator[Folders]:
         initializer=_open,
         initargs=(store.path.parent, views),
     ) as pool:
-        yield Folders(store, pool, processes)
+        yield Processes(store, pool, work, processes + 2)
 
 
 def worth_it(store: Store) -> bool:
@@ -96,3 +129,23 @@ def _fold(after: int, until: int) -> Run | None:
     store, database = _opened
     with database.snapshot() as views:
         return ahead.fold(views, store.read(after, until))
+
+
+def _examine(after: int, until: int) -> Examined | None:
+    assert _opened is not None, "the process was opened when it began"
+    store, database = _opened
+    kept, wrong = 0, list[Wrong]()
+
+    def looked_up() -> Iterator[Recorded]:
+        nonlocal kept
+        for recorded in store.read(after, until):
+            if recorded.envelope.idempotency_key is not None:
+                raise Unfit("its key has to be looked up, too")
+            found = identity_checks.check(store, [recorded])
+            kept += found.kept
+            wrong.extend(found.wrong)
+            yield recorded
+
+    with database.snapshot() as views:
+        run = ahead.fold(views, looked_up())
+    return None if run is None else Examined(run, Identities(kept, wrong))

@@ -20,9 +20,9 @@ from app.backups import Copied, finished
 from app.clock import new_id
 from app.identities import IdentityRow
 from app.new_directories import LOG, new_directory
+from app.reading import Progress
 from app.snapshots import Kept, Snapshot
 from app.store import CorruptLedger, KeyRow, LedgerMapper, Pending, Store, TakenError
-from app.verification import Progress
 from domain import ledgers
 from domain.decider import Code, Envelope, Rejected, fold
 from domain.ledgers import Facts, ForkLedger, LedgerForked

@@ -6,10 +6,10 @@ and added when its turn comes. If by then a meter or a customer that it saw has 
 it comes late, it is folded again in its place: the outcome is always that of folding in order.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from projections.tables import Row, Views
 from projections.usage_days import Day, Days, Slots, nothing
 from projections.usage_fold import UsageFold
 from projections.usage_records import ALWAYS_US, MeterRef
+
+T = TypeVar("T")
 
 _DIMENSIONS = 3
 """The column of a bucket in which its combination of dimension values stands."""
@@ -53,18 +55,39 @@ class Part(NamedTuple):
     """Whether there are facts in it about meters or customers, which usage after it rests on."""
 
 
-class Others(Protocol):
-    """Other processes that fold ahead."""
+class Workers(Protocol[T]):
+    """Other processes that do something with parts of the ledger."""
 
     @property
     def most(self) -> int:
         """How many parts are looked at ahead."""
 
+    def submit(self, part: Part) -> "Future[T]":
+        """Have it done with a part, when somebody has the time."""
+
+
+class Others(Workers["Run | None"], Protocol):
+    """Other processes that fold ahead, by `fold`."""
+
     def parts(self, after: int) -> Iterable[Part]:
         """The ledger after a position, part by part."""
 
-    def submit(self, part: Part) -> "Future[Run | None]":
-        """Have a part folded by `fold`, when somebody has the time."""
+
+def handed_over(
+    others: "Workers[T]", parts: Iterable[Part]
+) -> "Iterator[tuple[Part, Future[T] | None]]":
+    """The parts in order, each with what others make of it if it is usage.
+
+    Some of those that come next are in other hands already, but none beyond a part that turns.
+    """
+    waiting: deque[tuple[Part, Future[T] | None]] = deque()
+    coming = iter(parts)
+    part = next(coming, None)
+    while part or waiting:
+        while part and len(waiting) < others.most and not any(one.turns for one, _ in waiting):
+            waiting.append((part, others.submit(part) if part.is_usage else None))
+            part = next(coming, None)
+        yield waiting.popleft()
 
 
 class Unfit(Exception):

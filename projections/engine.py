@@ -4,9 +4,7 @@ A fact and the checkpoint that says it was folded go into one transaction, so th
 the views are at some position of the ledger, never between two.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -31,7 +29,7 @@ from projections import (
     usage_corrections,
     usage_records,
 )
-from projections.ahead import Others, Part, Run
+from projections.ahead import Others, Run
 from projections.buckets import Folding
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
@@ -146,20 +144,21 @@ class Engine:
         progress: Callable[[int], None] | None = None,
     ) -> None:
         """As `catch_up`, while other processes fold the parts that come next."""
-        waiting: deque[tuple[Part, Future[Run | None] | None]] = deque()
-        coming = iter(others.parts(self.database.writing.checkpoint()))
-        part = next(coming, None)
-        while part or waiting:
-            while part and len(waiting) < others.most and not any(one.turns for one, _ in waiting):
-                waiting.append((part, others.submit(part) if part.is_usage else None))
-                part = next(coming, None)
-            turn, future = waiting.popleft()
+        parts = others.parts(self.database.writing.checkpoint())
+        for part, future in ahead.handed_over(others, parts):
             run = future.result() if future else None
-            with self.database.transaction() as views:
-                if run is None or not ahead.add(views, self._usage, run):
-                    self.apply(read(turn.after, turn.until))
+            with self.database.transaction():
+                if run is None or not self.take(run):
+                    self.apply(read(part.after, part.until))
             if progress is not None:
-                progress(turn.until)
+                progress(part.until)
+
+    def take(self, run: Run) -> bool:
+        """Add what was folded ahead, within the writer's open transaction.
+
+        The answer is whether that is still what folding it now would come to.
+        """
+        return ahead.add(self.database.writing, self._usage, run)
 
     def follow(self, head: int, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
         """Be the views of this ledger as it stands: made anew when they were those of another."""

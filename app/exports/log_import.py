@@ -10,8 +10,8 @@ from app.exports.log_lines import DigestsLine, EventLine, KeyLine, OpeningLine
 from app.exports.log_reading import BadLog, Numbered, read
 from app.identities import IdentityRow
 from app.new_directories import new_directory
+from app.reading import Progress
 from app.store import KeyRow, Store, TakenError
-from app.verification import Progress
 from domain.usage import UsageRecorded
 
 _LINES_PER_COMMIT = 500

@@ -6,10 +6,11 @@ import strawberry
 
 from app import checkpoints, verification
 from app.clock import SystemClock
+from app.reading import FINDINGS_LIMIT
 from app.schema.context import Info
 from app.schema.fields import resolver
 from app.schema.scalars import BigIntText, InstantText, big_int
-from app.verification import FINDINGS_LIMIT, Verification
+from app.verification import Verification
 
 
 @strawberry.type(description="Something that is not as it was written.")

@@ -12,6 +12,7 @@ import pytest
 from app import verification
 from app.ledger import VIEWS, Ledger
 from app.lock import hold
+from app.reading import FINDINGS_LIMIT
 from app.verification import VerificationRunning, verify
 from domain.customers import CreateCustomer
 from domain.invoices import InvoiceFinalized
@@ -125,7 +126,7 @@ def test_so_many_of_a_kind_are_enough(billed: Ledger) -> None:
         connection.execute("UPDATE stored_events SET state = state || x'00' WHERE rowid > 2")
         connection.execute("DELETE FROM stored_events WHERE rowid = ?", (head,))
     found = verify(directory).findings
-    limit = verification.FINDINGS_LIMIT
+    limit = FINDINGS_LIMIT
     assert [one.position for one in found] == [*range(3, 3 + limit), head]
     assert [one.code for one in found[-2:]] == ["EVENT_UNREADABLE", "HEAD_DIFFERS"]
 
