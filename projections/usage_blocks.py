@@ -21,7 +21,7 @@ HOUR_US = 3_600_000_000
 ROWS_PER_EVENT = 1_024
 """More than an event holds; a record's place in the ledger is position * this + row."""
 
-SHARES = 32
+SHARES = 16
 """Into how many shares the customers fall: more make a read cheaper, and a write dearer."""
 
 BLOCKS = Table(

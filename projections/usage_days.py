@@ -75,12 +75,15 @@ class Days:
         of_hours = [hour // HOURS_PER_DAY for hour in hours]
         counts = [hour % HOURS_PER_DAY for hour in hours]
         days = list(zip(of_hours, customers, dimensions, strict=True))
-        known, changed = self._known[meter_ref], set(days)
-        missing = [day for day in changed if day not in known]
-        if missing:
-            known |= self._read(views, meter_ref, missing)
-        self._changed[meter_ref] |= changed
-        for slots, count, one in zip(map(known.__getitem__, days), counts, units, strict=True):
+        known, changed = self._known[meter_ref], self._changed[meter_ref]
+        changed.update(days)
+        try:
+            found = [known[day] for day in days]
+        except KeyError:
+            missing = {day for day in days if day not in known}
+            known |= self._read(views, meter_ref, list(missing))
+            found = [known[day] for day in days]
+        for slots, count, one in zip(found, counts, units, strict=True):
             slots[count] += times
             slots[count + HOURS_PER_DAY] += times * one
             slots[_COUNT] += times
