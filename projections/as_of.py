@@ -10,7 +10,8 @@ the ledger is.
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from msgspec import UNSET
@@ -24,7 +25,7 @@ from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.usage import UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
-from projections import current, history, usage_records
+from projections import current, history, usage_corrections, usage_records
 from projections.current import Found
 from projections.engine import Engine
 from projections.tables import Views
@@ -32,6 +33,9 @@ from projections.usage_records import Placed, meters_over
 
 EventAt = Callable[[int], Recorded | None]
 """Reads the event at a position of the ledger."""
+
+Stream = Callable[[str], Sequence[Recorded]]
+"""Reads what happened to one object by itself."""
 
 FAR_US = 2**62
 """Later than any instant."""
@@ -48,15 +52,50 @@ def known(
     *,
     meters: Sequence[str] = (),
     since_us: int = FAR_US,
+    usage: bool = True,
 ) -> Iterator[Views]:
     """Views of one customer as of a position, folded from what the views of now know of it.
 
     `meters` are asked about beside those of the customer's own prices, and usage from `since_us` on
-    beside that of its subscriptions. The customer need not have existed then.
+    beside that of its subscriptions. The customer need not have existed then. Without `usage`, they
+    say nothing of what was used, and so nothing of drafts and previews, but cost much less.
     """
     asked = _Asked(now, event_at, customer_id, position, since_us)
     events = asked.events(meters)
-    records = asked.records()
+    with _folded(events, asked.records() if usage else (), position) as then:
+        yield then
+
+
+@contextmanager
+def records_known(
+    now: Views, event_at: EventAt, stream: Stream, placed: Sequence[Placed], position: int
+) -> Iterator[Views]:
+    """Views of some usage records as of a position: what they said, and whether they counted."""
+    ids = set[str]()
+    for name in {record.event_name for _, _, record in placed}:
+        ids |= {one.meter.id for one in meters_over(now, name)}
+    for key in {record.customer for _, _, record in placed}:
+        ids |= {*filter(None, (key, current.owner(now, Customer, "externalId", key)))}
+    corrections = list[Recorded]()
+    for at, rows in groupby(placed, key=itemgetter(0)):
+        standing = usage_corrections.standing(now, at)
+        for _, row, _ in rows:
+            ref = standing[row].customer_ref
+            whose = current.at(now, Customer, ref) if ref is not None else None
+            ids |= {whose.id} if whose else set()
+            noted = [event_at(one.position) for one in usage_corrections.of(now, at, row)]
+            corrections += filter(None, noted)
+    about = [event for id in ids for event in stream(id)]
+    events = [one for one in (*about, *corrections) if one.position <= position]
+    with _folded(sorted(events, key=attrgetter("position")), placed, position) as then:
+        yield then
+
+
+@contextmanager
+def _folded(
+    events: Sequence[Recorded], records: Sequence[Placed], position: int
+) -> Iterator[Views]:
+    """Views in memory of nothing but these facts, each at its place."""
     engine = Engine(IN_MEMORY)
     try:
         with engine.database.transaction() as views:

@@ -42,7 +42,7 @@ from projections.usage_records import (
     properties_text,
 )
 
-CODE_VERSION = 7
+CODE_VERSION = 8
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (

@@ -250,6 +250,14 @@ def count(views: Views, wanted: Wanted, *, voided: bool = True) -> int:
     return others + (int(row[0]) if row else 0)
 
 
+def batches_of(views: Views, customer: current.Found) -> list[int]:
+    """Where in the ledger the batches stand that hold records of a customer, in order.
+
+    The work is that of the customer's own records, however long the ledger is.
+    """
+    return sorted({one.position for one in listed(views, Wanted(customer=customer))})
+
+
 def _voided(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
     where, parameters = _where_voided(wanted, after)
     for customer, timestamp_us, place, value, properties in views.iterate(

@@ -1,12 +1,12 @@
 """What is owed, one by one: the lines of an invoice, their steps, and the records behind them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import TypeAlias
 
 import strawberry
 
 from app.ledger import Ledger
-from app.schema.as_of import read_then
 from app.schema.connections import After, Connection, First
 from app.schema.context import Info
 from app.schema.fields import resolver
@@ -50,6 +50,21 @@ described(
 )
 
 
+RatedBy: TypeAlias = Mapping[str, prices.Price]
+"""The prices that lines were rated by, by their ids."""
+
+
+def price_ids(statement: Statement) -> list[str]:
+    """The ids of the prices that the lines of a statement were rated by."""
+    return sorted({line.price_id for line in statement.lines if line.price_id is not None})
+
+
+def prices_of(views: Views, statement: Statement) -> RatedBy:
+    """The prices that the lines of a statement were rated by."""
+    found = {id: current.get(views, prices.Price, id) for id in price_ids(statement)}
+    return {id: price for id, price in found.items() if price is not None}
+
+
 @strawberry.type(description="One line of an invoice.")
 class InvoiceLine:
     """One line of an invoice as it is shown."""
@@ -72,7 +87,6 @@ class InvoiceLine:
     statement: strawberry.Private[Statement]
     issued: strawberry.Private[bool]
     rated_by: strawberry.Private[prices.Price | None]
-    as_of: strawberry.Private[int | None] = None
 
     @classmethod
     def of(
@@ -97,12 +111,12 @@ class InvoiceLine:
         )
 
     @classmethod
-    def all_of(cls, views: Views, statement: Statement, *, issued: bool) -> list["InvoiceLine"]:
-        """The lines of a statement as they are shown; each price is read once."""
-        ids = {line.price_id for line in statement.lines if line.price_id is not None}
-        found = {id: current.get(views, prices.Price, id) for id in ids}
+    def all_of(
+        cls, statement: Statement, rated_by: RatedBy, *, issued: bool
+    ) -> list["InvoiceLine"]:
+        """The lines of a statement as they are shown, with the prices by their ids."""
         return [
-            cls.of(line, statement, found.get(line.price_id or ""), issued=issued)
+            cls.of(line, statement, rated_by.get(line.price_id or ""), issued=issued)
             for line in statement.lines
         ]
 
@@ -129,10 +143,7 @@ class InvoiceLine:
         def look_up(views: Views) -> Connection[UsageRecord]:
             return self._usage(ledger, views, state, first, after)
 
-        customer = self.statement.customer_id
-        return await info.context.read(
-            lambda views: read_then(ledger, views, customer, self.as_of, look_up)
-        )
+        return await info.context.read(look_up, customer=self.statement.customer_id)
 
     def _usage(
         self,
@@ -143,24 +154,27 @@ class InvoiceLine:
         after: str | None,
     ) -> Connection[UsageRecord]:
         """The records that the line's meter counted for its customer in its period."""
-        showing = Showing(views, ledger.store)
+        showing, customer = Showing(views, ledger.store), self.statement.customer_id
         if price is None or not price.metered:
-            return record_page(showing, lambda _: iter(()), first, after, lambda _: 0)
+            return record_page(
+                showing, lambda _: iter(()), first, after, lambda _: 0, customer=customer
+            )
         if self.line.adjusts is not None:
             return self._causes(ledger, views, first, after)
-        asked = invoice_previews.question(views, price, self.statement.customer_id)
+        asked = invoice_previews.question(views, price, customer)
 
-        def counted(later: Views) -> int:
+        def count(later: Views) -> int:
             if self.issued:
                 return sum(1 for _ in self._counted(later, asked, usage_records.BEGINNING))
             return meter_summaries.quantity(later, asked, self.line.period).count
 
-        def count(later: Views) -> int:
-            customer = self.statement.customer_id
-            return read_then(ledger, later, customer, self.as_of, counted)
-
         return record_page(
-            showing, lambda place: self._counted(views, asked, place), first, after, count
+            showing,
+            lambda place: self._counted(views, asked, place),
+            first,
+            after,
+            count,
+            customer=customer,
         )
 
     def _causes(
@@ -174,15 +188,11 @@ class InvoiceLine:
         def causes(later: Views, place: Place = usage_records.BEGINNING) -> Iterator[Listed]:
             return late_usage.causes(later, billed, invoice_id, place)
 
-        def counted(later: Views) -> int:
+        def count(later: Views) -> int:
             return sum(1 for _ in causes(later))
 
-        def count(later: Views) -> int:
-            customer = self.statement.customer_id
-            return read_then(ledger, later, customer, self.as_of, counted)
-
-        showing = Showing(views, ledger.store)
-        return record_page(showing, partial(causes, views), first, after, count)
+        showing, customer = Showing(views, ledger.store), self.statement.customer_id
+        return record_page(showing, partial(causes, views), first, after, count, customer=customer)
 
     def _counted(self, views: Views, asked: Question, after: Place) -> Iterator[Listed]:
         """The records after a place; behind an issued line, none that was recorded later."""

@@ -1,6 +1,7 @@
 """What is owed: invoices as they are previewed, drafted and issued, and how to ask for them."""
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import strawberry
@@ -12,7 +13,7 @@ from app.schema.connections import (
 from app.schema.context import Info
 from app.schema.customers import Customer
 from app.schema.fields import resolver
-from app.schema.invoice_lines import InvoiceLine
+from app.schema.invoice_lines import InvoiceLine, RatedBy, prices_of
 from app.schema.scalars import (
     BigIntText,
     Currency,
@@ -222,8 +223,8 @@ class Invoice(Node):
         return Subscription.of(await info.context.get(subscriptions.Subscription, id))
 
     @classmethod
-    def previewed(cls, views: Views, preview: Preview, as_of: int | None = None) -> "Invoice":
-        """A preview as it is shown; `as_of` is the position at which it would have said so."""
+    def previewed(cls, views: Views, preview: Preview) -> "Invoice":
+        """A preview as it is shown."""
         at = preview.bill.at
         id = f"preview_{preview.subscription.id}_{format_instant(at)}"
         said = statements.statement(views, preview, id)
@@ -237,32 +238,43 @@ class Invoice(Node):
             finalizes_at=at,
             drafted_at=at,
         )
-        shown = cls._of(views, imagined, said, Status.PREVIEW, at)
-        for line in shown.lines:
-            line.as_of = as_of
-        return shown
+        held = invoiced.balance(views, said.customer_id, said.currency)
+        rated_by = prices_of(views, said)
+        return cls._of(imagined, said, Status.PREVIEW, at, rated_by, held=held)
 
     @classmethod
     def of(cls, views: Views, state: invoices.Invoice, now: datetime) -> "Invoice":
         """An invoice as it is shown: as it was issued, or what its draft would be now."""
         said = statements.of_invoice(views, state, now)
-        return cls._of(views, state, said, Status(state.status), now)
+        rated_by = prices_of(views, said)
+        if state.statement is not None:
+            return cls.issued(state, said, now, rated_by)
+        held = invoiced.balance(views, said.customer_id, said.currency)
+        return cls._of(state, said, Status(state.status), now, rated_by, held=held)
+
+    @classmethod
+    def issued(
+        cls, state: invoices.Invoice, said: Statement, now: datetime, rated_by: RatedBy
+    ) -> "Invoice":
+        """An issued invoice as it is shown: what it said stays, what was paid of it does not."""
+        return cls._of(state, said, Status(state.status), now, rated_by)
 
     @classmethod
     @exact
     def _of(
         cls,
-        views: Views,
         state: invoices.Invoice,
         said: Statement,
         status: Status,
         now: datetime,
+        rated_by: RatedBy,
+        *,
+        held: Decimal | None = None,
     ) -> "Invoice":
-        """What an invoice says, and where it stands."""
-        issued, currency = state.statement is not None, said.currency
+        """What an invoice says, and where it stands; what is `held` for it, until it is issued."""
+        issued, currency = held is None, said.currency
         applied, due = state.balance_applied, state.amount_due
-        if not issued:
-            held = invoiced.balance(views, said.customer_id, currency)
+        if held is not None:
             applied, due = invoices.paid_from_balance(said.total, held)
         preview = status is Status.PREVIEW
         return cls(
@@ -282,7 +294,7 @@ class Invoice(Node):
             voided_at=optional_instant_text(state.voided_at),
             uncollectible_at=optional_instant_text(state.uncollectible_at),
             period=Period.of(said.period),
-            lines=InvoiceLine.all_of(views, said, issued=issued),
+            lines=InvoiceLine.all_of(said, rated_by, issued=issued),
             subtotal=money(said.subtotal, currency),
             total=money(said.total, currency),
             balance_applied=money(applied, currency),
