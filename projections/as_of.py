@@ -8,9 +8,8 @@ the ledger is.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
 
@@ -35,7 +34,7 @@ EventAt = Callable[[int], Recorded | None]
 """Reads the event at a position of the ledger."""
 
 Stream = Callable[[str], Sequence[Recorded]]
-"""Reads what happened to one object by itself."""
+"""Reads what happened to one object by itself up to the position that is asked about."""
 
 FAR_US = 2**62
 """Later than any instant."""
@@ -71,24 +70,23 @@ def records_known(
     now: Views, event_at: EventAt, stream: Stream, placed: Sequence[Placed], position: int
 ) -> Iterator[Views]:
     """Views of some usage records as of a position: what they said, and whether they counted."""
-    ids = set[str]()
+    ids, corrections = set[str](), list[int]()
     for name in {record.event_name for _, _, record in placed}:
         ids |= {one.meter.id for one in meters_over(now, name)}
     for key in {record.customer for _, _, record in placed}:
-        ids |= {*filter(None, (key, current.owner(now, Customer, "externalId", key)))}
-    corrections = list[Recorded]()
-    for at, rows in groupby(placed, key=itemgetter(0)):
-        standing = usage_corrections.standing(now, at)
-        for _, row, _ in rows:
-            ref = standing[row].customer_ref
-            whose = current.at(now, Customer, ref) if ref is not None else None
-            ids |= {whose.id} if whose else set()
-            noted = [event_at(one.position) for one in usage_corrections.of(now, at, row)]
-            corrections += filter(None, noted)
+        named = history.positions(now, history.subject_of_key(key), None, limit=-1)
+        ids |= {key, *(event.stream_id for event in _read(event_at, named))}
+    for at, row, _ in placed:
+        corrections += [one.position for one in usage_corrections.of(now, at, row)]
     about = [event for id in ids for event in stream(id)]
-    events = [one for one in (*about, *corrections) if one.position <= position]
+    events = [*about, *_read(event_at, (at for at in corrections if at <= position))]
     with _folded(sorted(events, key=attrgetter("position")), placed, position) as then:
         yield then
+
+
+def _read(event_at: EventAt, positions: Iterable[int]) -> list[Recorded]:
+    """The events at some positions."""
+    return [event for event in map(event_at, positions) if event is not None]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from heapq import merge
 from itertools import islice
 
+from domain.customers import CustomerCreated, CustomerUpdated
 from domain.decider import Event, Recorded
 from domain.invoice_items import InvoiceItem
 from domain.invoices import Invoice
@@ -39,14 +40,21 @@ def apply(views: Views, recorded: Recorded) -> None:
 
 
 def related(event: Event) -> Sequence[str]:
-    """The prices that a subscription takes on: who takes on a price is part of its history."""
+    """What else a fact is about: who takes on a price, and whom senders' keys come to mean."""
     match event:
+        case CustomerCreated(external_id=str() as key) | CustomerUpdated(external_id=str() as key):
+            return [subject_of_key(key)]
         case SubscriptionCreated():
             return [item.price_id for item in event.items]
         case SubscriptionChanged():
             return [item.price_id for item in event.begun]
         case _:
             return []
+
+
+def subject_of_key(external_id: str) -> str:
+    """The subject under which stands which customers ever had an id of a sender's own."""
+    return f"externalId:{external_id}"
 
 
 def owners(views: Views, id: str) -> Sequence[str]:

@@ -40,7 +40,7 @@ VOIDED = Table(
     "place INTEGER PRIMARY KEY, timestamp_us INTEGER, event_name TEXT, customer TEXT, "
     "customer_ref INTEGER, value TEXT, properties TEXT",
     key="place",
-    indexes=["timestamp_us"],
+    indexes=["timestamp_us", "customer_ref", "customer"],
 )
 TABLES = (CORRECTIONS, VOIDED)
 
@@ -248,14 +248,6 @@ def count(views: Views, wanted: Wanted, *, voided: bool = True) -> int:
     where, parameters = _where_voided(wanted, BEGINNING)
     row = views.row(f"SELECT COUNT(*) FROM usage_voided WHERE {where}", parameters)
     return others + (int(row[0]) if row else 0)
-
-
-def batches_of(views: Views, customer: current.Found) -> list[int]:
-    """Where in the ledger the batches stand that hold records of a customer, in order.
-
-    The work is that of the customer's own records, however long the ledger is.
-    """
-    return sorted({one.position for one in listed(views, Wanted(customer=customer))})
 
 
 def _voided(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:

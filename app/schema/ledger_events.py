@@ -42,7 +42,7 @@ from domain.decider import Code, Rejected
 from domain.periods import from_us, parse_instant, to_us
 from domain.text import check_text
 from domain.usage import UsageRecorded
-from projections import current, history, usage_corrections
+from projections import current, history, usage_batches
 from projections.tables import Views
 
 TYPES_LIMIT = 100
@@ -235,7 +235,7 @@ class Asked(NamedTuple):
         if self.batches_of is None or (self.types is not None and RECORDED not in self.types):
             return ()
         customer = current.find(views, Customer, self.batches_of)
-        places = usage_corrections.batches_of(views, customer) if customer else ()
+        places = usage_batches.holding(views, customer) if customer else ()
         subject = self.subject if self.also else None
         return [at for at in places if subject is None or history.is_about(views, subject, at)]
 

@@ -156,8 +156,11 @@ def test_a_record_whose_customer_has_another_key_since(client: Asking, story: St
     moments.append((then(client), client.field(RECORD, id="r1")))
     client.create("customer", name="Another", externalId="llama")
     moments.append((then(client), client.field(RECORD, id="r1")))
+    another = client.field('{ customers(externalId: "llama") { nodes { id } } }')["nodes"][0]["id"]
+    change(client, "updateCustomer", customerId=another, externalId=None)
+    moments.append((then(client), client.field(RECORD, id="r1")))
     names = [one["customer"] and one["customer"]["name"] for _, one in moments]
-    assert names == ["Llama Ltd", None, "Another"]
+    assert names == ["Llama Ltd", None, "Another", None]
     for moment, answer in moments:
         assert client.field(RECORD, id="r1", asOf=moment) == answer
 
