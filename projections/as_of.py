@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter, itemgetter
-from pathlib import Path
 
 from msgspec import UNSET
 
@@ -27,7 +26,7 @@ from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import current, history, usage_corrections, usage_records
 from projections.current import Found
 from projections.engine import Engine
-from projections.tables import Views
+from projections.tables import IN_MEMORY, Views
 from projections.usage_records import Placed, meters_over
 
 EventAt = Callable[[int], Recorded | None]
@@ -38,8 +37,6 @@ Stream = Callable[[str], Sequence[Recorded]]
 
 FAR_US = 2**62
 """Later than any instant."""
-
-IN_MEMORY = Path(":memory:")
 
 
 @contextmanager
