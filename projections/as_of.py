@@ -27,6 +27,7 @@ from projections import current, history, usage_corrections, usage_records
 from projections.current import Found
 from projections.engine import Engine
 from projections.tables import IN_MEMORY, Views
+from projections.usage_blocks import Matched
 from projections.usage_records import Placed, meters_over
 
 EventAt = Callable[[int], Recorded | None]
@@ -172,7 +173,7 @@ class _Asked:
             if place[0] <= self._position
         ]
 
-    def _as_sent(self, event_name: str, record: usage_records.Matched) -> UsageRecord:
+    def _as_sent(self, event_name: str, record: Matched) -> UsageRecord:
         """A record as it was sent, but for what nobody counts by: its own id, and whose key."""
         assert self._customer is not None
         customer = self._customer.state.id
@@ -190,7 +191,7 @@ class _Asked:
             if found is not None
         )
 
-    def _matched(self, event_ref: int) -> Iterator[usage_records.Matched]:
+    def _matched(self, event_ref: int) -> Iterator[Matched]:
         assert self._customer is not None
         return usage_records.between(
             self._now, event_ref, self._customer.position, self._since_us(), FAR_US

@@ -22,13 +22,8 @@ from domain.statements import IssuedLine
 from projections import current, usage_records
 from projections.meter_summaries import Question
 from projections.tables import Row, Table, Views
-from projections.usage_records import (
-    ALWAYS_US,
-    CUSTOMERS_REMEMBERED,
-    ROWS_PER_EVENT,
-    Matched,
-    MeterRef,
-)
+from projections.usage_blocks import ROWS_PER_EVENT, Matched
+from projections.usage_records import ALWAYS_US, CUSTOMERS_REMEMBERED, MeterRef
 
 BILLED = Table(
     "billed_usage",

@@ -7,28 +7,24 @@ that a batch of usage touches few of them; a customer's are found by one seek fo
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby
+from itertools import compress, groupby
 
 import msgspec
 
 from domain.aggregation import AGGREGATIONS, Additive, Sample, State, UniqueCount
 from domain.meters import Meter
-from domain.money import EXACT
-from projections import levels
+from projections import levels, usage_days
 from projections.tables import Row, Table, Views
-from projections.totals import ADD_WITH_CARRY, digits_of, scaled, total_of
-from projections.usage_records import HOUR_US, Bucket, Matched, MeterRef
-
-_PLACE = "meter_ref INTEGER, slot INTEGER, customer_ref INTEGER, dimensions_ref INTEGER"
-_KEY = "meter_ref, slot, customer_ref, dimensions_ref"
-_TOTAL = "count INTEGER, high INTEGER, low INTEGER, fraction INTEGER"
+from projections.totals import decimal_of, scaled, total_of
+from projections.usage_blocks import HOUR_US, Matched
+from projections.usage_days import KEY, PLACE, Days
+from projections.usage_records import Bucket, MeterRef
 
 
 class Grain(msgspec.Struct, frozen=True):
     """A length of buckets, and their tables by content; a slot counts lengths since 1970."""
 
     hours: int
-    totals: Table
     states: Table
     uniques: Table
 
@@ -40,15 +36,13 @@ class Grain(msgspec.Struct, frozen=True):
 
 HOURS = Grain(
     1,
-    Table("usage_hours", f"{_PLACE}, {_TOTAL}", key=_KEY),
-    Table("usage_hour_states", f"{_PLACE}, state BLOB", key=_KEY),
-    Table("usage_hour_uniques", f"{_PLACE}, value TEXT", key=f"{_KEY}, value"),
+    Table("usage_hour_states", f"{PLACE}, state BLOB", key=KEY),
+    Table("usage_hour_uniques", f"{PLACE}, value TEXT", key=f"{KEY}, value"),
 )
 DAYS = Grain(
     24,
-    Table("usage_days", f"{_PLACE}, {_TOTAL}", key=_KEY),
-    Table("usage_day_states", f"{_PLACE}, state BLOB", key=_KEY),
-    Table("usage_day_uniques", f"{_PLACE}, value TEXT", key=f"{_KEY}, value"),
+    Table("usage_day_states", f"{PLACE}, state BLOB", key=KEY),
+    Table("usage_day_uniques", f"{PLACE}, value TEXT", key=f"{KEY}, value"),
 )
 GRAINS = (HOURS, DAYS)
 DIMENSIONS = Table(
@@ -58,7 +52,8 @@ DIMENSIONS = Table(
     indexes=["meter_ref, labels"],
 )
 TABLES = (
-    *(table for grain in GRAINS for table in (grain.totals, grain.states, grain.uniques)),
+    usage_days.DAYS,
+    *(table for grain in GRAINS for table in (grain.states, grain.uniques)),
     levels.LEVELS,
     DIMENSIONS,
 )
@@ -111,8 +106,25 @@ def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
 # ------------------------------------------------------------------------------------- writing
 
 
+class Folding:
+    """What folding usage remembers between batches: days, and numbers of dimension values."""
+
+    def __init__(self) -> None:
+        self.days = Days()
+        self.dimensions = DimensionRefs()
+
+    def forget(self) -> None:
+        """Trust nothing remembered: it may have been undone."""
+        self.days.forget()
+        self.dimensions.forget()
+
+    def write(self, views: Views) -> None:
+        """Write whatever was added and is not written yet."""
+        self.days.write(views)
+
+
 def add(
-    views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched], times: int = 1
+    views: Views, folding: Folding, meter: MeterRef, records: Sequence[Matched], times: int = 1
 ) -> None:
     """Add matched records to the buckets of one version of a meter, those that it measures.
 
@@ -120,74 +132,57 @@ def add(
     """
     if not meter.always:
         records = [record for record in records if meter.measures(record.timestamp_us)]
-    numbers = _numbers(views, refs, meter, records)
+    numbers = _numbers(views, folding.dimensions, meter, records)
     type = AGGREGATIONS[meter.meter.aggregation]
     if issubclass(type, Additive):
-        _add_totals(views, meter, records, numbers, times)
+        units = _units(meter.meter, records)
+        _add_totals(views, folding, meter, records, numbers, units, times)
     elif issubclass(type, UniqueCount):
-        _add_uniques(views, meter, records, numbers)
+        _add_uniques(views, folding, meter, records, numbers)
     else:
         _add_states(views, meter, records, numbers)
 
 
 def _add_totals(
     views: Views,
+    folding: Folding,
     meter: MeterRef,
     records: Sequence[Matched],
     numbers: Sequence[int],
-    times: int,
+    units: Sequence[int | None],
+    times: int = 1,
 ) -> None:
-    """Totals fold in memory and are added up by the database, without reading them first."""
-    ref = meter.ref
-    folded: dict[Bucket, list[int]] = {}
-    for record, text, number in zip(records, _texts(meter.meter, records), numbers, strict=True):
-        value = None if text is None else scaled(text)
-        if value is None:
-            continue  # recorded before this meter asked for the property
-        key = (ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
-        bucket = folded.get(key)
-        if bucket is None:
-            folded[key] = [1, value]
-        else:
-            bucket[0] += 1
-            bucket[1] += value
-    if times != 1:
-        folded = {key: [times * part for part in bucket] for key, bucket in folded.items()}
-    _upsert_totals(views, folded)
+    """Totals fold in memory, column by column; one without units is left out.
 
-
-def _upsert_totals(views: Views, folded: Mapping[Bucket, Sequence[int]]) -> None:
-    """Add (count, total) of hours to their buckets and to those of their days."""
-    hours = [(*key, count, *digits_of(total)) for key, (count, total) in folded.items()]
-    hours.sort()
-    views.insert(HOURS.totals.name, hours, ADD_WITH_CARRY)
-    days = [
-        (ref, hour // DAYS.hours, customer, number, count, high, low, fraction)
-        for ref, hour, customer, number, count, high, low, fraction in hours
-    ]
-    views.insert(DAYS.totals.name, days, ADD_WITH_CARRY)
+    It was recorded before this meter asked for the property.
+    """
+    counted = [one for one in units if one is not None]
+    if len(counted) < len(records):
+        kept = [one is not None for one in units]
+        records, numbers = list(compress(records, kept)), list(compress(numbers, kept))
+    hours = [record.timestamp_us // HOUR_US for record in records]
+    customers = [record.customer_ref for record in records]
+    folding.days.add(views, meter.ref, hours, customers, numbers, counted, times)
 
 
 def _add_uniques(
-    views: Views, meter: MeterRef, records: Sequence[Matched], numbers: Sequence[int]
+    views: Views,
+    folding: Folding,
+    meter: MeterRef,
+    records: Sequence[Matched],
+    numbers: Sequence[int],
 ) -> None:
-    """Each value is a row of its bucket, written once; the bucket counts the records."""
-    counts: dict[Bucket, list[int]] = {}
-    values: set[tuple[int, int, int, int, str]] = set()
-    for record, number in zip(records, numbers, strict=True):
-        text = record.property(meter.meter.value_property)
-        if text is None:
-            continue  # recorded before this meter asked for the property
-        key = (meter.ref, record.timestamp_us // HOUR_US, record.customer_ref, number)
-        counts.setdefault(key, [0, 0])[0] += 1
-        values.add((*key, text))
-    _upsert_totals(views, counts)
+    """Each value is a row of its bucket, written once; the day counts the records."""
+    texts = [record.property(meter.meter.value_property) for record in records]
+    nothing = [None if text is None else 0 for text in texts]
+    _add_totals(views, folding, meter, records, numbers, nothing)
     for grain in GRAINS:
-        slots = {
-            (ref, hour // grain.hours, customer, number, text)
-            for ref, hour, customer, number, text in values
+        values = {
+            (meter.ref, record.timestamp_us // grain.length_us, record.customer_ref, number, text)
+            for record, number, text in zip(records, numbers, texts, strict=True)
+            if text is not None  # recorded before this meter asked for the property
         }
-        views.insert(grain.uniques.name, sorted(slots), "ON CONFLICT DO NOTHING")
+        views.insert(grain.uniques.name, sorted(values), "ON CONFLICT DO NOTHING")
 
 
 def _add_states(
@@ -230,10 +225,16 @@ def merge_states(
         )
 
 
-def _texts(meter: Meter, records: Sequence[Matched]) -> Sequence[str | None]:
-    """What the meter reads of each record; a meter that counts reads nothing."""
+def _units(meter: Meter, records: Sequence[Matched]) -> Sequence[int | None]:
+    """What the meter reads of each record, in units; None for what is no number."""
     if not meter.needs_value:
-        return ["0"] * len(records)
+        return [0] * len(records)
+    texts = _texts(meter, records)
+    return [None if text is None else scaled(text) for text in texts]
+
+
+def _texts(meter: Meter, records: Sequence[Matched]) -> Sequence[str | None]:
+    """What the meter reads of each record."""
     if meter.value_property == "value":
         return [record.value for record in records]
     return [record.property(meter.value_property) for record in records]
@@ -249,9 +250,15 @@ def _numbers(
     if "value" in dimensions:
         labels = [labels_of(meter.meter, record) for record in records]
     else:  # the same, without asking each record which property its value is
-        labels = [tuple(map(record.properties.get, dimensions)) for record in records]
+        properties = [record.properties for record in records]
+        columns = [[one.get(name) for one in properties] for name in dimensions]
+        if len(columns) == 1:
+            [texts] = columns
+            by_text = {text: refs.ref(views, meter.ref, (text,)) for text in dict.fromkeys(texts)}
+            return list(map(by_text.__getitem__, texts))
+        labels = list(zip(*columns, strict=True))
     known = {one: refs.ref(views, meter.ref, one) for one in dict.fromkeys(labels)}
-    return [known[one] for one in labels]
+    return list(map(known.__getitem__, labels))
 
 
 def as_sample(meter: Meter, record: Matched) -> Sample | None:
@@ -261,7 +268,7 @@ def as_sample(meter: Meter, record: Matched) -> Sample | None:
         missing = meter.needs_text and text is None
         return None if missing else _sample(record, None, text)
     units = None if text is None else scaled(text)
-    return None if units is None else _sample(record, EXACT.scaleb(Decimal(units), -12), text)
+    return None if units is None else _sample(record, decimal_of(units), text)
 
 
 def _sample(record: Matched, value: Decimal | None, text: str | None) -> Sample:
@@ -309,7 +316,7 @@ def _runs(
     A day that no edge cuts is one bucket; of a day that is cut, its hours are.
     """
     has_totals = issubclass(type, Additive | UniqueCount)
-    table = DAYS.totals if has_totals else DAYS.states
+    table = usage_days.DAYS if has_totals else DAYS.states
     of_meter = f"(slot) FROM {table.name} WHERE meter_ref=?1"  # two queries: each is one seek
     ends = views.row(f"SELECT (SELECT MIN{of_meter}), (SELECT MAX{of_meter})", [meter.ref])
     if ends is None or ends[0] is None:
@@ -343,11 +350,16 @@ def _read(
         ):
             yield slot, ref, msgspec.msgpack.decode(blob, type=type)
         return
+    if grain is HOURS:
+        first, last, meter_ref, customer = place
+        for slot, ref, count, units in usage_days.between(views, meter_ref, customer, first, last):
+            yield slot, ref, type(count, decimal_of(units))
+        return
     columns, group = "slot, dimensions_ref, count, high, low, fraction", ""
     if as_one:  # the database adds its buckets up
         columns = "MIN(slot), dimensions_ref, SUM(count), SUM(high), SUM(low), SUM(fraction)"
         group = "GROUP BY dimensions_ref"
-    inside = _IN_SLOTS.format(grain.totals.name)
+    inside = _IN_SLOTS.format(usage_days.DAYS.name)
     for row in views.iterate(f"{_SLOTS} SELECT {columns} {inside} {group}", place):
         yield row[0], row[1], type(row[2], total_of(*row[3:]))
 
@@ -356,11 +368,16 @@ def _read_uniques(
     views: Views, grain: Grain, place: tuple[int, int, int, int]
 ) -> Iterator[tuple[int, int, UniqueCount]]:
     """The buckets of a unique count: how many records each has, then which values."""
-    inside = _IN_SLOTS.format(grain.totals.name)
-    for slot, ref, count in views.iterate(
-        f"{_SLOTS} SELECT slot, dimensions_ref, count {inside}", place
-    ):
-        yield slot, ref, UniqueCount(count)
+    if grain is HOURS:
+        first, last, meter_ref, customer = place
+        for slot, ref, count, _ in usage_days.between(views, meter_ref, customer, first, last):
+            yield slot, ref, UniqueCount(count)
+    else:
+        inside = _IN_SLOTS.format(usage_days.DAYS.name)
+        for slot, ref, count in views.iterate(
+            f"{_SLOTS} SELECT slot, dimensions_ref, count {inside}", place
+        ):
+            yield slot, ref, UniqueCount(count)
     inside = _IN_SLOTS.format(grain.uniques.name)
     rows = views.iterate(f"{_SLOTS} SELECT slot, dimensions_ref, value {inside}", place)
     for (slot, ref), found in groupby(rows, key=lambda row: row[:2]):

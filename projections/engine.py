@@ -4,7 +4,8 @@ A fact and the checkpoint that says it was folded go into one transaction, so th
 the views are at some position of the ledger, never between two.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -23,26 +24,20 @@ from projections import (
     history,
     invoice_items,
     invoices,
+    usage_blocks,
     usage_corrections,
     usage_records,
 )
 from projections.billed_usage import BilledUntil
-from projections.buckets import DimensionRefs
+from projections.buckets import Folding
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
 from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
+from projections.usage_blocks import Matched
 from projections.usage_corrections import Counted
-from projections.usage_records import (
-    HOUR_US,
-    ROWS_PER_EVENT,
-    Matched,
-    Matching,
-    MeterRef,
-    Placed,
-    properties_text,
-)
+from projections.usage_records import Matching, MeterRef, Placed
 
-CODE_VERSION = 8
+CODE_VERSION = 9
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -57,6 +52,7 @@ TABLES: Sequence[Table] = (
     *due_work.TABLES,
 )
 _CATCH_UP_EVENTS = 500
+"""Facts folded to a transaction; the days that they add to wait in memory until its end."""
 
 Read = Callable[[int], Iterable[Recorded]]
 """Reads every event after a position, in order."""
@@ -69,7 +65,7 @@ class Engine:
         self.path = path
         self.database = _open(path)
         self._matching = Matching()
-        self._dimensions = DimensionRefs()
+        self._folding = Folding()
         self._billed_until = BilledUntil()
 
     def close(self) -> None:
@@ -79,23 +75,45 @@ class Engine:
     def forget(self) -> None:
         """Trust nothing remembered, after a transaction was undone."""
         self._matching.forget()
-        self._dimensions.forget()
+        self._folding.forget()
         self._billed_until.forget()
 
-    def apply(self, recorded: Iterable[Recorded]) -> None:
-        """Fold facts into the views, within the writer's open transaction."""
+    def apply(self, recorded: Iterable[Recorded]) -> int | None:
+        """Fold facts into the views, within the writer's open transaction.
+
+        The answer is the position of the last one.
+        """
         views = self.database.writing
+        position = None
         for one in recorded:
-            current.apply(views, one)
-            history.apply(views, one)
-            invoices.apply(views, one)
-            invoice_items.apply(views, one)
-            touched = billed_usage.apply(views, one, self._billed_until)
-            due_work.apply(views, one)
-            touched |= self._apply_usage(views, one)
-            for subscription_id in sorted(touched):
-                due_work.adjust(views, subscription_id, one.envelope.recorded_at_us)
-            views.set_meta("position", one.position)
+            position = one.position
+            if isinstance(one.event, UsageRecorded):
+                records = one.event.records
+                history.apply_batch(views, one)
+                late = self._match(views, [(position, row, of) for row, of in enumerate(records)])
+                self._adjust(views, late, one)
+            else:
+                self._folding.write(views)
+                self._apply_one(views, one)
+        self._folding.write(views)
+        if position is not None:
+            views.set_meta("position", position)
+        return position
+
+    def _apply_one(self, views: Views, one: Recorded) -> None:
+        """Fold any fact."""
+        current.apply(views, one)
+        history.apply(views, one)
+        invoices.apply(views, one)
+        invoice_items.apply(views, one)
+        touched = billed_usage.apply(views, one, self._billed_until)
+        due_work.apply(views, one)
+        touched |= self._apply_usage(views, one)
+        self._adjust(views, touched, one)
+
+    def _adjust(self, views: Views, subscriptions: Iterable[str], one: Recorded) -> None:
+        for id in sorted(subscriptions):
+            due_work.adjust(views, id, one.envelope.recorded_at_us)
 
     def recall(self, placed: Sequence[Placed]) -> set[str]:
         """Fold usage records, each at its place in the ledger.
@@ -103,18 +121,20 @@ class Engine:
         The answer is the subscriptions that they come late for.
         """
         views = self.database.writing
-        waiting, late = self._match(views, placed)
-        usage_records.keep_unmatched(views, waiting)
+        late = self._match(views, placed)
+        self._folding.write(views)
         return late
 
     def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
         """Fold whatever the ledger holds beyond the checkpoint."""
         events = iter(read(self.database.writing.checkpoint()))
-        while page := list(islice(events, _CATCH_UP_EVENTS)):
+        position: int | None = 0
+        while position is not None:
             with self.database.transaction():
-                self.apply(page)
-            if progress is not None:
-                progress(page[-1].position)
+                # One at a time, so that each is folded while it is at hand, and then forgotten.
+                position = self.apply(islice(events, _CATCH_UP_EVENTS))
+            if progress is not None and position is not None:
+                progress(position)
 
     def follow(self, head: int, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
         """Be the views of this ledger as it stands: made anew when they were those of another."""
@@ -172,8 +192,6 @@ class Engine:
         position = recorded.position
         late: set[str] = set()
         match recorded.event:
-            case UsageRecorded(records=records):
-                late = self.recall([(position, row, one) for row, one in enumerate(records)])
             case UsageVoided() | UsageAmended():
                 counted = usage_corrections.apply(views, recorded, recorded.event)
                 if counted is not None:
@@ -196,7 +214,7 @@ class Engine:
         """Count a corrected record anew, and let what billed it wait for an adjustment."""
         meters = self._matching.meters(views, counted.event_name)
         for meter in meters:
-            recount(views, self._dimensions, meter, counted)
+            recount(views, self._folding, meter, counted)
         contents = tuple(filter(None, (counted.before, counted.after)))
         late = [contents] if self._late(views, contents) else []
         return billed_usage.come_late(views, position, meters, late)
@@ -204,50 +222,47 @@ class Engine:
     def _late(self, views: Views, matched: Sequence[Matched]) -> list[Matched]:
         """Those records in whose time something of their customer is billed already."""
         until = self._billed_until.of(views, {record.customer_ref for record in matched})
+        if not matched or max(until.values()) <= min(one.timestamp_us for one in matched):
+            return []
         return [one for one in matched if one.timestamp_us < until[one.customer_ref]]
 
     def _match(
         self, views: Views, records: Sequence[Placed], released_at: int | None = None
-    ) -> tuple[list[Placed], set[str]]:
-        """Put records where their meters and customer find them.
+    ) -> set[str]:
+        """Put records where their meters and customer find them, or where they wait for them.
 
-        The answer is those that have none, and the subscriptions that the others come late for:
-        as they are recorded, or when they are released at a position.
+        The answer is the subscriptions that they come late for: as they are recorded, or when they
+        are released at a position.
         """
         matching = self._matching
         meters = {
             name: matching.meters(views, name) for name in {r.event_name for _, _, r in records}
         }
         customers = matching.customers(views, {r.customer for _, _, r in records})
-        waiting: list[Placed] = []
-        rows: list[tuple[object, ...]] = []
-        by_event: dict[str, list[Matched]] = {name: [] for name in meters}
-        for at, row, record in records:
-            readers, customer = meters[record.event_name], customers[record.customer]
-            if not readers or customer is None:
-                waiting.append((at, row, record))
-                continue
-            at_us, value, properties = record.timestamp_us, record.value, record.properties
-            rows.append(
-                (
-                    at * ROWS_PER_EVENT + row,
-                    at_us // HOUR_US,
-                    readers[0].ref,
-                    customer,
-                    at_us,
-                    value,
-                    properties_text(properties) if properties else None,
-                )
-            )
-            by_event[record.event_name].append(Matched(customer, at_us, at, row, value, properties))
-        views.insert("usage_records", rows)
+        if None in customers.values() or not all(meters.values()):
+            waiting, records = _parted(records, meters, customers)
+            usage_records.keep_unmatched(views, waiting)
+        by_event = _by_event_name(records, len(meters))
+        keep = usage_blocks.keep if released_at is None else usage_blocks.add
         touched: set[str] = set()
-        for event_name, matched in by_event.items():
-            for meter in meters[event_name]:
-                buckets.add(views, self._dimensions, meter, matched)
+        for name, placed in by_event.items():
+            matched = [
+                Matched(
+                    customers[record.customer] or 0,
+                    record.timestamp_us,
+                    at,
+                    row,
+                    record.value,
+                    record.properties,
+                )
+                for at, row, record in placed
+            ]
+            keep(views, meters[name][0].ref, matched)
+            for meter in meters[name]:
+                buckets.add(views, self._folding, meter, matched)
             late = [(record,) for record in self._late(views, matched)]
-            touched |= billed_usage.come_late(views, released_at, meters[event_name], late)
-        return waiting, touched
+            touched |= billed_usage.come_late(views, released_at, meters[name], late)
+        return touched
 
     def _release(self, views: Views, position: int, field: str, value: str) -> set[str]:
         """Match records that were waiting for this; those that still wait stay where they are."""
@@ -258,7 +273,7 @@ class Engine:
             if self._matching.meters(views, record.event_name)
             and self._matching.customer(views, record.customer) is not None
         ]
-        _, touched = self._match(views, ready, position)
+        touched = self._match(views, ready, position)
         usage_records.release_unmatched(views, ((at, row) for at, row, _ in ready))
         return touched
 
@@ -267,7 +282,7 @@ class Engine:
         self._matching.forget()
         meters = self._matching.meters(views, event.event_name)
         if len(meters) > 1:
-            _fill_meter(views, self._dimensions, meters, meters[-1])
+            _fill_meter(views, self._folding, meters, meters[-1])
             return set()
         return self._release(views, position, "event_name", event.event_name)
 
@@ -279,19 +294,40 @@ class Engine:
         meters = self._matching.meters(views, found.state.event_name)
         ref = usage_records.version_ref(found.position, number)
         newest = next(one for one in meters if one.ref == ref)
-        _fill_meter(views, self._dimensions, meters, newest)
+        _fill_meter(views, self._folding, meters, newest)
 
 
 def _fill_meter(
-    views: Views, refs: DimensionRefs, meters: Sequence[MeterRef], newest: MeterRef
+    views: Views, folding: Folding, meters: Sequence[MeterRef], newest: MeterRef
 ) -> None:
     """Give a new meter or version the records that its event name has already."""
-    for customer, hour in usage_records.hours_of(views, usage_records.event_ref(meters)):
-        start = max(hour * HOUR_US, newest.since_us)
-        end = min((hour + 1) * HOUR_US, newest.until_us)
-        if start < end:
-            records = usage_records.in_hour(views, hour, meters[0].ref, customer, start, end)
-            buckets.add(views, refs, newest, records)
+    event = usage_records.event_ref(meters)
+    for records in usage_blocks.of_name(views, event, newest.since_us, newest.until_us):
+        buckets.add(views, folding, newest, records)
+
+
+def _parted(
+    records: Sequence[Placed],
+    meters: Mapping[str, Sequence[MeterRef]],
+    customers: Mapping[str, int | None],
+) -> tuple[list[Placed], list[Placed]]:
+    """Those of the records that have no meter or no customer, and the others."""
+    waiting: list[Placed] = []
+    matched: list[Placed] = []
+    for one in records:
+        known = meters[one[2].event_name] and customers[one[2].customer] is not None
+        (matched if known else waiting).append(one)
+    return waiting, matched
+
+
+def _by_event_name(records: Sequence[Placed], names: int) -> dict[str, Sequence[Placed]]:
+    """Records by their event name, of which there are at most so many."""
+    if not records or names == 1:
+        return {records[0][2].event_name: records} if records else {}
+    found: defaultdict[str, list[Placed]] = defaultdict(list)
+    for one in records:
+        found[one[2].event_name].append(one)
+    return dict(found)
 
 
 def rebuild(path: Path, read: Read, progress: Callable[[int], None] | None = None) -> Path:

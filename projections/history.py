@@ -39,6 +39,13 @@ def apply(views: Views, recorded: Recorded) -> None:
     views.insert("history", rows)
 
 
+def apply_batch(views: Views, batch: Recorded) -> None:
+    """Note a fact that is about nothing but itself: a batch of usage."""
+    type = batch.event.topic.partition("/")[0]
+    rows = [(subject, batch.position, type) for subject in (EVERYTHING, batch.stream_id)]
+    views.insert("history", rows)
+
+
 def related(event: Event) -> Sequence[str]:
     """What else a fact is about: who takes on a price, and whom senders' keys come to mean."""
     match event:
@@ -129,12 +136,6 @@ def count(
     parameters += [after or 0, ALL if before is None else before]
     row = views.row(f"SELECT COUNT(*) FROM history WHERE {where}", parameters)
     return int(row[0]) if row else 0
-
-
-def is_about(views: Views, subject: str, position: int) -> bool:
-    """Whether the event at a position is part of the history of a subject."""
-    sql = "SELECT 1 FROM history WHERE subject=? AND position=?"
-    return views.row(sql, (subject, position)) is not None
 
 
 def _where(subject: str | None, also: str | None) -> tuple[str, list[object]]:

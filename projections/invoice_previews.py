@@ -23,7 +23,8 @@ from projections import adjustments, current, invoice_items, meter_summaries
 from projections.billed_usage import BilledPeriod
 from projections.meter_summaries import Question
 from projections.tables import Views
-from projections.usage_records import Matched, MeterRef, meters_over
+from projections.usage_blocks import Matched
+from projections.usage_records import MeterRef, meters_over
 
 
 class Hypothetical(msgspec.Struct, frozen=True, kw_only=True):

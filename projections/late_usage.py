@@ -4,24 +4,22 @@ Both are listed by billed period, in the order in which their invoices were issu
 """
 
 from collections.abc import Iterator, Sequence
-from heapq import merge
 
 import msgspec
 
 from domain.customers import Customer
 from domain.meters import Meter
-from projections import billed_usage, current, usage_records
+from projections import billed_usage, current, usage_blocks, usage_records
 from projections.billed_usage import BilledPeriod, Closed
 from projections.meter_summaries import Question
 from projections.tables import Views
+from projections.usage_blocks import ROWS_PER_EVENT, Matched
 from projections.usage_records import (
     BEGINNING,
-    COLUMNS,
-    ROWS_PER_EVENT,
     Listed,
     Place,
     Wanted,
-    matched,
+    parse_properties,
 )
 
 
@@ -130,19 +128,17 @@ def _records_of(views: Views, billed: BilledPeriod, asked: Question) -> Wanted:
 
 def _late(views: Views, where: str, parameters: Sequence[object], after: Place) -> Iterator[Listed]:
     """Records that came late, voided ones among them, in time order."""
-    since, position, number = after
-    tail = [since, position * ROWS_PER_EVENT + number]
-    found = (
-        views.rows(
-            f"SELECT {COLUMNS} FROM {table} WHERE place IN"
-            f" (SELECT place FROM late_usage WHERE {where})"
-            " AND (timestamp_us, place)>(?,?) ORDER BY timestamp_us, place",
-            [*parameters, *tail],
+    rows = views.rows(f"SELECT DISTINCT place FROM late_usage WHERE {where}", parameters)
+    found = [*usage_blocks.at_places(views, (place for (place,) in rows))]
+    found += [
+        Matched(ref, at_us, position, row, value, parse_properties(properties))
+        for ref, at_us, position, row, value, properties in views.rows(
+            f"SELECT customer_ref, timestamp_us, place / {ROWS_PER_EVENT},"
+            f" place % {ROWS_PER_EVENT}, value, properties FROM usage_voided"
+            f" WHERE place IN (SELECT place FROM late_usage WHERE {where})",
+            parameters,
         )
-        for table in ("usage_records", "usage_voided")
-    )
-    several = (
-        [Listed(*msgspec.structs.astuple(matched(row)), waiting=False) for row in rows]
-        for rows in found
-    )
-    return merge(*several, key=lambda record: record.place)
+    ]
+    listed = (Listed(*msgspec.structs.astuple(record), waiting=False) for record in found)
+    after_it = (record for record in listed if record.place > after)
+    return iter(sorted(after_it, key=lambda record: record.place))

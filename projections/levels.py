@@ -11,10 +11,8 @@ from decimal import Decimal
 from domain.aggregation import State, WeightedSum
 from projections.tables import Table, Views
 from projections.totals import ADD_WITH_CARRY, digits_of, total_of, units_of
-from projections.usage_records import HOUR_US, Bucket
-
-HOURS_PER_DAY = 24
-DAY_US = HOURS_PER_DAY * HOUR_US
+from projections.usage_days import HOURS_PER_DAY
+from projections.usage_records import Bucket
 
 LEVELS = Table(
     "usage_levels",

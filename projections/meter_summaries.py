@@ -21,9 +21,10 @@ from domain.periods import Period, to_us
 from domain.settled import Settled, Stretch
 from projections import buckets, levels
 from projections.buckets import Labels, as_sample, labels_by_ref, labels_of
-from projections.levels import DAY_US
 from projections.tables import Views
-from projections.usage_records import HOUR_US, Matched, MeterRef, between, event_ref, in_hour
+from projections.usage_blocks import HOUR_US, Matched, in_hour
+from projections.usage_days import DAY_US
+from projections.usage_records import MeterRef, between, event_ref
 
 CARRIED_LIMIT = 100_000
 """The most windows times groups into which a level is carried."""

@@ -19,7 +19,8 @@ from projections.billed_usage import BilledPeriod, Closed
 from projections.current import Found
 from projections.meter_summaries import Question
 from projections.tables import Views
-from projections.usage_records import ROWS_PER_EVENT, Listed, Wanted, meters_over
+from projections.usage_blocks import ROWS_PER_EVENT
+from projections.usage_records import Listed, Wanted, meters_over
 
 RECORDS_LIMIT = 1_000_000
 """The most records that are looked at for one answer."""

@@ -8,26 +8,26 @@ now, its day from its hours, and so is the day's level.
 import msgspec
 
 from domain.aggregation import AGGREGATIONS, Additive, State, UniqueCount
-from projections import buckets, levels, usage_records
-from projections.buckets import DAYS, GRAINS, HOURS, DimensionRefs
-from projections.levels import HOURS_PER_DAY
+from projections import buckets, levels, usage_blocks
+from projections.buckets import DAYS, GRAINS, HOURS, Folding
 from projections.tables import Views
-from projections.totals import ADD_WITH_CARRY
+from projections.usage_blocks import HOUR_US
 from projections.usage_corrections import Counted
-from projections.usage_records import HOUR_US, Bucket, MeterRef
+from projections.usage_days import HOURS_PER_DAY
+from projections.usage_records import Bucket, MeterRef
 
 _OF_SLOT = "meter_ref=? AND slot=? AND customer_ref=?"
 
 
-def recount(views: Views, refs: DimensionRefs, meter: MeterRef, counted: Counted) -> None:
+def recount(views: Views, folding: Folding, meter: MeterRef, counted: Counted) -> None:
     """Let the buckets of one meter hold the record as it is now, or no longer."""
     type = AGGREGATIONS[meter.meter.aggregation]
     if issubclass(type, Additive):
-        _exchange(views, refs, meter, counted)
+        _exchange(views, folding, meter, counted)
         return
-    _drop(views, meter, counted)
+    _drop(views, folding, meter, counted)
     start_us = counted.hour * HOUR_US
-    records = usage_records.in_hour(
+    records = usage_blocks.in_hour(
         views,
         counted.hour,
         counted.event_ref,
@@ -35,28 +35,26 @@ def recount(views: Views, refs: DimensionRefs, meter: MeterRef, counted: Counted
         start_us,
         start_us + HOUR_US,
     )
-    buckets.add(views, refs, meter, records)  # the day now holds what this hour has
+    buckets.add(views, folding, meter, records)  # the day now holds what this hour has
     if issubclass(type, UniqueCount):
         _add_other_values(views, meter, counted)
     else:
         _add_other_states(views, meter, counted, type)
 
 
-def _exchange(views: Views, refs: DimensionRefs, meter: MeterRef, counted: Counted) -> None:
+def _exchange(views: Views, folding: Folding, meter: MeterRef, counted: Counted) -> None:
     """Take back what the record added to its totals, and add what it says now."""
-    buckets.add(views, refs, meter, [counted.before], times=-1)
+    buckets.add(views, folding, meter, [counted.before], times=-1)
     if counted.after is not None:
-        buckets.add(views, refs, meter, [counted.after])
-    for grain in GRAINS:
-        place = (meter.ref, counted.hour // grain.hours, counted.customer_ref)
-        views.execute(f"DELETE FROM {grain.totals.name} WHERE {_OF_SLOT} AND count=0", place)
+        buckets.add(views, folding, meter, [counted.after])
 
 
-def _drop(views: Views, meter: MeterRef, counted: Counted) -> None:
-    """Let the hour and its day hold nothing."""
+def _drop(views: Views, folding: Folding, meter: MeterRef, counted: Counted) -> None:
+    """Let the hour hold nothing, and of its day only what one row holds of all its hours."""
+    folding.days.drop(views, meter.ref, counted.hour, counted.customer_ref)
     for grain in GRAINS:
         place = (meter.ref, counted.hour // grain.hours, counted.customer_ref)
-        for table in (grain.totals, grain.states, grain.uniques):
+        for table in (grain.states, grain.uniques):
             views.execute(f"DELETE FROM {table.name} WHERE {_OF_SLOT}", place)
     if meter.meter.carries_over:
         views.execute(
@@ -76,18 +74,14 @@ def _others(meter: MeterRef, counted: Counted) -> tuple[str, tuple[int, ...]]:
 
 
 def _add_other_values(views: Views, meter: MeterRef, counted: Counted) -> None:
-    """Add the other hours' counts and different values to the day."""
+    """Add the other hours' different values to the day."""
     where, parameters = _others(meter, counted)
-    day = f"meter_ref, slot / {DAYS.hours}, customer_ref, dimensions_ref"
-    for table, hours, columns, on_conflict in (
-        (DAYS.totals, HOURS.totals, "count, high, low, fraction", ADD_WITH_CARRY),
-        (DAYS.uniques, HOURS.uniques, "value", "ON CONFLICT DO NOTHING"),
-    ):
-        views.execute(
-            f"INSERT INTO {table.name} SELECT {day}, {columns} FROM {hours.name} "
-            f"WHERE {where} ORDER BY slot, dimensions_ref {on_conflict}",
-            parameters,
-        )
+    views.execute(
+        f"INSERT INTO {DAYS.uniques.name} SELECT meter_ref, slot / {DAYS.hours}, customer_ref, "
+        f"dimensions_ref, value FROM {HOURS.uniques.name} WHERE {where} ORDER BY slot, "
+        "dimensions_ref ON CONFLICT DO NOTHING",
+        parameters,
+    )
 
 
 def _add_other_states(views: Views, meter: MeterRef, counted: Counted, type: type[State]) -> None:

@@ -51,4 +51,9 @@ def digits_of(units: int) -> tuple[int, int, int]:
 
 def total_of(high: int, low: int, fraction: int) -> Decimal:
     """The total that three digits stand for, which need not have been carried."""
-    return EXACT.scaleb(Decimal((high * DIGIT + low) * DIGIT + fraction), -12)
+    return decimal_of((high * DIGIT + low) * DIGIT + fraction)
+
+
+def decimal_of(units: int) -> Decimal:
+    """The total that a number of units comes to."""
+    return EXACT.scaleb(Decimal(units), -12)

@@ -21,7 +21,8 @@ from projections.current import Found
 from projections.invoice_previews import prices_of
 from projections.meter_summaries import Filter, Question
 from projections.tables import Views
-from projections.usage_records import HOUR_US, MeterRef, versions_of
+from projections.usage_blocks import HOUR_US
+from projections.usage_records import MeterRef, versions_of
 
 Place = tuple[int, int]
 """(customer, meter) as references: the order of a list of unrated usage."""

@@ -1,34 +1,42 @@
-"""Which batches of the ledger hold usage records of a customer: gathered when somebody asks.
+"""Which batches of the ledger hold usage records of a customer: looked for when somebody asks.
 
 No table says so, because writing one would cost every batch a row for each customer in it.
 """
 
-from projections import current
+from itertools import islice
+
+from projections import current, usage_blocks
+from projections.history import ALL
 from projections.tables import Views
-from projections.usage_records import ROWS_PER_EVENT
-
-_MATCHED = f"""WITH RECURSIVE hours (hour) AS (
-    SELECT MIN(hour) FROM usage_records
-    UNION ALL
-    SELECT (SELECT MIN(hour) FROM usage_records WHERE hour>hours.hour) FROM hours
-    WHERE hours.hour IS NOT NULL)
-SELECT DISTINCT place/{ROWS_PER_EVENT} FROM hours CROSS JOIN usage_records AS records
-    ON records.hour=hours.hour AND records.customer_ref=?"""
-"""A look into each hour in which anybody used anything: the index has the customers beneath it."""
+from projections.usage_blocks import ROWS_PER_EVENT
 
 
-def holding(views: Views, customer: current.Found) -> list[int]:
-    """Where the batches stand that hold records of a customer, in order.
+def holding(
+    views: Views,
+    customer: current.Found,
+    *,
+    after: int = 0,
+    before: int = ALL,
+    limit: int,
+    backwards: bool = False,
+) -> list[int]:
+    """Where the batches stand that hold records of a customer, also voided and waiting ones.
 
-    Voided ones too, and those that wait for their meter. The work is that of the customer's own
-    records, and of the hours that there are.
+    `after` and `before` are positions, both exclusive; `backwards` gives the last ones first. The
+    work is to look into the batches that are passed over until there are enough.
     """
-    keys = (customer.state.id, customer.state.external_id)
-    voided = f"SELECT place/{ROWS_PER_EVENT} FROM usage_voided WHERE"
-    rows = [
-        *views.rows(_MATCHED, (customer.position,)),
-        *views.rows("SELECT position FROM usage_unmatched WHERE customer IN (?,?)", keys),
-        *views.rows(f"{voided} customer_ref=?", (customer.position,)),
-        *views.rows(f"{voided} customer IN (?,?)", keys),
-    ]
-    return sorted({position for (position,) in rows})
+    counted = usage_blocks.events_of(views, customer.position, after, before, backwards=backwards)
+    found = {*islice(counted, None if limit < 0 else limit)}
+    order, keys = "DESC" if backwards else "ASC", (customer.state.id, customer.state.external_id)
+    for source, whose in (
+        ("position AS at FROM usage_unmatched", "customer IN (?,?)"),
+        (f"place/{ROWS_PER_EVENT} AS at FROM usage_voided", "customer IN (?,?)"),
+        (f"place/{ROWS_PER_EVENT} AS at FROM usage_voided", "customer_ref=?"),
+    ):
+        rows = views.rows(
+            f"SELECT DISTINCT {source} WHERE {whose} AND at>? AND at<? ORDER BY at {order} LIMIT ?",
+            [*(keys if "," in whose else [customer.position]), after, before, limit],
+        )
+        found |= {position for (position,) in rows}
+    ordered = sorted(found, reverse=backwards)
+    return ordered if limit < 0 else ordered[:limit]

@@ -14,15 +14,12 @@ from domain.customers import Customer
 from domain.decider import Event, Recorded
 from domain.meters import Meter
 from domain.usage_corrections import Correction, UsageAmended, UsageVoided
-from projections import current, usage_records
+from projections import current, usage_blocks, usage_records
 from projections.tables import Table, Views
+from projections.usage_blocks import HOUR_US, ROWS_PER_EVENT, Matched
 from projections.usage_records import (
     BEGINNING,
-    COLUMNS,
-    HOUR_US,
-    ROWS_PER_EVENT,
     Listed,
-    Matched,
     Place,
     Wanted,
     parse_properties,
@@ -91,12 +88,16 @@ def apply(views: Views, recorded: Recorded, event: Correction) -> Counted | None
     content: tuple[str | None, str | None] = (None, None)
     if isinstance(event, UsageAmended):
         content = (event.value, properties_text(event.properties))
-        _amend(views, event, content)
         if counted is not None:
             amended = {"value": event.value, "properties": event.properties}
             counted = replace(counted, after=replace(counted.before, **amended))
+        else:
+            sql = "UPDATE usage_unmatched SET value=?, properties=? WHERE position=? AND row=?"
+            views.execute(sql, [*content, event.position, event.row])
     else:
         _void(views, event, counted)
+    if counted is not None:
+        usage_blocks.change(views, counted.before, counted.after)
     envelope = recorded.envelope
     noted = (
         _place(event),
@@ -127,25 +128,17 @@ def _place(event: Correction) -> int:
 
 def _counted(views: Views, event: Correction) -> Counted | None:
     """The record as it is counted before its correction."""
-    sql = f"SELECT event_ref, {COLUMNS} FROM usage_records WHERE place=?"
-    row = views.row(sql, [_place(event)])
-    if row is None:
+    found = usage_blocks.at(views, _place(event))
+    if found is None:
         return None
-    meter = current.at(views, Meter, row[0])
-    assert meter is not None, f"no meter was created at {row[0]}"
-    return Counted(meter.event_name, row[0], usage_records.matched(row[1:]))
-
-
-def _amend(views: Views, event: Correction, content: tuple[str | None, str | None]) -> None:
-    """The record says something else, whether it is counted or waits."""
-    change = "SET value=?, properties=? WHERE"
-    views.execute(f"UPDATE usage_records {change} place=?", [*content, _place(event)])
-    place = (event.position, event.row)
-    views.execute(f"UPDATE usage_unmatched {change} position=? AND row=?", [*content, *place])
+    event_ref, record = found
+    meter = current.at(views, Meter, event_ref)
+    assert meter is not None, f"no meter was created at {event_ref}"
+    return Counted(meter.event_name, event_ref, record)
 
 
 def _void(views: Views, event: Correction, counted: Counted | None) -> None:
-    """The record leaves those that are counted or wait, and is kept among the voided."""
+    """The record is kept among the voided, and waits no longer."""
     if counted is None:
         views.execute(
             "INSERT INTO usage_voided SELECT ?, timestamp_us, event_name, customer, NULL, value, "
@@ -154,12 +147,17 @@ def _void(views: Views, event: Correction, counted: Counted | None) -> None:
         )
         usage_records.release_unmatched(views, [(event.position, event.row)])
         return
-    views.execute(
-        "INSERT INTO usage_voided SELECT place, timestamp_us, ?, NULL, customer_ref, value, "
-        "properties FROM usage_records WHERE place=?",
-        (counted.event_name, _place(event)),
+    record = counted.before
+    row = (
+        record.in_ledger,
+        record.timestamp_us,
+        counted.event_name,
+        None,
+        record.customer_ref,
+        record.value,
+        properties_text(record.properties),
     )
-    views.execute("DELETE FROM usage_records WHERE place=?", [_place(event)])
+    views.insert("usage_voided", [row])
 
 
 # ------------------------------------------------------------------------------------- reading
@@ -211,19 +209,24 @@ def standing(views: Views, position: int) -> dict[int, Standing]:
     )
     known = {place for (place,) in corrected}
     rows = views.rows(
-        "SELECT place, customer_ref, value, properties, 0, 0 FROM usage_records"
-        " WHERE place>=? AND place<? UNION ALL"
-        " SELECT place, customer_ref, value, properties, 0, 1 FROM usage_voided"
+        "SELECT place, customer_ref, value, properties, 0, 1 FROM usage_voided"
         " WHERE place>=? AND place<? UNION ALL"
         f" SELECT position*{ROWS_PER_EVENT}+row, NULL, value, properties, 1, 0"
         " FROM usage_unmatched WHERE position=?",
-        (*places, *places, position),
+        (*places, position),
     )
-    return {
+    others = {
         place - places[0]: Standing(
             ref, value, parse_properties(text), bool(waiting), bool(voided), place in known
         )
         for place, ref, value, text, waiting, voided in rows
+    }
+    return others | {
+        one.row: Standing(
+            one.customer_ref, one.value, one.properties, corrected=one.in_ledger in known
+        )
+        for block in usage_blocks.of_event(views, position)
+        for one in block.records
     }
 
 

@@ -1,8 +1,8 @@
 """Every usage record where a question finds it: matched ones by time, the others until they match.
 
-The matched are appended in ledger order and indexed by hour first, so that inserts stay local
-however many customers there are. A meter or a customer stands in a row as its reference: the
-position at which it was created. What a sender called a record is in the ledger, at its place.
+The matched are kept in blocks (`usage_blocks.py`). A meter or a customer stands in them as its
+reference: the position at which it was created. What a sender called a record is in the ledger, at
+its place.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,29 +14,18 @@ from domain.customers import Customer
 from domain.meters import Meter
 from domain.periods import END_OF_TIME, to_us
 from domain.usage import UsageRecord
-from projections import current
+from projections import current, usage_blocks
 from projections.tables import Row, Table, Views
-
-HOUR_US = 3_600_000_000
+from projections.usage_blocks import HOUR_US, Matched
 
 ALWAYS_US = 2**62
 """The end of a version that no other one follows."""
 REFS_PER_METER = 128
 """More than a meter has versions, so that no two versions of any meters share a reference."""
 
-ROWS_PER_EVENT = 1_024
-"""More than an event holds; a record's place in the ledger is position * this + row."""
-
 CUSTOMERS_REMEMBERED = 200_000
 """Senders' keys whose meaning is kept in memory, some 30 MB, before they are read anew."""
 
-RECORDS = Table(
-    "usage_records",
-    "place INTEGER PRIMARY KEY, hour INTEGER, event_ref INTEGER, customer_ref INTEGER, "
-    "timestamp_us INTEGER, value TEXT, properties TEXT",
-    key="place",
-    indexes=["hour, customer_ref, timestamp_us"],
-)
 UNMATCHED = Table(
     "usage_unmatched",
     "position INTEGER, row INTEGER, timestamp_us INTEGER, event_name TEXT, customer TEXT, "
@@ -44,7 +33,7 @@ UNMATCHED = Table(
     key="position, row",
     indexes=["event_name", "customer", "timestamp_us"],
 )
-TABLES = (RECORDS, UNMATCHED)
+TABLES = (usage_blocks.BLOCKS, UNMATCHED)
 
 Placed = tuple[int, int, UsageRecord]
 """(position, row, record): a usage record at its place in the ledger."""
@@ -52,8 +41,6 @@ Placed = tuple[int, int, UsageRecord]
 Bucket = tuple[int, int, int, int]
 """(meter, hour, customer, dimensions) of a bucket, as references."""
 
-COLUMNS = "customer_ref, timestamp_us, place, value, properties"
-"""The columns that `matched` reads."""
 _encode = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -75,23 +62,6 @@ class MeterRef(msgspec.Struct, frozen=True):
     def measures(self, timestamp_us: int) -> bool:
         """Whether a record of this time is measured by this version."""
         return self.since_us <= timestamp_us < self.until_us
-
-
-class Matched(msgspec.Struct, frozen=True, gc=False):
-    """A usage record whose meters and customer are known, as the meters see it."""
-
-    customer_ref: int
-    timestamp_us: int
-    position: int
-    row: int
-    value: str | None
-    properties: dict[str, str]
-
-    def property(self, name: str) -> str | None:
-        """The text of one property; `value` is the property of that name."""
-        return (
-            self.value if name == "value" and self.value is not None else self.properties.get(name)
-        )
 
 
 class Matching:
@@ -204,41 +174,12 @@ def release_unmatched(views: Views, places: Iterable[tuple[int, int]]) -> None:
         views.execute("DELETE FROM usage_unmatched WHERE position=? AND row=?", (position, row))
 
 
-def in_hour(
-    views: Views, hour: int, event: int, customer: int, start_us: int, end_us: int
-) -> list[Matched]:
-    """A customer's records of one hour between two instants, in time order."""
-    rows = views.rows(
-        f"SELECT {COLUMNS} FROM usage_records WHERE hour=? AND customer_ref=? "
-        "AND timestamp_us>=? AND timestamp_us<? AND event_ref=? ORDER BY timestamp_us, place",
-        (hour, customer, start_us, end_us, event),
-    )
-    return [matched(row) for row in rows]
-
-
 def between(
     views: Views, event: int, customer: int, start_us: int, end_us: int
 ) -> Iterator[Matched]:
     """A customer's records between two instants, in time order, those of an instant as recorded."""
-    for hour in _hours(views, start_us // HOUR_US, (end_us - 1) // HOUR_US):
-        yield from in_hour(views, hour, event, customer, start_us, end_us)
-
-
-def matched(row: Row) -> Matched:
-    """A matched record from its row, selected as `COLUMNS`."""
-    customer, timestamp_us, place, value, properties = row
-    position, number = divmod(place, ROWS_PER_EVENT)
-    return Matched(customer, timestamp_us, position, number, value, parse_properties(properties))
-
-
-def hours_of(views: Views, event: int) -> list[tuple[int, int]]:
-    """Every (customer, hour) in which an event name has records, in the order of time."""
-    rows = views.rows(
-        "SELECT DISTINCT customer_ref, hour FROM usage_records WHERE event_ref=? "
-        "ORDER BY hour, customer_ref",
-        (event,),
-    )
-    return [(row[0], row[1]) for row in rows]
+    for hour in usage_blocks.hours(views, start_us // HOUR_US, (end_us - 1) // HOUR_US):
+        yield from usage_blocks.in_hour(views, hour, event, customer, start_us, end_us)
 
 
 def properties_text(properties: dict[str, str]) -> str | None:
@@ -280,6 +221,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     waiting: bool = True
     amended: bool | None = None
 
+    @property
+    def range(self) -> usage_blocks.Range:
+        """Where the matched ones are."""
+        return usage_blocks.Range(
+            start_us=self.start_us,
+            end_us=self.end_us,
+            event=self.meter.ref if self.meter else None,
+            customer=self.customer.position if self.customer else None,
+        )
+
 
 class Listed(Matched, frozen=True, kw_only=True):
     """A usage record of a list; one that waits may have no customer yet, which is reference 0."""
@@ -289,7 +240,7 @@ class Listed(Matched, frozen=True, kw_only=True):
     @property
     def place(self) -> Place:
         """Where it stands among all records in time order."""
-        return (self.timestamp_us, self.position, self.row)
+        return self.time_and_place
 
 
 def listed(views: Views, wanted: Wanted, after: Place = BEGINNING) -> Iterator[Listed]:
@@ -301,17 +252,16 @@ def listed(views: Views, wanted: Wanted, after: Place = BEGINNING) -> Iterator[L
 
 def count(views: Views, wanted: Wanted) -> int:
     """How many usage records these are."""
-    tables: list[tuple[str, str, Sequence[object]]] = []
-    if wanted.matched:
-        found = _stretches(views, wanted, BEGINNING)
-        tables += [("usage_records", where, parameters) for where, parameters in found]
+    found = 0
+    if wanted.matched and wanted.amended is None:
+        found = usage_blocks.count(views, wanted.range)
+    elif wanted.matched:
+        found = sum(1 for _ in _matched(views, wanted, BEGINNING))
     if wanted.waiting:
-        tables.append(("usage_unmatched", *_where_waiting(wanted, BEGINNING)))
-    counts = [
-        views.row(f"SELECT COUNT(*) FROM {table} WHERE {where}", parameters)
-        for table, where, parameters in tables
-    ]
-    return sum(int(row[0]) for row in counts if row)
+        where, parameters = _where_waiting(wanted, BEGINNING)
+        row = views.row(f"SELECT COUNT(*) FROM usage_unmatched WHERE {where}", parameters)
+        found += int(row[0]) if row else 0
+    return found
 
 
 def is_waiting(views: Views, position: int, row: int) -> bool:
@@ -321,47 +271,24 @@ def is_waiting(views: Views, position: int, row: int) -> bool:
 
 
 def _matched(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
-    for where, parameters in _stretches(views, wanted, after):
-        sql = f"SELECT {COLUMNS} FROM usage_records WHERE {where}"
-        for row in views.iterate(f"{sql} ORDER BY hour, timestamp_us, place", parameters):
-            yield Listed(*msgspec.structs.astuple(matched(row)), waiting=False)
+    asked = msgspec.structs.replace(wanted.range, start_us=max(wanted.start_us, after[0]))
+    if wanted.amended:
+        rows = views.rows("SELECT DISTINCT place FROM usage_corrections")
+        kept = usage_blocks.at_places(views, (place for (place,) in rows), asked)
+        found: Iterable[Matched] = sorted(kept, key=lambda record: record.time_and_place)
+    else:
+        found = usage_blocks.in_order(views, asked)
+    for record in found:
+        if record.time_and_place <= after:
+            continue
+        if wanted.amended is False and _is_corrected(views, record):
+            continue
+        yield Listed(*msgspec.structs.astuple(record), waiting=False)
 
 
-def _stretches(
-    views: Views, wanted: Wanted, after: Place
-) -> Iterator[tuple[str, Sequence[object]]]:
-    """Conditions that together find the matched records, in the order of time.
-
-    The index leads with the hour, then the customer: for one customer, a look into each hour in
-    which anybody used anything is far less than reading what everybody used.
-    """
-    since, position, row = after
-    start_us = max(wanted.start_us, since)
-    first, last = start_us // HOUR_US, (wanted.end_us - 1) // HOUR_US
-    where = "timestamp_us>=? AND timestamp_us<? AND (timestamp_us, place)>(?,?)"
-    parameters: list[object] = [start_us, wanted.end_us, since, position * ROWS_PER_EVENT + row]
-    if wanted.meter is not None:
-        where += " AND event_ref=?"
-        parameters.append(wanted.meter.ref)
-    if wanted.amended is not None:
-        known = "IN" if wanted.amended else "NOT IN"
-        where += f" AND place {known} (SELECT place FROM usage_corrections)"
-    if wanted.customer is None:
-        yield f"hour>=? AND hour<=? AND {where}", [first, last, *parameters]
-        return
-    for hour in _hours(views, first, last):
-        yield (
-            f"hour=? AND customer_ref=? AND {where}",
-            [hour, wanted.customer.position, *parameters],
-        )
-
-
-def _hours(views: Views, first: int, last: int) -> Iterator[int]:
-    """The hours in which anything was used, in order."""
-    sql = "SELECT hour FROM usage_records WHERE hour>=? AND hour<=? ORDER BY hour LIMIT 1"
-    while row := views.row(sql, (first, last)):
-        yield row[0]
-        first = row[0] + 1
+def _is_corrected(views: Views, record: Matched) -> bool:
+    sql = "SELECT 1 FROM usage_corrections WHERE place=?"
+    return views.row(sql, (record.in_ledger,)) is not None
 
 
 def _waiting(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:

@@ -1,7 +1,6 @@
 """The facts of the ledger as they are shown: each by itself, and in pages of what happened."""
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -203,58 +202,54 @@ class Asked(NamedTuple):
 
     def fetch(self, views: Views) -> Fetch[int]:
         """Reads the positions of these facts."""
-        batches = self._batches(views)
+        return partial(self._positions, views)
 
-        def read(
-            *, after: int | None, before: int | None, limit: int, backwards: bool
-        ) -> list[int]:
-            start = max(self.after, after or 0)
-            end = self.before if before is None else min(self.before, before)
-            places = history.positions(
-                views,
-                self.subject,
-                self.types,
-                also=self.also,
-                after=start,
-                before=end,
-                limit=limit,
-                backwards=backwards,
-            )
-            return _merged(places, batches, start, end, limit, backwards=backwards)
-
-        return read
+    def _positions(
+        self,
+        views: Views,
+        *,
+        after: int | None,
+        before: int | None,
+        limit: int,
+        backwards: bool,
+    ) -> list[int]:
+        within = self._replace(
+            after=max(self.after, after or 0),
+            before=self.before if before is None else min(self.before, before),
+        )
+        places = history.positions(
+            views,
+            self.subject,
+            self.types,
+            also=self.also,
+            after=within.after,
+            before=within.before,
+            limit=limit,
+            backwards=backwards,
+        )
+        batches = within._batches(views, limit, backwards=backwards)
+        return sorted({*places, *batches}, reverse=backwards)[:limit]
 
     def count(self, views: Views) -> int:
         """How many facts these are."""
         bounds = {"after": self.after, "before": self.before}
         found = history.count(views, self.subject, self.types, also=self.also, **bounds)
-        return found + sum(self.after < at < self.before for at in self._batches(views))
+        return found + len(self._batches(views, -1))
 
-    def _batches(self, views: Views) -> Sequence[int]:
-        """Where the batches stand that hold records of the customer, in order."""
+    def _batches(self, views: Views, limit: int, *, backwards: bool = False) -> list[int]:
+        """Where the batches stand that hold records of the customer."""
         if self.batches_of is None or (self.types is not None and RECORDED not in self.types):
-            return ()
+            return []
         customer = current.find(views, Customer, self.batches_of)
-        places = usage_batches.holding(views, customer) if customer else ()
-        subject = self.subject if self.also else None
-        return [at for at in places if subject is None or history.is_about(views, subject, at)]
-
-
-def _merged(
-    places: Sequence[int],
-    batches: Sequence[int],
-    start: int,
-    end: int,
-    limit: int,
-    *,
-    backwards: bool,
-) -> list[int]:
-    """The first places, or the last ones backwards, with the batches between two positions."""
-    if not batches:
-        return list(places)
-    low, high = bisect_right(batches, start), bisect_right(batches, end - 1)
-    near = batches[max(low, high - limit) : high] if backwards else batches[low:high][:limit]
-    return sorted({*places, *near}, reverse=backwards)[:limit]
+        if customer is None:
+            return []
+        look = partial(usage_batches.holding, views, customer)
+        if self.also is None:
+            return look(after=self.after, before=self.before, limit=limit, backwards=backwards)
+        theirs = history.positions(
+            views, self.subject, [RECORDED], after=self.after, before=self.before, limit=-1
+        )
+        return [at for at in theirs if look(after=at - 1, before=at + 1, limit=1)]
 
 
 def _types(types: list[str]) -> list[str]:

@@ -109,7 +109,7 @@ class LedgerQueries:
             bool | None,
             strawberry.argument(
                 description="With customerId, also the batches that hold usage records of the "
-                "customer. Every page of them costs a look at all its records."
+                "customer. A page looks into every batch that it passes over."
             ),
         ] = False,
         recorded_from: Annotated[

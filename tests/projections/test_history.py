@@ -56,8 +56,6 @@ def test_what_is_about_two_objects(book: Book) -> None:
         assert history.positions(views, "met_1", None, also="prod_1", limit=9) == [3]
         assert history.positions(views, "met_1", None, also="cus_1", limit=9) == []
         assert history.count(views, "met_1", None, also="prod_1") == 1
-        assert history.is_about(views, "prod_1", 3)
-        assert not history.is_about(views, "prod_1", 1)
 
 
 def test_counting_between_two_positions(book: Book) -> None:

@@ -300,7 +300,7 @@ def test_the_last_record_is_the_latest_then_the_last_recorded(book: Book) -> Non
 
 def digits(views: Views) -> list[tuple[int, int, int]]:
     """The stored digits of each bucket."""
-    rows = views.rows("SELECT high, low, fraction FROM usage_hours")
+    rows = views.rows("SELECT high, low, fraction FROM usage_days")
     return [(row[0], row[1], row[2]) for row in rows]
 
 

@@ -21,10 +21,17 @@ BATCHES = st.lists(
 
 
 def holding(views: Views, id: str) -> list[int]:
-    """The batches that hold records of a customer."""
+    """The batches that hold records of a customer, from wherever they are looked for."""
     found = current.find(views, Customer, id)
     assert found is not None
-    return usage_batches.holding(views, found)
+    every = usage_batches.holding(views, found, limit=-1)
+    for place in (0, *every):
+        after = [at for at in every if at > place]
+        assert usage_batches.holding(views, found, after=place, limit=2) == after[:2]
+        before = [at for at in reversed(every) if at < place]
+        back = usage_batches.holding(views, found, before=place, limit=2, backwards=True)
+        assert back == before[:2]
+    return every
 
 
 def test_a_customer_that_used_nothing(book: Book) -> None:
