@@ -12,12 +12,14 @@ from time import perf_counter
 import msgspec
 import uvicorn
 
-from app import checkpoints, demo, replay, schema, verification
+from app import checkpoints, demo, forks, replay, schema, verification
 from app.backups import Copied, copied
 from app.clock import SystemClock
+from app.explain import explainer
 from app.exports import files, log_import, log_writing
 from app.exports.journals import Form, journal
 from app.exports.log_reading import BadLog
+from app.exports.parquet import parquet
 from app.exports.spreadsheets import Subject, spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
@@ -27,7 +29,7 @@ from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
 from domain.decider import Rejected
-from domain.periods import Period, check_period, parse_instant
+from domain.periods import Period, check_period, format_instant, parse_instant
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("demo", help="load the demo data into a ledger"),
         commands.add_parser("replay", help="rebuild the views from the log"),
         _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
+        _explain_parser(commands.add_parser("explain", help="say why an invoice is what it is")),
         commands.add_parser("checkpoint", help="print where the ledger stands, signed"),
         _export_parser(commands.add_parser("export", help="write the log for other programs")),
         commands.add_parser("import", help="make a ledger from an exported log"),
@@ -74,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
+    fork = commands.add_parser("fork", help="make a sandbox that goes on from a ledger's past")
+    fork.add_argument("destination", type=Path, help="empty directory for the fork")
+    fork.add_argument("--as-of", help="position or instant to fork at (default: the newest)")
+    fork.add_argument("--at", help="where its test clock stands (default: where the ledger stood)")
+    fork.add_argument("--data", type=Path, help="directory of the ledger")
     restore = commands.add_parser("restore", help="make a ledger from a backup")
     restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
     restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
@@ -86,9 +94,20 @@ def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what = export.add_mutually_exclusive_group()
     what.add_argument("--from-position", type=int, default=1, help="first event of the log")
     what.add_argument("--csv", choices=list(Subject), help="a table, instead of the log")
+    what.add_argument("--parquet", choices=list(Subject), help="a table with types, as Parquet")
     what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
     export.add_argument("--period", help="START/END: only what a table says of this time")
     return export
+
+
+def _explain_parser(explain: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    explain.add_argument(
+        "invoice", help="its id or number; of a subscription's id, the next invoice"
+    )
+    explain.add_argument("--line", type=int, help="only this line, counted from 1")
+    explain.add_argument("--records", action="store_true", help="list the usage records, too")
+    explain.add_argument("--json", action="store_true", help="print the explanation as JSON")
+    return explain
 
 
 def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -156,9 +175,12 @@ def _demo(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    started = perf_counter()
-    events = replay.replay(settings.data, _progress)
-    print(f"\rreplayed {events} events in {perf_counter() - started:.2f} s")
+    started, on_terminal = perf_counter(), sys.stderr.isatty()
+    done = replay.replay(settings.data, _Meter() if on_terminal else _Meter(10, "", "\n"))
+    if on_terminal:
+        print(file=sys.stderr)
+    served = "; the server goes on with the new views" if done.served else ""
+    print(f"replayed {done.events} events in {perf_counter() - started:.2f} s{served}")
     return 0
 
 
@@ -202,8 +224,10 @@ def _parts(directory: Path, parsed: argparse.Namespace) -> Iterator[bytes]:
     """What is asked for, part by part."""
     if parsed.csv is not None:
         return spreadsheet(directory, parsed.csv, _period(parsed.period))
+    if parsed.parquet is not None:
+        return parquet(directory, parsed.parquet, _period(parsed.period))
     if parsed.period is not None:
-        raise ValueError("--period goes with --csv")
+        raise ValueError("--period goes with --csv or --parquet")
     if parsed.journal is not None:
         return journal(directory, parsed.journal)
     return log_writing.log(directory, parsed.from_position)
@@ -227,8 +251,41 @@ def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(settings.data, parsed.to, _meter()))
 
 
+def _fork(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    as_of, at = parsed.as_of, parsed.at
+    made, event = forks.forked(
+        settings.data,
+        parsed.destination,
+        as_of=_place(as_of) if as_of else None,
+        at=parse_instant(at, ("at",)) if at else None,
+        progress=_meter(),
+    )
+    origin, clock = event.origin, format_instant(event.clock_at)
+    _made(parsed.destination, made)
+    print(f"a fork of {origin.ledger_id} at position {origin.position}; its clock is at {clock}")
+    return 0
+
+
+def _place(text: str) -> forks.AsOf:
+    """A position of a ledger, or an instant."""
+    return int(text) if text.isascii() and text.isdecimal() else parse_instant(text, ("as-of",))
+
+
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
+
+
+def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
+    _existing(settings)
+    with explainer(settings.data, parsed.invoice) as one:
+        if parsed.json:
+            data = one.as_data(parsed.line, records=parsed.records)
+            print(msgspec.json.format(msgspec.json.encode(data)).decode())
+        else:
+            for line in one.as_text(parsed.line, records=parsed.records):
+                print(line)
+    return 0
 
 
 def _meter() -> verification.Progress | None:
@@ -242,21 +299,26 @@ def _made(directory: Path, made: Copied) -> int:
 
 
 class _Meter:
-    """Says on standard error how far a verification is, how fast, and how long it will take."""
+    """Says on standard error how far reading the log is, how fast, and how long it will take.
 
-    def __init__(self) -> None:
+    Again and again in one line; or, with another beginning and end, in a line each time.
+    """
+
+    def __init__(self, every: int = 1, begin: str = "\r", end: str = "") -> None:
         self._started = self._said = perf_counter()
+        self._every, self._begin, self._end = every, begin, end
 
     def __call__(self, position: int, until: int) -> None:
-        """Say it once a second, and at the end."""
+        """Say it every so many seconds, and at the end."""
         now = perf_counter()
-        if now - self._said < 1 and position < until:
+        if now - self._said < self._every and position < until:
             return
         self._said = now
         speed = position / max(now - self._started, 0.001)
         left = (until - position) / speed
-        said = f"{position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
-        print(f"\r{said:<70}", end="", flush=True, file=sys.stderr)
+        bar = f"[{'#' * (20 * position // max(until, 1)):<20}]"
+        said = f"{bar} {position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
+        print(f"{self._begin}{said:<92}", end=self._end, flush=True, file=sys.stderr)
 
 
 def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -271,11 +333,6 @@ def _existing(settings: Settings) -> None:
     """Reading a log again needs one; do not make an empty one by mistake."""
     if not (settings.data / "ledger.db").exists():
         raise ValueError(f"there is no ledger in {settings.data}")
-
-
-def _progress(position: int) -> None:
-    if position % 1_000 == 0 and sys.stdout.isatty():
-        print(f"\r{position} events", end="", flush=True)
 
 
 _REFUSALS = (
@@ -293,10 +350,12 @@ _COMMANDS = {
     "demo": _demo,
     "replay": _replay,
     "verify": _verify,
+    "explain": _explain,
     "checkpoint": _checkpoint,
     "export": _export,
     "import": _import,
     "backup": _backup,
+    "fork": _fork,
     "restore": _restore,
 }
 

@@ -37,13 +37,14 @@ from domain.invoice_items import InvoiceItem
 from domain.invoices import Invoice
 from domain.meters import Meter
 from domain.periods import from_us
-from domain.prices import Price
+from domain.prices import Price, PriceSuperseded
 from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.text import check_text
 from domain.usage import RecordInput, UsageRecorded
 from projections import current
 from projections import usage_corrections as corrections
+from projections.supposed import Supposed
 from projections.tables import Views
 
 Command = (
@@ -177,6 +178,20 @@ def imagined_change(
         state = subscriptions.evolve(state, event)
     assert state is not None, "what is not there cannot be changed"
     return state
+
+
+def imagined_price(views: Views, command: prices.SupersedePrice, at: datetime) -> Supposed:
+    """A price as a command would supersede it, decided as if for real and written nowhere.
+
+    Raises `Rejected`, as superseding it would.
+    """
+    state = current.get(views, Price, command.price_id)
+    facts = _price_that_exists(views, command.price_id, at)
+    events = prices.decide(state, command, facts)
+    for event in events:
+        state = prices.evolve(state, event)
+    since = next((one.effective_at for one in events if isinstance(one, PriceSuperseded)), None)
+    return Supposed(price=state, since=since)
 
 
 # --------------------------------------------------------------------------------------- facts

@@ -12,16 +12,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from html import escape
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from app.invoice_details import Details
+from app.local_time import local_text, period_text
 from app.schema.scalars import as_json
+from app.sent_records import SentRecords
+from app.store import Store
 from domain.invoices import Invoice, Status, paid_from_balance
 from domain.money import exact, format_decimal, format_money
 from domain.periods import format_instant
 from domain.statements import IssuedLine, Statement
 from projections import current, invoices, statements
+from projections.explanations import Explaining, Invoiced
 from projections.tables import Views
 
 STYLE = """
@@ -39,6 +43,10 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0; 
 thead th { border-bottom: 2px solid #1c1c1c; }
 tbody tr.line > * { border-top: 1px solid #bbb; font-weight: 600; }
 tbody tr.step > * { color: #555; font-size: .88rem; padding-top: 0; }
+tbody tr.why > * { color: #555; font-size: .82rem; overflow-wrap: anywhere; }
+summary { cursor: pointer; }
+.why table { font-size: .78rem; margin: .4rem 0; }
+.why ul { margin: .3rem 0; padding-left: 1.2rem; }
 tfoot tr:last-child > * { border-top: 2px solid #1c1c1c; font-weight: 700; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 footer { color: #555; font-size: .8rem; border-top: 1px solid #bbb; padding-top: .6rem;
@@ -47,6 +55,7 @@ footer { color: #555; font-size: .8rem; border-top: 1px solid #bbb; padding-top:
   body { margin: 0; max-width: none; padding: 0; font-size: 11pt; color: #000; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
+  tbody tr.why { display: none; }
   @page { margin: 18mm; }
 }
 """
@@ -76,18 +85,22 @@ class Document(msgspec.Struct, frozen=True):
     media_type: str
 
 
-def document(views: Views, id: str, form: str, now: datetime) -> Document | None:
+def document(views: Views, store: Store, id: str, form: str, now: datetime) -> Document | None:
     """An invoice as `json`, as `csv`, or, without a form, as a page; None when there is none."""
     invoice = current.get(views, Invoice, id)
     write = FORMS.get(form)
-    if invoice is None or write is None:
+    if invoice is None or (form and write is None):
         return None
     said = statements.of_invoice(views, invoice, now)
+    source = Invoiced.of(invoice, said)
     if invoice.statement is None:
         held = invoices.balance(views, invoice.customer_id, invoice.currency)
         applied, due = paid_from_balance(said.total, held)
         invoice = msgspec.structs.replace(invoice, balance_applied=applied, amount_due=due)
-    return write(invoice, said)
+    if write is not None:
+        return write(invoice, said)
+    details = Details(Explaining(views, store.at, source), SentRecords(store))
+    return as_page(invoice, said, details)
 
 
 def as_data(invoice: Invoice, said: Statement) -> Document:
@@ -135,10 +148,17 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
+FORMS: Mapping[str, Callable[[Invoice, Statement], Document]] = {
+    "json": as_data,
+    "csv": as_rows,
+}
+"""Every form of an invoice for programs by what stands behind the dot of its address."""
+
+
 # ------------------------------------------------------------------------------------ the page
 
 
-def as_page(invoice: Invoice, said: Statement) -> Document:
+def as_page(invoice: Invoice, said: Statement, details: Details) -> Document:
     """It as a page to read or print, its dates in the customer's time zone."""
     number = invoice.printed_number
     title = f"Invoice {number}" if number else "Draft of an invoice"
@@ -146,7 +166,7 @@ def as_page(invoice: Invoice, said: Statement) -> Document:
         f"<h1>{escape(title)}</h1>",
         f'<p><span class="status">{escape(invoice.status)}</span></p>',
         _facts(_about(invoice, said)),
-        _lines(invoice, said),
+        _lines(invoice, said, details),
         _payments(invoice, said),
         _credit_notes(invoice, said),
         _footer(said),
@@ -161,14 +181,6 @@ def as_page(invoice: Invoice, said: Statement) -> Document:
     return Document(page, "text/html")
 
 
-FORMS: Mapping[str, Callable[[Invoice, Statement], Document]] = {
-    "": as_page,
-    "json": as_data,
-    "csv": as_rows,
-}
-"""Every form of an invoice by what stands behind the dot of its address."""
-
-
 def _about(invoice: Invoice, said: Statement) -> dict[str, str]:
     """Who owes it, and when."""
     zone = said.billed_to.time_zone
@@ -176,10 +188,10 @@ def _about(invoice: Invoice, said: Statement) -> dict[str, str]:
         "Billed to": said.billed_to.name,
         "Address": said.billed_to.email,
         "Customer": said.billed_to.external_id,
-        "Period": _period(said.period.start, said.period.end, zone),
-        "Issued": _date(invoice.finalized_at, zone),
-        "Due": _date(invoice.due_at, zone),
-        "Void since": _date(invoice.voided_at, zone),
+        "Period": period_text(said.period, zone),
+        "Issued": local_text(invoice.finalized_at, zone),
+        "Due": local_text(invoice.due_at, zone),
+        "Void since": local_text(invoice.voided_at, zone),
         "Because": invoice.void_reason,
     }
     return {name: text for name, text in known.items() if text}
@@ -192,9 +204,13 @@ def _facts(known: Mapping[str, str]) -> str:
     return f"<dl>{rows}</dl>"
 
 
-def _lines(invoice: Invoice, said: Statement) -> str:
-    """The lines with their steps, and what they come to."""
-    rows = [row for line in said.lines for row in _line(line, said)]
+def _lines(invoice: Invoice, said: Statement, details: Details) -> str:
+    """The lines with their steps and what is behind them, and what they come to."""
+    rows = [
+        row
+        for index, line in enumerate(said.lines)
+        for row in (*_line(line, said), *_why(details.of(index)))
+    ]
     foot = "".join(
         f'<tr><th scope="row" colspan="3">{escape(name)}</th>{_money(amount, said)}</tr>'
         for name, amount in _sums(invoice, said)
@@ -222,7 +238,7 @@ def _line(line: IssuedLine, said: Statement) -> Iterable[str]:
     zone = said.billed_to.time_zone
     yield (
         f'<tr class="line"><td>{escape(line.description)}</td>'
-        f"<td>{escape(_period(line.period.start, line.period.end, zone))}</td>"
+        f"<td>{escape(period_text(line.period, zone))}</td>"
         f"{_number(format_decimal(line.quantity))}{_money(line.amount, said)}</tr>"
     )
     for step in line.steps:
@@ -232,12 +248,17 @@ def _line(line: IssuedLine, said: Statement) -> Iterable[str]:
         )
 
 
+def _why(details: str) -> Iterable[str]:
+    if details:
+        yield f'<tr class="why"><td colspan="4">{details}</td></tr>'
+
+
 def _payments(invoice: Invoice, said: Statement) -> str:
     if not invoice.payments:
         return ""
     zone = said.billed_to.time_zone
     rows = [
-        f"<tr><td>{escape(_date(one.paid_at, zone))}</td>"
+        f"<tr><td>{escape(local_text(one.paid_at, zone))}</td>"
         f"<td>{escape(one.reference or '')}</td>{_money(one.amount, said)}</tr>"
         for one in invoice.payments
     ]
@@ -249,7 +270,8 @@ def _credit_notes(invoice: Invoice, said: Statement) -> str:
         return ""
     zone = said.billed_to.time_zone
     rows = [
-        f"<tr><td>{escape(note.printed_number)}</td><td>{escape(_date(note.created_at, zone))}</td>"
+        f"<tr><td>{escape(note.printed_number)}</td>"
+        f"<td>{escape(local_text(note.created_at, zone))}</td>"
         f"<td>{escape(note.reason or '')}</td>{_money(note.total, said)}</tr>"
         for note in invoice.credit_notes
     ]
@@ -285,18 +307,3 @@ def _number(text: str) -> str:
 
 def _money(amount: Decimal, said: Statement) -> str:
     return _number(format_money(amount, said.currency))
-
-
-def _period(start: datetime, end: datetime, zone: str) -> str:
-    if start == end:
-        return _date(start, zone)
-    return f"{_date(start, zone)} to {_date(end, zone)}"
-
-
-def _date(instant: datetime | None, zone: str) -> str:
-    """The local date, with the time of day where it is not midnight."""
-    if instant is None:
-        return ""
-    local = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    return f"{local:%Y-%m-%d}" if local == midnight else local.isoformat(" ", "seconds")

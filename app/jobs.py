@@ -98,6 +98,21 @@ class UsageJob(Job[list[Receipt]]):
         return len(self.records)
 
 
+class BetweenJob(Job[T]):
+    """Something that is done between two transactions: `run` has the writer's thread to itself."""
+
+    def __init__(self, run: "Callable[[], T]") -> None:
+        super().__init__(None)
+        self.run = run
+
+    def carry_out(self) -> None:
+        """Do it, and hold what came of it ready as the answer."""
+        try:
+            self.answer(self.run())
+        except Exception as error:  # noqa: BLE001  # whatever it was, the asker is told
+            self.fail(error)
+
+
 class CommandJob(Job[T]):
     """A command: `run` decides it against the state as of its turn in the group."""
 

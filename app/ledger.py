@@ -10,7 +10,7 @@ from typing import Self
 from app import facts, worker
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
-from app.jobs import Receipt, UsageJob
+from app.jobs import BetweenJob, Receipt, UsageJob
 from app.store import Pending, Store
 from app.writer import Writer
 from domain import ledgers
@@ -93,6 +93,15 @@ class Ledger:
             low, high = (middle, high) if by_then else (low, middle - 1)
         return low
 
+    def take_over(self, views: Path) -> None:
+        """Go on with views that were rebuilt aside: whoever reads or writes need not wait.
+
+        Raises `BlockingIOError` or `Busy` when it cannot be just now.
+        """
+        read, hash_at = self.store.read, self.store.hash_at
+        job = BetweenJob(lambda: self.engine.take_over(views, read, hash_at))
+        self.writer.submit(job).result()
+
     # ------------------------------------------------------------------------------- commands
 
     async def execute(self, command: Command, *, key: str | None, actor: str | None) -> Done:
@@ -134,7 +143,7 @@ class Ledger:
             self._begin(name, test_clock_at)
         self.engine.follow(self.store.head()[0], self.store.read, self.store.hash_at)
         views = self.engine.database.writing
-        state: LedgerState = current.select(views, LedgerState, {}, limit=1)[0].state
+        state: LedgerState = current.ledger(views).state
         if test_clock_at not in (None, state.test_clock_at):
             kept = state.test_clock_at
             clock = f"a test clock at {format_instant(kept)}" if kept else "the system's clock"

@@ -37,14 +37,12 @@ def served(path: Path) -> Live:
     """The views that another process keeps; they are only read."""
 
     @contextmanager
-    def live(position: int) -> Iterator[Views]:
-        with (
-            engine.of_same_version(path) as database,
-            caught_up(database.snapshot, position) as views,
-        ):
+    def snapshot() -> Iterator[Views]:
+        # Opened each time: others may have been put in their place.
+        with engine.of_same_version(path) as database, database.snapshot() as views:
             yield views
 
-    return live
+    return lambda position: caught_up(snapshot, position)
 
 
 @contextmanager

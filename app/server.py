@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 
-from app import checkpoints, graphiql, invoice_page
+from app import checkpoints, graphiql, invoice_page, replay
 from app.clock import new_id
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
@@ -72,7 +72,11 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
 @asynccontextmanager
 async def _living(app: Starlette) -> AsyncIterator[None]:
     """What goes on while it serves."""
-    async with _telling(app.state.ledger, app.state.hook), _working(app):
+    hook = app.state.hook
+    if hook is not None and app.state.ledger.state.forked_from is not None:
+        _log.warning("nobody is told of what happens in a fork: the webhook is left alone")
+        hook = None
+    async with _telling(app.state.ledger, hook), _working(app):
         yield
 
 
@@ -94,10 +98,11 @@ async def _telling(ledger: Ledger, hook: Hook | None) -> AsyncIterator[None]:
 async def _working(app: Starlette) -> AsyncIterator[None]:
     """While it serves, what falls due is done by itself; a test clock waits to be moved.
 
-    Every so often a signed checkpoint is noted beside the ledger.
+    Every so often a signed checkpoint is noted beside the ledger. Views that somebody rebuilt are
+    taken over.
     """
     ledger: Ledger = app.state.ledger
-    work = []
+    work = [replay.keep_taking_over(ledger)]
     if every := app.state.between_checkpoints:
         work.append(checkpoints.keep_noting(ledger.store, ledger.directory, every))
     if not ledger.clock.is_test:
@@ -234,7 +239,7 @@ def _invoice(request: Request) -> Response:
     ledger: Ledger = request.app.state.ledger
     id, _, form = request.path_params["name"].partition(".")
     with ledger.snapshot() as views:
-        document = invoice_page.document(views, id, form, ledger.clock.now())
+        document = invoice_page.document(views, ledger.store, id, form, ledger.clock.now())
     if document is None:
         raise StarletteHTTPException(404)
     policy = {"content-security-policy": invoice_page.CONTENT_SECURITY_POLICY}

@@ -15,6 +15,7 @@ from app.identities import ROWS_PER_STATEMENT
 from app.record_ids import stored_id, written_id
 from app.store import CorruptLedger, KeyRow
 from domain.usage import Identity
+from projections.tables import opening
 
 _WAIT_SECONDS = 30
 
@@ -63,6 +64,13 @@ class Snapshot:
         for row in rows:
             yield Kept(*row)
 
+    def at(self, position: int) -> Kept:
+        """The event at a position."""
+        kept = next(self.events(position - 1), None)
+        if kept is None or kept.position != position:
+            raise CorruptLedger(f"there is no event at position {position}")
+        return kept
+
     def hash_at(self, position: int) -> bytes:
         """The chain's hash at a position; before the first event it is the genesis."""
         if position == 0:
@@ -82,6 +90,12 @@ class Snapshot:
         )
         for row in rows:
             yield KeyRow(*row)
+
+    def key(self, key: str) -> KeyRow | None:
+        """What an idempotency key was used for."""
+        sql = "SELECT key, digest, subject, position FROM idempotency_keys WHERE key=?"
+        row = self._connection.execute(sql, (key,)).fetchone()
+        return KeyRow(*row) if row else None
 
     def digests(self, position: int, identities: Sequence[Identity]) -> list[bytes]:
         """What the usage records of one event said, as digests in the order of the records."""
@@ -108,7 +122,14 @@ def copy(source: Path, target: Path) -> None:
 
     Raises `CorruptLedger` when it is no database, or cannot be read.
     """
-    with closing(_open(source)) as reading, closing(sqlite3.connect(target)) as writing:
+    with opening(source):
+        reading = _open(source)
+        try:
+            reading.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as error:
+            reading.close()
+            raise CorruptLedger(f"{source} cannot be copied: {error}") from error
+    with closing(reading), closing(sqlite3.connect(target)) as writing:
         try:
             reading.backup(writing)
         except sqlite3.DatabaseError as error:

@@ -38,6 +38,7 @@ from domain.usage import Identity, Prior
 
 PAGE_EVENTS = 500
 """Events read at a time: fewer would spend the time on queries."""
+PAGE_SIZES = 10_000
 _CACHE_KIB = 262_144
 _SYNCHRONOUS_FULL = 2
 _CHECKPOINT_PAGES = 16_384
@@ -286,6 +287,20 @@ class Store:
             if len(page) < PAGE_EVENTS:
                 return
             after = page[-1].id
+
+    def sizes(self, after: int) -> Iterator[tuple[int, str, int]]:
+        """Of every event after a position, in order: its position, topic and stored bytes."""
+        while True:
+            page = self._select(
+                "SELECT rowid, topic, length(state) FROM stored_events WHERE rowid>?"
+                " ORDER BY rowid LIMIT ?",
+                (after, PAGE_SIZES),
+            )
+            for row in page:
+                yield row[0], row[1], row[2]
+            if len(page) < PAGE_SIZES:
+                return
+            after = page[-1][0]
 
     def at(self, position: int) -> Recorded | None:
         """The event at one position."""

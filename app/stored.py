@@ -5,16 +5,19 @@ the type that was written, so that a ledger which somebody touched can be read t
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 
-from app.record_ids import stored_id, written_id
-from app.store import PAGE_EVENTS, Store
+from app.record_ids import stored_ids
+from app.store import Store
 from domain.usage import Identity
 
 _BEFORE_ALL = -(2**63)
 _PER_QUERY = 250
+PAGE_EVENTS = 100
+"""Events read at a time: their usage records, 100,000 at most, are held in memory together."""
 _PAGE = """SELECT e.rowid,
     typeof(originator_id)='text' AND typeof(originator_version)='integer'
     AND typeof(topic)='text' AND typeof(state)='blob',
@@ -66,8 +69,16 @@ def ends(store: Store) -> Ends:
 
 
 def ledger_id(store: Store) -> str:
-    """The id that the ledger was opened with; empty when that cannot be read."""
-    rows = store.select("SELECT CAST(originator_id AS BLOB) FROM stored_events WHERE rowid=1")
+    """The id of the ledger itself, of a fork its own; empty when that cannot be read.
+
+    The streams of ledgers lie side by side in the index, however long the log is.
+    """
+    rows = store.select(
+        "SELECT CAST(originator_id AS BLOB) FROM stored_events"
+        " WHERE originator_id>='led_' AND originator_id<'led`' AND originator_version=1"
+        " AND (topic LIKE 'ledger.opened/%' OR topic LIKE 'ledger.forked/%')"
+        " ORDER BY rowid DESC LIMIT 1"
+    )
     return (rows[0][0] or b"").decode(errors="replace") if rows else ""
 
 
@@ -108,21 +119,28 @@ def _row(
     return Row(position, id, version or 0, name, state or b"", hash, readable)
 
 
-def identities(store: Store, wanted: Sequence[Identity]) -> dict[Identity, Kept]:
-    """Those of the identities that are kept, with what the file says of them."""
-    found: dict[Identity, Kept] = {}
-    for start in range(0, len(wanted), _PER_QUERY):
-        chunk = wanted[start : start + _PER_QUERY]
-        sources = sorted({source for source, _ in chunk})
+def identities(store: Store, wanted: Sequence[Identity]) -> list[Kept | None]:
+    """What the file says of each of the identities, in their order; None for what is not kept."""
+    names = sorted({source for source, _ in wanted})
+    sources = store.select(
+        f"SELECT CAST(name AS BLOB), number FROM usage_sources WHERE name IN ({_marks(names)})",
+        names,
+    )
+    numbers = {name.decode(): number for name, number in sources}
+    ids = stored_ids([id for _, id in wanted])
+    asked = [(numbers.get(source), id) for (source, _), id in zip(wanted, ids, strict=True)]
+    found: list[Kept | None] = [None] * len(asked)
+    for start in range(0, len(asked), _PER_QUERY):
+        chunk = asked[start : start + _PER_QUERY]
+        values = ",".join(f"({start + at},?,?)" for at in range(len(chunk)))
         rows = store.select(
-            "SELECT CAST(name AS BLOB), id, position, row, CAST(digest AS BLOB)"
-            " FROM usage_identities JOIN usage_sources ON number=source"
-            f" WHERE id IN ({_marks(chunk)}) AND source IN"
-            f" (SELECT number FROM usage_sources WHERE name IN ({_marks(sources)}))",
-            [*(stored_id(id) for _, id in chunk), *sources],
+            f"WITH wanted(at, number, one) AS (VALUES {values})"
+            " SELECT at, position, row, CAST(digest AS BLOB) FROM wanted CROSS JOIN"
+            " usage_identities ON source=number AND id=one",
+            [*chain.from_iterable(chunk)],
         )
-        for name, id, position, row, digest in rows:
-            found[name.decode(), written_id(id)] = Kept(position, row, digest)
+        for at, position, row, digest in rows:
+            found[at] = Kept(position, row, digest)
     return found
 
 

@@ -5,7 +5,8 @@ them just before the event that issued it, which is its pinned position; at the 
 compared with the live views at the same position. Nothing here stops a server from writing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -231,9 +232,10 @@ class Reading:
                 continue
             records = recorded.event.records
             kept = stored.identities(self._store, [(one.source, one.id) for one in records])
-            self._identities += len(kept)
-            for index, record in enumerate(records):
-                found = kept.get((record.source, record.id))
+            self._identities += len(kept) - kept.count(None)
+            for index, (record, found) in enumerate(zip(records, kept, strict=True)):
+                if found == (recorded.position, index, usage.digest_of(record)):
+                    continue
                 name = f"the identity of usage record {record.id!r} of {record.source!r}"
                 if found is None:
                     self._find(recorded.position, "IDENTITY_MISSING", f"{name} is not kept")
@@ -275,19 +277,31 @@ class Reading:
 
     def _fold(self, page: Sequence[Recorded]) -> None:
         """Fold a page aside, deciding each invoice again before it is folded."""
-        with self._folded.database.transaction() as views:
-            for recorded in page:
-                try:
-                    if isinstance(recorded.event, InvoiceFinalized):
-                        self._check_invoice(views, recorded.position, recorded.event)
-                    self._folded.apply([recorded])
-                except Exception as error:  # noqa: BLE001  # whatever it is, it is a finding
-                    message = f"it cannot be folded: {type(error).__name__} {error}"
-                    self._break(recorded.position, "EVENT_UNREADABLE", message)
-                    return
+        folding = 0
 
-    def _check_invoice(self, views: Views, position: int, event: InvoiceFinalized) -> None:
+        def noted(all: Iterable[Recorded]) -> Iterator[Recorded]:
+            nonlocal folding
+            for recorded in all:
+                folding = recorded.position
+                yield recorded
+
+        with self._folded.database.transaction() as views:
+            try:
+                for is_invoice, run in groupby(noted(page), key=_issues_an_invoice):
+                    if not is_invoice:
+                        self._folded.apply(run)
+                        continue
+                    for one in run:
+                        self._check_invoice(views, one)
+                        self._folded.apply([one])
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is a finding
+                message = f"it cannot be folded: {type(error).__name__} {error}"
+                self._break(folding, "EVENT_UNREADABLE", message)
+
+    def _check_invoice(self, views: Views, recorded: Recorded) -> None:
         """An invoice that is issued again, from what the ledger said then, says the same."""
+        position, event = recorded.position, recorded.event
+        assert isinstance(event, InvoiceFinalized), f"no invoice is issued at {position}"
         self.invoices += 1
         command = FinalizeInvoice(invoice_id=event.id)
         try:
@@ -370,3 +384,7 @@ class Reading:
     def _find(self, position: int | None, code: str, message: str) -> None:
         if sum(finding.code == code for finding in self.findings) < FINDINGS_LIMIT:
             self.findings.append(Finding(position, code, message))
+
+
+def _issues_an_invoice(recorded: Recorded) -> bool:
+    return isinstance(recorded.event, InvoiceFinalized)

@@ -49,13 +49,16 @@ def verified(log: Path, checkpoint: Path, public_key: Path | None) -> str:
         raise Bad(f"there is no checkpoint in {checkpoint}")
     wanted = {one["position"] for one in signed}
     position, head, heads = 0, bytes(32), {0: bytes(32).hex()}
+    ledger, named = "", 1
     for event in _events(log):
         position += 1
         head = _hash(event, position, head)
-        if position == 1 and any(one["ledgerId"] != event["stream"] for one in signed):
-            raise Bad(f"position 1: this is {event['stream']}, the checkpoint is of another ledger")
+        if position == 1 or event["topic"].startswith("ledger.forked/"):
+            ledger, named = event["stream"], position  # a fork begins as the ledger it was made of
         if position in wanted:
             heads[position] = head.hex()
+    if any(one["ledgerId"] != ledger for one in signed):
+        raise Bad(f"position {named}: this is {ledger}, the checkpoint is of another ledger")
     for one in signed:
         at = one["position"]
         if at not in heads:

@@ -24,7 +24,7 @@ from domain import billing_calendar, ledgers
 from domain.decider import Event, Rejected
 from domain.invoice_items import CreateInvoiceItem
 from domain.invoices import Reason
-from domain.ledgers import AdvanceClock, LedgerState
+from domain.ledgers import AdvanceClock
 from domain.periods import END_OF_TIME, from_us, to_us
 from domain.settlements import MarkOverdue
 from domain.subscriptions import Subscription
@@ -249,7 +249,7 @@ def _move(group: Group, at_us: int, actor: str | None) -> None:
 
 def _advanced(group: Group, to: datetime) -> tuple[current.Found, list[Event]]:
     """The ledger, and what moving its clock to an instant comes to. Raises `Rejected`."""
-    [found] = current.select(group.views, LedgerState, {}, limit=1)
+    found = current.ledger(group.views)
     facts = ledgers.Facts(id=found.state.id, at=from_us(group.now_us))
     return found, ledgers.decide(found.state, AdvanceClock(to=to), facts)
 

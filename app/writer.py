@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
 from app.identities import IdentityRow
-from app.jobs import Busy, Closed, CommandJob, Job, Receipt, UsageJob
+from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob
 from app.store import KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
@@ -230,7 +230,10 @@ class Writer:
     def _run(self) -> None:
         while jobs := self._take():
             before = self._head
-            self._commit(jobs)
+            if isinstance(jobs[0], BetweenJob):
+                jobs[0].carry_out()
+            else:
+                self._commit(jobs)
             _deliver(jobs)
             if self._head > before:
                 self._tell(usage_only=not _any_command(jobs))
@@ -242,13 +245,18 @@ class Writer:
                     listener.told()
 
     def _take(self) -> list[Job[Any]]:
-        """Whatever waits, up to what one commit holds; nothing once closing and done."""
+        """Whatever waits, up to what one commit holds; nothing once closing and done.
+
+        What is done between two transactions comes by itself, in its turn.
+        """
         with self._ready:
             while not self._queue and not self._closing:
                 self._ready.wait()
             jobs: list[Job[Any]] = []
             weight = 0
             while self._queue and (not jobs or weight + self._queue[0].weight <= GROUP_RECORDS):
+                if isinstance(self._queue[0], BetweenJob):
+                    return jobs or [self._queue.popleft()]
                 weight += self._queue[0].weight
                 jobs.append(self._queue.popleft())
             return jobs

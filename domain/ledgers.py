@@ -1,6 +1,7 @@
 """The book itself: what a ledger is called, and whose clock it keeps.
 
-Life cycle: opened; then, if it keeps a test clock, the clock is advanced any number of times.
+Life cycle: opened, or forked from another one; then, if it keeps a test clock, as every fork does,
+the clock is advanced any number of times.
 """
 
 from datetime import datetime, timedelta
@@ -16,6 +17,15 @@ MOST_ADVANCE = timedelta(days=3_653)
 """How far a test clock is moved at most in one go: ten years."""
 
 _TO: Path = ("input", "to")
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a fork leaves another ledger: its id, the last position of it, and the hash there."""
+
+    ledger_id: str
+    position: int
+    hash: str
+
 
 # -------------------------------------------------------------------------------------- events
 
@@ -40,6 +50,17 @@ class ClockAdvanced(Event, frozen=True, kw_only=True):
     to: datetime
 
 
+@registered
+class LedgerForked(Event, frozen=True, kw_only=True):
+    """A ledger goes on from a copy of another one, under an id and with a test clock of its own."""
+
+    topic: ClassVar[str] = "ledger.forked/1"
+    id: str
+    name: str
+    origin: Origin
+    clock_at: datetime
+
+
 # --------------------------------------------------------------------------------------- state
 
 
@@ -47,7 +68,7 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
     """A ledger as it stands.
 
     `test_clock_at` is where its test clock stood at first, `clock_at` where it stands now; both are
-    None for a ledger that keeps the system's clock.
+    None for a ledger that keeps the system's clock. `forked_from` is None unless it is a fork.
     """
 
     id: str
@@ -55,6 +76,7 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
     test_clock_at: datetime | None
     clock_at: datetime | None
     opened_at: datetime
+    forked_from: Origin | None = None
 
 
 def evolve(state: LedgerState | None, event: Event) -> LedgerState | None:
@@ -67,6 +89,15 @@ def evolve(state: LedgerState | None, event: Event) -> LedgerState | None:
                 test_clock_at=event.test_clock_at,
                 clock_at=event.test_clock_at,
                 opened_at=event.opened_at,
+            )
+        case LedgerForked():
+            return LedgerState(
+                id=event.id,
+                name=event.name,
+                test_clock_at=event.clock_at,
+                clock_at=event.clock_at,
+                opened_at=event.clock_at,
+                forked_from=event.origin,
             )
         case ClockAdvanced() if state is not None:
             return msgspec.structs.replace(state, clock_at=event.to)
@@ -84,27 +115,44 @@ class OpenLedger(msgspec.Struct, frozen=True, kw_only=True):
     test_clock_at: datetime | None = None
 
 
+class ForkLedger(msgspec.Struct, frozen=True, kw_only=True):
+    """Go on from a position of another ledger: a ledger to try anything with.
+
+    Its test clock begins where that one stood, or at a later instant.
+    """
+
+    position: int
+    hash: str
+    clock_at: datetime | None = None
+
+
 class AdvanceClock(msgspec.Struct, frozen=True, kw_only=True):
     """Move the test clock on."""
 
     to: datetime
 
 
-Command = OpenLedger | AdvanceClock
+Command = OpenLedger | ForkLedger | AdvanceClock
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What deciding needs from outside: the id of the ledger and the time."""
+    """What deciding needs from outside: the id of the ledger and the time.
+
+    Of a fork: its own id, and when the last fact of the other ledger was recorded.
+    """
 
     id: str
     at: datetime
 
 
 def decide(state: LedgerState | None, command: Command, facts: Facts) -> list[Event]:
-    """Begin the ledger once, or move its test clock forwards."""
+    """Begin the ledger once, fork from it, or move its test clock forwards."""
     match command:
         case OpenLedger():
             return [] if state else [_opened(command, facts)]
+        case ForkLedger():
+            made = state is not None and state.id == facts.id
+            return [] if made else [_forked(state, command, facts)]
         case AdvanceClock(to=to):
             clock_at = state.clock_at if state else None
             _check_advance(clock_at, to)
@@ -118,6 +166,18 @@ def _opened(command: OpenLedger, facts: Facts) -> LedgerOpened:
         test_clock_at=command.test_clock_at,
         opened_at=facts.at,
     )
+
+
+def _forked(state: LedgerState | None, command: ForkLedger, facts: Facts) -> LedgerForked:
+    """A fork goes on where the other ledger stood, never before that."""
+    if state is None:
+        raise Rejected(Code.NOT_FOUND, ("position",), "there is no ledger to fork from")
+    clock_at = command.clock_at or facts.at
+    if clock_at < facts.at:
+        message = f"the ledger stood at {format_instant(facts.at)}, and time never goes back"
+        raise Rejected(Code.INVALID_VALUE, ("at",), message)
+    origin = Origin(ledger_id=state.id, position=command.position, hash=command.hash)
+    return LedgerForked(id=facts.id, name=state.name, origin=origin, clock_at=clock_at)
 
 
 def _check_advance(clock_at: datetime | None, to: datetime) -> None:

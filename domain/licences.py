@@ -50,7 +50,7 @@ def in_advance(subscription: Subscription, prices: Prices, at: datetime) -> Iter
         base = _base(_turns(subscription, run), at)
         if billed.period.start == at and base is not None and base.item is not None:
             known_at = _known_at(subscription, at)
-            yield _charge(subscription, prices, base.item, billed.period, billed, known_at)
+            yield _charge(subscription, prices, base, billed.period, billed, known_at)
 
 
 def in_arrears(subscription: Subscription, prices: Prices, at: datetime) -> Iterator[Charge]:
@@ -149,13 +149,18 @@ def _prorated(
         whole = Period(start, billed.period.end)
         begins = before == charged[0]
         known_at = _known_at(subscription, start) if begins else before.bill_at
-        charge = _charge(subscription, prices, before.item, whole, billed, known_at)
+        charge = _charge(subscription, prices, before, whole, billed, known_at)
         credit = Credit(whole, _share(subscription, rest, whole))
         yield msgspec.structs.replace(
-            charge, kind=LineKind.PRORATION, period=rest, since=rest.start, credit=credit
+            charge,
+            kind=LineKind.PRORATION,
+            period=rest,
+            since=rest.start,
+            credit=credit,
+            change=turn.number,
         )
     if turn.item is not None:
-        charge = _charge(subscription, prices, turn.item, rest, billed, turn.bill_at)
+        charge = _charge(subscription, prices, turn, rest, billed, turn.bill_at)
         yield msgspec.structs.replace(charge, kind=LineKind.PRORATION)
 
 
@@ -178,13 +183,13 @@ def _parts(
     edges = [*(max(one.at, period.start) for one in charged), period.end]
     for one, (start, end) in zip(charged, pairwise(edges), strict=True):
         if one.item is not None and start < end:
-            yield _charge(subscription, prices, one.item, Period(start, end), billed)
+            yield _charge(subscription, prices, one, Period(start, end), billed)
 
 
 def _charge(
     subscription: Subscription,
     prices: Prices,
-    item: Item,
+    turn: Turn,
     period: Period,
     billed: BillingPeriod,
     known_at: datetime = END_OF_TIME,
@@ -193,6 +198,8 @@ def _charge(
 
     So what is credited of it later is what was billed, whatever its price is said to ask meanwhile.
     """
+    item = turn.item
+    assert item is not None, "what is gone costs nothing"
     price = prices[item.price_id]
     return Charge(
         item_id=item.id,
@@ -205,6 +212,7 @@ def _charge(
         quantity=item.quantity,
         fraction=_share(subscription, period, billed.whole),
         waived=FREE if subscription.in_trial(period.start) else None,
+        change=turn.number,
     )
 
 

@@ -50,7 +50,9 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     `since`: when that is before the period, another version of the price was in force until then,
     and what was used before counts for tiers and allowances, but is not charged again. `waived`
     says why nothing is charged after all; what is `discarded` is not even billed at nothing. A
-    `credit` gives back a part of what was billed so.
+    `credit` gives back a part of what was billed so. `change` is the number of the change that set
+    the terms of a licence, or that a credit is for: 0 is the creation of the subscription, and its
+    end comes after every change.
     """
 
     item_id: str
@@ -65,6 +67,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     waived: str | None = None
     discarded: bool = False
     credit: Credit | None = None
+    change: int | None = None
 
     @property
     def settled(self) -> Period | None:

@@ -168,6 +168,11 @@ def checked(offered: RecordInput, facts: Facts) -> UsageRecord:
     return _Batch(facts).checked(offered)
 
 
+def digest_of(record: UsageRecord) -> bytes:
+    """What tells a record from others of its identity: all that it says."""
+    return _digest(encode_record(record))
+
+
 def digests_of(record: UsageRecord) -> tuple[bytes, bytes]:
     """What a record may have been told apart by: all it says, or all but a time it came without."""
     timeless = msgspec.structs.replace(record, timestamp_us=-1)

@@ -15,7 +15,7 @@ from operator import attrgetter, itemgetter
 from msgspec import UNSET
 
 from domain.customers import Customer, CustomerUpdated
-from domain.decider import EVENTS, Recorded
+from domain.decider import Recorded
 from domain.meters import Meter
 from domain.periods import to_us
 from domain.prices import Price
@@ -212,15 +212,7 @@ class _Asked:
 
     def _own(self, found: Found) -> list[int]:
         """Where the facts of one object's own stream stand, up to the position."""
-        if found.position > self._position:
-            return []
-        if found.version == 1:
-            return [found.position]
-        kind = current.KIND_OF[type(found.state)]
-        types = {topic.partition("/")[0] for topic in EVENTS if topic.startswith(f"{kind.name}.")}
-        return history.positions(
-            self._now, found.state.id, sorted(types), before=self._position + 1, limit=-1
-        )
+        return history.own(self._now, found, self._position)
 
     def _price(self, id: str) -> list[int]:
         """The facts of a price and of its product; its meter is asked about, too."""

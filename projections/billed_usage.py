@@ -84,6 +84,11 @@ class BilledPeriod(msgspec.Struct, frozen=True):
         """The time that it bills."""
         return Period(from_us(self.since_us), from_us(self.end_us))
 
+    @property
+    def position(self) -> int:
+        """Where in the ledger its invoice was issued."""
+        return self.ref // ROWS_PER_EVENT
+
 
 class BilledUntil:
     """Up to when any usage of each customer is billed, remembered between batches."""
@@ -343,14 +348,22 @@ def waiting(views: Views, subscription_id: str) -> list[BilledPeriod]:
 
 def adjusted_by(views: Views, line: IssuedLine) -> BilledPeriod | None:
     """The billed period that a line adjusts; None for any other kind of line."""
-    if line.adjusts is None:
-        return None
+    return None if line.adjusts is None else of_line(views, line.adjusts, line)
+
+
+def of_line(views: Views, invoice_id: str, line: IssuedLine) -> BilledPeriod | None:
+    """The billed period of an invoice that is of the item, price and time of a line."""
     found = select(
         views,
         "invoice_id=? AND item_id=? AND price_id=? AND since_us=?",
-        (line.adjusts, line.item_id, line.price_id, to_us(line.since)),
+        (invoice_id, line.item_id, line.price_id, to_us(line.since)),
     )
     return found[0] if found else None
+
+
+def is_touched(views: Views, billed: BilledPeriod) -> bool:
+    """Whether any record came late for a billed period, or was corrected."""
+    return views.row("SELECT 1 FROM late_usage WHERE billed_ref=?", (billed.ref,)) is not None
 
 
 def of_customer(views: Views, customer_ref: int, event_ref: int) -> list[BilledPeriod]:

@@ -85,8 +85,11 @@ class DimensionRefs:
             return 0
         known = self._known.get((meter_ref, labels))
         if known is None:
-            known = self._known[meter_ref, labels] = _intern(views, meter_ref, labels)
+            known = self._known[meter_ref, labels] = self._number(views, meter_ref, labels)
         return known
+
+    def _number(self, views: Views, meter_ref: int, labels: Labels) -> int:
+        return _intern(views, meter_ref, labels)
 
 
 def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
@@ -109,9 +112,9 @@ def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
 class Folding:
     """What folding usage remembers between batches: days, and numbers of dimension values."""
 
-    def __init__(self) -> None:
-        self.days = Days()
-        self.dimensions = DimensionRefs()
+    def __init__(self, days: Days | None = None, dimensions: DimensionRefs | None = None) -> None:
+        self.days = days or Days()
+        self.dimensions = dimensions or DimensionRefs()
 
     def forget(self) -> None:
         """Trust nothing remembered: it may have been undone."""

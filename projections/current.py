@@ -202,6 +202,12 @@ def get(views: Views, type: type[T], id: str) -> T | None:
     return state
 
 
+def ledger(views: Views) -> Found:
+    """The ledger itself; of a fork the last one, for it begins with the facts of another."""
+    [found] = select(views, LedgerState, {}, limit=1, backwards=True)
+    return found
+
+
 def at(views: Views, type: type[T], position: int) -> T | None:
     """The object of this type that was created at a position."""
     kind = KIND_OF[type]

@@ -26,6 +26,7 @@ from domain.subscriptions import (
 )
 from projections import adjustments, current, invoice_items, invoices
 from projections.invoice_previews import prices_of
+from projections.supposed import NOTHING, Supposed
 from projections.tables import Row, Table, Views
 
 DUE = Table(
@@ -96,6 +97,20 @@ def is_due(views: Views, due: Due) -> bool:
 
 def _due(row: Row) -> Due:
     return Due(row[0], Kind(row[1]), row[2], row[3])
+
+
+def next_invoice(
+    views: Views, subscription: Subscription, now: datetime, supposed: Supposed = NOTHING
+) -> datetime | None:
+    """When a subscription's next invoice is for, if there is one to come.
+
+    Where nothing else is billed any more, what waits for an adjustment has one of its own.
+    """
+    prices = prices_of(views, subscription)
+    at = billing_calendar.next_billing(subscription, prices, now)
+    if at is None and adjustments.due(views, subscription.id, None, supposed):
+        return from_us(_for_adjustments(views, subscription.id, to_us(now)))
+    return at
 
 
 def apply(views: Views, recorded: Recorded) -> None:

@@ -4,8 +4,10 @@ A fact and the checkpoint that says it was folded go into one transaction, so th
 the views are at some position of the ledger, never between two.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from domain.meters import Meter, MeterCreated, MeterRevised
 from domain.usage import UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import (
+    ahead,
     billed_usage,
     buckets,
     current,
@@ -28,16 +31,16 @@ from projections import (
     usage_corrections,
     usage_records,
 )
-from projections.billed_usage import BilledUntil
+from projections.ahead import Others, Part, Run
 from projections.buckets import Folding
 from projections.needed_properties import Needs, needs
 from projections.recounts import recount
-from projections.tables import Table, Views, ViewsDatabase, stamp_of, version_stamp
-from projections.usage_blocks import Matched
+from projections.tables import Table, Views, ViewsDatabase, opening, stamp_of, version_stamp
 from projections.usage_corrections import Counted
-from projections.usage_records import Matching, MeterRef, Placed
+from projections.usage_fold import UsageFold
+from projections.usage_records import MeterRef, Placed
 
-CODE_VERSION = 9
+CODE_VERSION = 10
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -56,6 +59,8 @@ _CATCH_UP_EVENTS = 500
 
 Read = Callable[[int], Iterable[Recorded]]
 """Reads every event after a position, in order."""
+ReadPart = Callable[[int, int], Iterable[Recorded]]
+"""Reads every event after a position and up to another one, in order."""
 
 
 class Engine:
@@ -64,9 +69,7 @@ class Engine:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.database = _open(path)
-        self._matching = Matching()
-        self._folding = Folding()
-        self._billed_until = BilledUntil()
+        self._usage = UsageFold()
 
     def close(self) -> None:
         """Close the views."""
@@ -74,9 +77,7 @@ class Engine:
 
     def forget(self) -> None:
         """Trust nothing remembered, after a transaction was undone."""
-        self._matching.forget()
-        self._folding.forget()
-        self._billed_until.forget()
+        self._usage.forget()
 
     def apply(self, recorded: Iterable[Recorded]) -> int | None:
         """Fold facts into the views, within the writer's open transaction.
@@ -90,12 +91,14 @@ class Engine:
             if isinstance(one.event, UsageRecorded):
                 records = one.event.records
                 history.apply_batch(views, one)
-                late = self._match(views, [(position, row, of) for row, of in enumerate(records)])
+                late = self._usage.match(
+                    views, [(position, row, of) for row, of in enumerate(records)]
+                )
                 self._adjust(views, late, one)
             else:
-                self._folding.write(views)
+                self._usage.folding.write(views)
                 self._apply_one(views, one)
-        self._folding.write(views)
+        self._usage.folding.write(views)
         if position is not None:
             views.set_meta("position", position)
         return position
@@ -106,7 +109,7 @@ class Engine:
         history.apply(views, one)
         invoices.apply(views, one)
         invoice_items.apply(views, one)
-        touched = billed_usage.apply(views, one, self._billed_until)
+        touched = billed_usage.apply(views, one, self._usage.billed_until)
         due_work.apply(views, one)
         touched |= self._apply_usage(views, one)
         self._adjust(views, touched, one)
@@ -121,8 +124,8 @@ class Engine:
         The answer is the subscriptions that they come late for.
         """
         views = self.database.writing
-        late = self._match(views, placed)
-        self._folding.write(views)
+        late = self._usage.match(views, placed)
+        self._usage.folding.write(views)
         return late
 
     def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
@@ -135,6 +138,28 @@ class Engine:
                 position = self.apply(islice(events, _CATCH_UP_EVENTS))
             if progress is not None and position is not None:
                 progress(position)
+
+    def catch_up_with(
+        self,
+        others: Others,
+        read: ReadPart,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """As `catch_up`, while other processes fold the parts that come next."""
+        waiting: deque[tuple[Part, Future[Run | None] | None]] = deque()
+        coming = iter(others.parts(self.database.writing.checkpoint()))
+        part = next(coming, None)
+        while part or waiting:
+            while part and len(waiting) < others.most and not any(one.turns for one, _ in waiting):
+                waiting.append((part, others.submit(part) if part.is_usage else None))
+                part = next(coming, None)
+            turn, future = waiting.popleft()
+            run = future.result() if future else None
+            with self.database.transaction() as views:
+                if run is None or not ahead.add(views, self._usage, run):
+                    self.apply(read(turn.after, turn.until))
+            if progress is not None:
+                progress(turn.until)
 
     def follow(self, head: int, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
         """Be the views of this ledger as it stands: made anew when they were those of another."""
@@ -167,13 +192,30 @@ class Engine:
                 views.set_meta("sealed_position", position)
                 views.set_meta("sealed_hash", hash_at(position))
 
+    def take_over(self, aside: Path, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
+        """Go on with views that were rebuilt aside, brought up to date, in the place of these.
+
+        It is done between two transactions. Whoever is reading goes on reading the old ones to the
+        end. Raises `BlockingIOError` when somebody is just opening them; then nothing is changed.
+        """
+        rebuilt = Engine(aside)
+        try:
+            rebuilt.catch_up(read)
+            rebuilt.seal(hash_at)
+        finally:
+            rebuilt.close()
+        swap(aside, self.path)
+        old, self.database = self.database, _open(self.path)
+        self.forget()
+        old.close()
+
     # ------------------------------------------------------------------------------------ usage
 
     def needs(self, event_names: Iterable[str]) -> dict[str, Needs]:
         """For each name that has a meter, the properties that its meters need."""
         views = self.database.writing
         found = {
-            name: self._matching.meters(views, name)
+            name: self._usage.matching.meters(views, name)
             for name in filter(current.storable, event_names)
         }
         return {name: needs(meters) for name, meters in found.items() if meters}
@@ -184,7 +226,7 @@ class Engine:
         return {
             key
             for key in filter(current.storable, keys)
-            if self._matching.customer(views, key) is not None
+            if self._usage.matching.customer(views, key) is not None
         }
 
     def _apply_usage(self, views: Views, recorded: Recorded) -> set[str]:
@@ -201,68 +243,23 @@ class Engine:
             case MeterRevised(id=id, number=number):
                 self._meter_is_revised(views, id, number)
             case CustomerCreated(id=id, external_id=external_id):
-                self._matching.forget()
+                self._usage.matching.forget()
                 for key in filter(None, (id, external_id)):
                     late |= self._release(views, position, "customer", key)
             case CustomerUpdated(external_id=external_id) if external_id is not UNSET:
-                self._matching.forget()
+                self._usage.matching.forget()
                 if external_id is not None:
                     late = self._release(views, position, "customer", external_id)
         return late
 
     def _recount(self, views: Views, position: int, counted: Counted) -> set[str]:
         """Count a corrected record anew, and let what billed it wait for an adjustment."""
-        meters = self._matching.meters(views, counted.event_name)
+        meters = self._usage.matching.meters(views, counted.event_name)
         for meter in meters:
-            recount(views, self._folding, meter, counted)
+            recount(views, self._usage.folding, meter, counted)
         contents = tuple(filter(None, (counted.before, counted.after)))
-        late = [contents] if self._late(views, contents) else []
+        late = [contents] if self._usage.late(views, contents) else []
         return billed_usage.come_late(views, position, meters, late)
-
-    def _late(self, views: Views, matched: Sequence[Matched]) -> list[Matched]:
-        """Those records in whose time something of their customer is billed already."""
-        until = self._billed_until.of(views, {record.customer_ref for record in matched})
-        if not matched or max(until.values()) <= min(one.timestamp_us for one in matched):
-            return []
-        return [one for one in matched if one.timestamp_us < until[one.customer_ref]]
-
-    def _match(
-        self, views: Views, records: Sequence[Placed], released_at: int | None = None
-    ) -> set[str]:
-        """Put records where their meters and customer find them, or where they wait for them.
-
-        The answer is the subscriptions that they come late for: as they are recorded, or when they
-        are released at a position.
-        """
-        matching = self._matching
-        meters = {
-            name: matching.meters(views, name) for name in {r.event_name for _, _, r in records}
-        }
-        customers = matching.customers(views, {r.customer for _, _, r in records})
-        if None in customers.values() or not all(meters.values()):
-            waiting, records = _parted(records, meters, customers)
-            usage_records.keep_unmatched(views, waiting)
-        by_event = _by_event_name(records, len(meters))
-        keep = usage_blocks.keep if released_at is None else usage_blocks.add
-        touched: set[str] = set()
-        for name, placed in by_event.items():
-            matched = [
-                Matched(
-                    customers[record.customer] or 0,
-                    record.timestamp_us,
-                    at,
-                    row,
-                    record.value,
-                    record.properties,
-                )
-                for at, row, record in placed
-            ]
-            keep(views, meters[name][0].ref, matched)
-            for meter in meters[name]:
-                buckets.add(views, self._folding, meter, matched)
-            late = [(record,) for record in self._late(views, matched)]
-            touched |= billed_usage.come_late(views, released_at, meters[name], late)
-        return touched
 
     def _release(self, views: Views, position: int, field: str, value: str) -> set[str]:
         """Match records that were waiting for this; those that still wait stay where they are."""
@@ -270,31 +267,31 @@ class Engine:
         ready = [
             (at, row, record)
             for at, row, record in held
-            if self._matching.meters(views, record.event_name)
-            and self._matching.customer(views, record.customer) is not None
+            if self._usage.matching.meters(views, record.event_name)
+            and self._usage.matching.customer(views, record.customer) is not None
         ]
-        touched = self._match(views, ready, position)
+        touched = self._usage.match(views, ready, position)
         usage_records.release_unmatched(views, ((at, row) for at, row, _ in ready))
         return touched
 
     def _meter_appears(self, views: Views, position: int, event: MeterCreated) -> set[str]:
         """A new meter sees the records that are there, matched by an older meter or waiting."""
-        self._matching.forget()
-        meters = self._matching.meters(views, event.event_name)
+        self._usage.matching.forget()
+        meters = self._usage.matching.meters(views, event.event_name)
         if len(meters) > 1:
-            _fill_meter(views, self._folding, meters, meters[-1])
+            _fill_meter(views, self._usage.folding, meters, meters[-1])
             return set()
         return self._release(views, position, "event_name", event.event_name)
 
     def _meter_is_revised(self, views: Views, id: str, number: int) -> None:
         """A new version measures the records of its time that are there, too."""
-        self._matching.forget()
+        self._usage.matching.forget()
         found = current.find(views, Meter, id)
         assert found is not None, f"{id} was revised before it was created"
-        meters = self._matching.meters(views, found.state.event_name)
+        meters = self._usage.matching.meters(views, found.state.event_name)
         ref = usage_records.version_ref(found.position, number)
         newest = next(one for one in meters if one.ref == ref)
-        _fill_meter(views, self._folding, meters, newest)
+        _fill_meter(views, self._usage.folding, meters, newest)
 
 
 def _fill_meter(
@@ -306,46 +303,40 @@ def _fill_meter(
         buckets.add(views, folding, newest, records)
 
 
-def _parted(
-    records: Sequence[Placed],
-    meters: Mapping[str, Sequence[MeterRef]],
-    customers: Mapping[str, int | None],
-) -> tuple[list[Placed], list[Placed]]:
-    """Those of the records that have no meter or no customer, and the others."""
-    waiting: list[Placed] = []
-    matched: list[Placed] = []
-    for one in records:
-        known = meters[one[2].event_name] and customers[one[2].customer] is not None
-        (matched if known else waiting).append(one)
-    return waiting, matched
+def rebuild(
+    path: Path,
+    read: Read,
+    progress: Callable[[int], None] | None = None,
+    with_others: Callable[[Path], AbstractContextManager[Others]] | None = None,
+    read_part: ReadPart | None = None,
+) -> Path:
+    """Fold the whole ledger into new views beside the old ones; return where they are.
 
-
-def _by_event_name(records: Sequence[Placed], names: int) -> dict[str, Sequence[Placed]]:
-    """Records by their event name, of which there are at most so many."""
-    if not records or names == 1:
-        return {records[0][2].event_name: records} if records else {}
-    found: defaultdict[str, list[Placed]] = defaultdict(list)
-    for one in records:
-        found[one[2].event_name].append(one)
-    return dict(found)
-
-
-def rebuild(path: Path, read: Read, progress: Callable[[int], None] | None = None) -> Path:
-    """Fold the whole ledger into new views beside the old ones; return where they are."""
+    `with_others` has the help of other processes for the views at a path.
+    """
     aside = path.with_name(f"{path.stem}.rebuild{path.suffix}")
     remove(aside)
     engine = Engine(aside)
     try:
-        engine.catch_up(read, progress)
+        if with_others is None or read_part is None:
+            engine.catch_up(read, progress)
+        else:
+            with with_others(aside) as others:
+                engine.catch_up_with(others, read_part, progress)
     finally:
         engine.close()
     return aside
 
 
 def swap(aside: Path, path: Path) -> None:
-    """Put rebuilt views in the place of the old ones, which nobody may have open."""
-    remove(path)
-    aside.replace(path)
+    """Put rebuilt views in the place of the old ones.
+
+    Whoever has them open keeps the files; SQLite sees that they moved, and leaves the new ones be.
+    Raises `BlockingIOError` when somebody is just opening them; then nothing is changed.
+    """
+    with opening(path, alone=True):
+        remove(path)
+        aside.replace(path)
     remove(aside)
 
 

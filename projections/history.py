@@ -5,12 +5,13 @@ from heapq import merge
 from itertools import islice
 
 from domain.customers import CustomerCreated, CustomerUpdated
-from domain.decider import Event, Recorded
+from domain.decider import EVENTS, Event, Recorded
 from domain.invoice_items import InvoiceItem
 from domain.invoices import Invoice
 from domain.prices import Price
 from domain.subscriptions import Subscription, SubscriptionChanged, SubscriptionCreated
 from projections import current, usage_corrections
+from projections.current import Found
 from projections.tables import Table, Views
 
 HISTORY = Table(
@@ -136,6 +137,17 @@ def count(
     parameters += [after or 0, ALL if before is None else before]
     row = views.row(f"SELECT COUNT(*) FROM history WHERE {where}", parameters)
     return int(row[0]) if row else 0
+
+
+def own(views: Views, found: Found, until: int) -> list[int]:
+    """Where the facts of one object's own stream stand, up to a position."""
+    if found.position > until:
+        return []
+    if found.version == 1:
+        return [found.position]
+    kind = current.KIND_OF[type(found.state)]
+    types = {topic.partition("/")[0] for topic in EVENTS if topic.startswith(f"{kind.name}.")}
+    return positions(views, found.state.id, sorted(types), before=until + 1, limit=-1)
 
 
 def _where(subject: str | None, also: str | None) -> tuple[str, list[object]]:

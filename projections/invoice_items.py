@@ -6,7 +6,7 @@ from datetime import datetime
 from domain import rating
 from domain.decider import Recorded
 from domain.invoice_items import InvoiceItem, InvoiceItemCreated
-from domain.invoices import InvoiceDrafted
+from domain.invoices import Invoice, InvoiceDrafted
 from domain.periods import from_us, to_us
 from domain.rating import Line
 from projections import current
@@ -46,6 +46,27 @@ def lines(
         (subscription_id, invoice_id, to_us(at)),
     )
     return [_line(views, id) for (id,) in rows]
+
+
+def of_invoice(
+    views: Views, subscription_id: str, at: datetime, invoice_id: str | None, position: int
+) -> list[int]:
+    """Where the items of the lines on an invoice were created, in their order, as known then.
+
+    Without an invoice, those of the items that waited at an instant.
+    """
+    rows = views.rows(
+        "SELECT position, invoice_id FROM invoice_items WHERE subscription_id=?"
+        " AND created_us<=? AND position<=? ORDER BY position",
+        (subscription_id, to_us(at), position),
+    )
+    return [place for place, taker in rows if _taken_by(views, taker, position) == invoice_id]
+
+
+def _taken_by(views: Views, invoice_id: str | None, position: int) -> str | None:
+    """The invoice that an item is on now, if it had been drafted by then."""
+    draft = current.find(views, Invoice, invoice_id) if invoice_id else None
+    return invoice_id if draft is not None and draft.position <= position else None
 
 
 def waiting_since(views: Views, subscription_id: str) -> datetime | None:

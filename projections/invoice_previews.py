@@ -22,29 +22,21 @@ from domain.subscriptions import Subscription
 from projections import adjustments, current, invoice_items, meter_summaries
 from projections.billed_usage import BilledPeriod
 from projections.meter_summaries import Question
+from projections.supposed import NOTHING, Hypothetical, Supposed
 from projections.tables import Views
-from projections.usage_blocks import Matched
 from projections.usage_records import MeterRef, meters_over
 
 
-class Hypothetical(msgspec.Struct, frozen=True, kw_only=True):
-    """A usage record that was never sent, to see what it would cost.
-
-    Without a timestamp it lies at the end of whatever is billed.
-    """
-
-    event_name: str
-    timestamp: datetime | None
-    value: str | None
-    properties: dict[str, str]
-
-
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """A bill that has not been issued, and the ledger position it was computed at."""
+    """A bill that has not been issued, and the ledger position it was computed at.
+
+    `supposed` is what it counts that is not so.
+    """
 
     bill: Bill
     subscription: Subscription
     position: int
+    supposed: Supposed = NOTHING
 
     @property
     def content_hash(self) -> str:
@@ -58,31 +50,33 @@ def preview(
     *,
     now: datetime,
     at: datetime | None = None,
-    extra: Sequence[Hypothetical] = (),
+    supposed: Supposed = NOTHING,
     invoice_id: str | None = None,
 ) -> Preview | None:
     """The invoice that would be issued at an instant, by default the next one.
 
     With an invoice, the one-off items are those that it took when it was drafted, and it adjusts
-    what no earlier draft does; without one, both are what no draft has. None when the
-    subscription has not started by then, or when there is no next one.
+    what no earlier draft does; without one, both are what no draft has. What is supposed counts
+    as if it were so. None when the subscription has not started by then, or when there is no next
+    one.
     """
-    prices = prices_of(views, subscription)
+    prices = supposed.prices(prices_of(views, subscription))
     instant = at or billing_calendar.next_billing(subscription, prices, now)
     if instant is None or instant < subscription.start_at:
         return None
     due = charges.charges(subscription, prices, instant)
     until = {charge.item_id: charge.period.end for charge in due}
     asking = Asking(views, subscription.customer_id)
-    lines = [line_of(views, asking, one, extra, until[one.item_id]) for one in due]
-    rate = partial(line_of, views, asking)
-    late = adjustments.lines(views, subscription, instant, invoice_id, rate)
+    lines = [line_of(views, asking, one, supposed.usage, until[one.item_id]) for one in due]
+    rate = partial(line_of, views, asking, extra=supposed.usage)
+    late = adjustments.lines(views, subscription, instant, invoice_id, rate, supposed)
     lines += islice(late, charges.LINES_LIMIT - len(lines))
     lines += invoice_items.lines(views, subscription.id, instant, invoice_id)
     return Preview(
         bill=rating.bill(subscription, instant, lines),
         subscription=subscription,
         position=views.checkpoint(),
+        supposed=supposed,
     )
 
 
@@ -172,7 +166,7 @@ def line_of(
         return rating.rate(charge)
     asked = asking.question(charge.price)
     whole = Period(charge.since, charge.period.end)
-    imagined = _imagined(extra, asked, whole, until)
+    imagined = imagined_samples(extra, asked, whole, until)
     usage = _reading(views, asked, charge, whole, imagined)
     if charge.settled is None:
         return rating.rate(charge, usage)
@@ -200,7 +194,7 @@ def _reading(
     return Reading(aggregation.billable(state.value(period, charge.whole)), values)
 
 
-def _imagined(
+def imagined_samples(
     extra: Sequence[Hypothetical], asked: Question, period: Period, until: datetime
 ) -> Sequence[Sample]:
     """The hypothetical records that a price would bill in a period, after all real ones.
@@ -211,14 +205,14 @@ def _imagined(
     carried = asked.carried_by(first)
     earliest = carried[-1].since_us if carried else first
     records = (
-        Matched(asked.customer_ref, at_us, 2**62, row, one.value, one.properties)
+        one.matched(asked.customer_ref, row, one.timestamp or until - datetime.resolution)
         for row, one in enumerate(extra)
         if one.event_name == asked.meter.meter.event_name
-        for at_us in (to_us(one.timestamp or until - datetime.resolution),)
-        if earliest <= at_us <= last
     )
     return [
         msgspec.structs.replace(sample, timestamp_us=max(sample.timestamp_us, first))
-        for sample in map(asked.counts, records)
+        for record in records
+        if earliest <= record.timestamp_us <= last
+        for sample in (asked.counts(record),)
         if sample is not None
     ]

@@ -4,9 +4,10 @@ What an invoice says stands in its own state (`current.py`); here is how to find
 up over many invoices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -48,6 +49,10 @@ class Billed(msgspec.Struct, frozen=True):
 
     invoice: Invoice
     line: IssuedLine
+
+
+Find = Callable[[str], Invoice | None]
+"""Gives the invoice with an id."""
 
 
 def apply(views: Views, recorded: Recorded) -> None:
@@ -150,16 +155,21 @@ def last_instant(views: Views, subscription_id: str) -> int | None:
     return row[0] if row else None
 
 
-def billed(views: Views, subscription_id: str, item_id: str, period: Period) -> Iterator[Billed]:
-    """The lines that bill an item for any part of a period, but for those of void invoices."""
+def billed(
+    views: Views, subscription_id: str, item_id: str, period: Period, find: Find | None = None
+) -> Iterator[Billed]:
+    """The lines that bill an item for any part of a period, but for those of void invoices.
+
+    `find` gives an invoice as it is to be looked at; by default, as it is now.
+    """
+    find = find or partial(current.get, views, Invoice)
     rows = views.rows(
         "SELECT invoice_id, line FROM invoiced_lines WHERE subscription_id=? AND item_id=?"
         " AND end_us>? AND start_us<? ORDER BY end_us, invoice_id, line",
         (subscription_id, item_id, to_us(period.start), to_us(period.end)),
     )
     for invoice_id, index in rows:
-        invoice = current.get(views, Invoice, invoice_id)
-        assert invoice is not None
-        assert invoice.statement is not None, "only what was issued is listed"
-        if invoice.status is not Status.VOID:
-            yield Billed(invoice, invoice.statement.lines[index])
+        invoice = find(invoice_id)
+        said = invoice.statement if invoice else None  # none yet, when it was issued later
+        if invoice is not None and said is not None and invoice.status is not Status.VOID:
+            yield Billed(invoice, said.lines[index])

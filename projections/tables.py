@@ -4,7 +4,9 @@ Everything in it can be made again from the ledger, so a database of another ver
 and rebuilt, never migrated, and it need not be flushed to disk at every commit.
 """
 
+import fcntl
 import hashlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,6 +30,25 @@ IN_MEMORY = Path(":memory:")
 Row = tuple[Any, ...]
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+@contextmanager
+def opening(path: Path, *, alone: bool = False) -> Iterator[None]:
+    """While a database is opened, nobody puts another one in its place; alone, nobody opens one.
+
+    SQLite finds the `-wal` beside a database by its name, and looks for it when it first reads: the
+    two must be of one database. It holds for every thread and process. Raises `BlockingIOError`
+    when nobody else may be opening one, and somebody is.
+    """
+    if path == IN_MEMORY:
+        yield
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(folder)
 
 
 class Table:
@@ -118,15 +139,16 @@ class ViewsDatabase:
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
-        self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._writer.execute("PRAGMA journal_mode=WAL")
-        self._writer.execute("PRAGMA synchronous=NORMAL")
-        self._writer.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        self._writer.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        if path == IN_MEMORY:
-            _copy_empty(self.tables, self._writer)
-        else:
-            _create(self.tables, self._writer)
+        with opening(path):
+            self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._writer.execute("PRAGMA journal_mode=WAL")
+            self._writer.execute("PRAGMA synchronous=NORMAL")
+            self._writer.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+            self._writer.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            if path == IN_MEMORY:
+                _copy_empty(self.tables, self._writer)
+            else:
+                _create(self.tables, self._writer)
         self.writing = Views(self._writer)
 
     def close(self) -> None:
@@ -203,10 +225,12 @@ class ViewsDatabase:
         with self._idle_lock:
             if self._idle:
                 return self._idle.pop()
-        connection = sqlite3.connect(
-            f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-        )
-        connection.execute(f"PRAGMA cache_size=-{_READER_CACHE_KIB}")
+        with opening(self.path):
+            connection = sqlite3.connect(
+                f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            )
+            connection.execute(f"PRAGMA cache_size=-{_READER_CACHE_KIB}")
+            connection.execute("SELECT 1 FROM meta").fetchone()
         return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
@@ -268,15 +292,16 @@ def _line(row: Row) -> str:
 
 def stamp_of(path: Path) -> str | None:
     """The version stamp of the views at a path, before anything is assumed about their tables."""
-    if not path.exists():
-        return None
-    connection = sqlite3.connect(path)
-    try:
-        row = connection.execute("SELECT value FROM meta WHERE name='stamp'").fetchone()
-    except sqlite3.DatabaseError:
-        return None  # not views of ours, or not even a database
-    finally:
-        connection.close()
+    with opening(path):
+        if not path.exists():
+            return None
+        connection = sqlite3.connect(path)
+        try:
+            row = connection.execute("SELECT value FROM meta WHERE name='stamp'").fetchone()
+        except sqlite3.DatabaseError:
+            return None  # not views of ours, or not even a database
+        finally:
+            connection.close()
     return str(row[0]) if row else None
 
 

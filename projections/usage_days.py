@@ -5,8 +5,9 @@ need none, are packed beside it. Both are exact (`totals.py`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from operator import add
 
 import msgspec
 
@@ -26,34 +27,35 @@ DAYS = Table(
     key=KEY,
 )
 
-REMEMBERED = 50_000
-"""Days kept in memory, some 30 MB, before they are read anew."""
+REMEMBERED = 20_000
+"""Days kept in memory between transactions, at most some 40 MB, before they are read anew."""
 _ROWS_PER_QUERY = 250
 
 Day = tuple[int, int, int]
 """(day since 1970, customer, dimensions), the last two as references."""
 
-_Hours = list[int | str]
-"""The counts of a day's hours, then their units; those beyond 64 bits as text."""
+Slots = list[int]
+"""The counts of a day's hours, then their units, then the count and the units of the whole day."""
+_COUNT, _UNITS = 2 * HOURS_PER_DAY, 2 * HOURS_PER_DAY + 1
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Hours).decode
-_EMPTY = _encode([0] * (2 * HOURS_PER_DAY))
+_decode = msgspec.msgpack.Decoder(Slots).decode
+_decode_large = msgspec.msgpack.Decoder(list[int | str]).decode
 
 
 class Days:
-    """Adds to days, and writes them when it is told to; it remembers those that it wrote last.
+    """Adds to days, and writes them when it is told to; it remembers them for what comes next.
 
     Usage goes on where it was, and a day that many batches add to is written once for all of them.
     """
 
     def __init__(self) -> None:
-        self._open: defaultdict[int, dict[Day, list[int]]] = defaultdict(dict)
-        self._known: dict[tuple[int, Day], bytes] = {}
+        self._known: defaultdict[int, dict[Day, Slots]] = defaultdict(dict)
+        self._changed: defaultdict[int, set[Day]] = defaultdict(set)
 
     def forget(self) -> None:
         """Trust nothing remembered: it may have been undone."""
-        self._open.clear()
         self._known.clear()
+        self._changed.clear()
 
     def add(
         self,
@@ -73,30 +75,48 @@ class Days:
         of_hours = [hour // HOURS_PER_DAY for hour in hours]
         counts = [hour % HOURS_PER_DAY for hour in hours]
         days = list(zip(of_hours, customers, dimensions, strict=True))
-        opened = self._open[meter_ref]
-        missing = set(days) - opened.keys()
+        known, changed = self._known[meter_ref], set(days)
+        missing = changed - known.keys()
         if missing:
-            opened |= self._read(views, meter_ref, missing)
-        for slots, count, one in zip(map(opened.__getitem__, days), counts, units, strict=True):
+            known |= self._read(views, meter_ref, list(missing))
+        self._changed[meter_ref] |= changed
+        for slots, count, one in zip(map(known.__getitem__, days), counts, units, strict=True):
             slots[count] += times
             slots[count + HOURS_PER_DAY] += times * one
+            slots[_COUNT] += times
+            slots[_UNITS] += times * one
 
     def write(self, views: Views) -> None:
         """Write what was added; a day without a record left is none."""
-        for meter_ref, opened in sorted(self._open.items()):
-            if len(self._known) + len(opened) > REMEMBERED:
-                self._known.clear()
+        for meter_ref, changed in sorted(self._changed.items()):
+            known = self._known[meter_ref]
             rows: list[Row] = []
-            for day, slots in sorted(opened.items()):
-                packed = self._known[meter_ref, day] = _packed(slots)
-                count, total = sum(slots[:HOURS_PER_DAY]), sum(slots[HOURS_PER_DAY:])
-                if count:
-                    rows.append((meter_ref, *day, count, *digits_of(total), packed))
+            for day in sorted(changed):
+                slots = known[day]
+                if slots[_COUNT]:
+                    total = digits_of(slots[_UNITS])
+                    rows.append((meter_ref, *day, slots[_COUNT], *total, _packed(slots)))
                 else:
                     where = "meter_ref=? AND slot=? AND customer_ref=? AND dimensions_ref=?"
                     views.execute(f"DELETE FROM usage_days WHERE {where}", (meter_ref, *day))
             views.insert("usage_days", rows, _REPLACE)
-        self._open.clear()
+        self._changed.clear()
+        if sum(map(len, self._known.values())) > REMEMBERED:
+            self._known.clear()
+
+    def merge(self, views: Views, meter_ref: int, days: Mapping[Day, Slots]) -> None:
+        """Add to whole days what was gathered for them elsewhere."""
+        known = self._known[meter_ref]
+        missing = days.keys() - known.keys()
+        if missing:
+            known |= self._read(views, meter_ref, list(missing))
+        for day, slots in days.items():
+            known[day] = list(map(add, known[day], slots))
+        self._changed[meter_ref] |= days.keys()
+
+    def taken(self) -> dict[int, dict[Day, Slots]]:
+        """Everything that was added, of every meter, when nothing stood before."""
+        return dict(self._known)
 
     def drop(self, views: Views, meter_ref: int, hour: int, customer: int) -> None:
         """Let an hour of a customer hold no records; their units must be 0."""
@@ -104,36 +124,49 @@ class Days:
         for _, dimensions, count, _ in list(between(views, meter_ref, customer, hour, hour)):
             self.add(views, meter_ref, [hour], [customer], [dimensions], [0], -count)
 
-    def _read(self, views: Views, meter_ref: int, days: Set[Day]) -> dict[Day, list[int]]:
-        """What stands of these days: the counts of the hours, then their units."""
-        found = {day: self._known.get((meter_ref, day)) for day in days}
-        unknown = [day for day, packed in found.items() if packed is None]
-        for start in range(0, len(unknown), _ROWS_PER_QUERY):
-            some = unknown[start : start + _ROWS_PER_QUERY]
-            values = ",".join(["(?,?,?)"] * len(some))
-            for day, customer, dimensions, packed in views.iterate(
-                f"WITH wanted(s, c, d) AS (VALUES {values}) SELECT s, c, d, hours FROM wanted"
-                " CROSS JOIN usage_days ON meter_ref=? AND slot=s AND customer_ref=c"
-                " AND dimensions_ref=d",
-                [*chain.from_iterable(some), meter_ref],
-            ):
-                found[day, customer, dimensions] = packed
-        return {day: _unpacked(packed or _EMPTY) for day, packed in found.items()}
+    def _read(self, views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
+        """What stands of these days."""
+        found = _standing(views, meter_ref, days)
+        return {day: found.get(day) or nothing() for day in days}
+
+
+def nothing() -> Slots:
+    """A day without usage."""
+    return [0] * (_UNITS + 1)
+
+
+def _standing(views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
+    """Those of the days that stand in the views."""
+    found: dict[Day, Slots] = {}
+    for start in range(0, len(days), _ROWS_PER_QUERY):
+        some = days[start : start + _ROWS_PER_QUERY]
+        values = ",".join(["(?,?,?)"] * len(some))
+        for day, customer, dimensions, packed in views.iterate(
+            f"WITH wanted(s, c, d) AS (VALUES {values}) SELECT s, c, d, hours FROM wanted"
+            " CROSS JOIN usage_days ON meter_ref=? AND slot=s AND customer_ref=c"
+            " AND dimensions_ref=d",
+            [*chain.from_iterable(some), meter_ref],
+        ):
+            found[day, customer, dimensions] = _unpacked(packed)
+    return found
 
 
 _REPLACE = """ON CONFLICT DO UPDATE SET count=excluded.count, high=excluded.high,
  low=excluded.low, fraction=excluded.fraction, hours=excluded.hours"""
 
 
-def _packed(slots: Sequence[int]) -> bytes:
+def _packed(slots: Slots) -> bytes:
     try:
         return _encode(slots)
-    except OverflowError:
+    except OverflowError:  # units beyond 64 bits are kept as text
         return _encode([one if -(2**63) <= one < 2**63 else str(one) for one in slots])
 
 
-def _unpacked(packed: bytes) -> list[int]:
-    return list(map(int, _decode(packed)))
+def _unpacked(packed: bytes) -> Slots:
+    try:
+        return _decode(packed)
+    except msgspec.ValidationError:
+        return list(map(int, _decode_large(packed)))
 
 
 def between(

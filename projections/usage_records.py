@@ -76,6 +76,11 @@ class Matching:
         self._meters.clear()
         self._customers.clear()
 
+    @property
+    def known(self) -> tuple[dict[str, tuple[MeterRef, ...]], dict[str, int | None]]:
+        """What it was asked for so far: the meters over names, and the customers of keys."""
+        return self._meters, self._customers
+
     def meters(self, views: Views, event_name: str) -> tuple[MeterRef, ...]:
         """The versions of the meters over an event name, as `meters_over`."""
         known = self._meters.get(event_name)

@@ -23,7 +23,7 @@ from domain.aggregation import Aggregation
 from domain.customers import CustomerArchived, CustomerCreated, CustomerUpdated
 from domain.decider import EVENTS, UPCASTERS, Envelope, Event, registered, upcasts
 from domain.late_usage import LateUsage
-from domain.ledgers import ClockAdvanced, LedgerOpened
+from domain.ledgers import ClockAdvanced, LedgerForked, LedgerOpened, Origin
 from domain.meter_filters import DimensionFilter
 from domain.meters import MeterArchived, MeterCreated, MeterRevised, MeterUpdated
 from domain.periods import Interval, IntervalUnit
@@ -82,6 +82,12 @@ TIERS = (
 SAMPLES: dict[str, Event] = {
     "ledger.opened/1": LedgerOpened(id="led_1", name="main", test_clock_at=AT, opened_at=AT),
     "ledger.clock_advanced/1": ClockAdvanced(id="led_1", to=AT),
+    "ledger.forked/1": LedgerForked(
+        id="led_2",
+        name="main",
+        origin=Origin(ledger_id="led_1", position=7, hash="01" * 32),
+        clock_at=AT,
+    ),
     "meter.created/1": MeterCreated(
         id="met_1",
         name="Alpaca.ai tokens",

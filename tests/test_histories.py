@@ -14,6 +14,8 @@ from domain import rating
 from domain.decider import Recorded
 from domain.invoices import InvoiceFinalized
 from domain.rating import LineKind
+from projections.counted_records import Records
+from tests import explained
 from tests.histories import __main__ as histories
 from tests.histories import checks, naive
 from tests.histories.steps import Case, case
@@ -31,6 +33,8 @@ def test_histories_keep_every_identity() -> None:
         assert happened[what] > CASES // 4
     for what in ("invoice.finalized/1", "licences checked", "preview kept"):
         assert happened[what] > CASES
+    for what in ("RECURRING", "USAGE", "PRORATION", "shares"):
+        assert happened[f"{what} explained"] > CASES // 4
 
 
 def test_a_seed_is_always_the_same_history() -> None:
@@ -103,6 +107,23 @@ def test_an_invoice_that_differs_from_its_draft_is_noticed(
     monkeypatch.setattr(rating, "rate", dearer)
     with pytest.raises(checks.Broken, match="was not that of its draft"):
         checks.check(ledger)
+
+
+def test_a_line_that_is_not_what_its_parts_come_to_is_noticed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Story(ledger).tell(STORY)
+    assert explained.explain(ledger)["USAGE explained"] > 1
+    sampled = Records.sampled
+
+    def one_less(self: Records, *arguments: Any) -> Any:
+        found = sampled(self, *arguments)
+        next(found, None)
+        return found
+
+    monkeypatch.setattr(Records, "sampled", one_less)
+    with pytest.raises(explained.Unexplained, match="is made again as"):
+        explained.explain(ledger)
 
 
 def test_a_history_that_fails_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ DOORS = {
     "cross_web": ("app/server.py",),
     "uvicorn": ("app/cli.py",),
     "eventsourcing": ("app/store.py",),
+    "pyarrow": ("app/exports/parquet.py",),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
     **dict.fromkeys(("uuid", "random", "secrets"), CLOCK),

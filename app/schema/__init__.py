@@ -32,6 +32,7 @@ from app.schema.subscription_changes import (
 from app.schema.subscription_holds import SubscriptionHoldMutations
 from app.schema.subscriptions import Subscription, SubscriptionMutations, SubscriptionQueries
 from app.schema.summaries import SummaryQueries
+from app.schema.supersession_previews import SupersessionQueries
 from app.schema.unrated_usage import UnratedUsageQueries
 from app.schema.usage import UsageMutations
 from app.schema.usage_corrections import UsageCorrectionMutations
@@ -75,6 +76,7 @@ class Query(
     InvoiceQueries,
     PreviewQueries,
     BacktestQueries,
+    SupersessionQueries,
     SubscriptionQueries,
     SubscriptionChangeQueries,
     CustomerQueries,

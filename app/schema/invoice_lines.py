@@ -9,6 +9,7 @@ import strawberry
 from app.ledger import Ledger
 from app.schema.connections import After, Connection, First
 from app.schema.context import Info
+from app.schema.explanations import LineExplanation, explained
 from app.schema.fields import resolver
 from app.schema.price_versions import PriceVersion
 from app.schema.prices import Price
@@ -22,21 +23,12 @@ from app.schema.scalars import (
     money,
 )
 from app.schema.usage_records import Showing, UsageRecord, record_page
-from domain import customers, prices
-from domain.periods import to_us
+from domain import prices
 from domain.rating import LineKind
 from domain.statements import IssuedLine, Statement
-from projections import (
-    billed_usage,
-    current,
-    invoice_previews,
-    late_usage,
-    meter_summaries,
-    usage_records,
-)
-from projections.meter_summaries import Question
+from projections.explanations import Explaining, Invoiced
 from projections.tables import Views
-from projections.usage_records import Listed, Place, Wanted
+from projections.usage_records import BEGINNING, Listed, Place
 
 described(
     LineKind,
@@ -59,10 +51,10 @@ def price_ids(statement: Statement) -> list[str]:
     return sorted({line.price_id for line in statement.lines if line.price_id is not None})
 
 
-def prices_of(views: Views, statement: Statement) -> RatedBy:
-    """The prices that the lines of a statement were rated by."""
-    found = {id: current.get(views, prices.Price, id) for id in price_ids(statement)}
-    return {id: price for id, price in found.items() if price is not None}
+def prices_of(views: Views, invoiced: Invoiced) -> RatedBy:
+    """The prices that the lines of an invoice were rated by; one of them may only be supposed."""
+    ids = price_ids(invoiced.statement)
+    return {id: invoiced.supposed.price_of(views, id) for id in ids}
 
 
 @strawberry.type(description="One line of an invoice.")
@@ -84,15 +76,22 @@ class InvoiceLine:
     exact_amount: DecimalText = strawberry.field(description="The amount before it was rounded.")
     steps: list[PricingStep] = strawberry.field(description="How the amount came about.")
     line: strawberry.Private[IssuedLine]
-    statement: strawberry.Private[Statement]
-    issued: strawberry.Private[bool]
+    index: strawberry.Private[int]
+    invoiced: strawberry.Private[Invoiced]
     rated_by: strawberry.Private[prices.Price | None]
 
     @classmethod
-    def of(
-        cls, line: IssuedLine, statement: Statement, price: prices.Price | None, *, issued: bool
-    ) -> "InvoiceLine":
+    def all_of(cls, invoiced: Invoiced, rated_by: RatedBy) -> list["InvoiceLine"]:
+        """The lines of an invoice as they are shown, with the prices by their ids."""
+        return [
+            cls._of(invoiced, index, rated_by.get(line.price_id or ""))
+            for index, line in enumerate(invoiced.statement.lines)
+        ]
+
+    @classmethod
+    def _of(cls, invoiced: Invoiced, index: int, price: prices.Price | None) -> "InvoiceLine":
         """The line as it is shown, with the price that it was rated by."""
+        line = invoiced.statement.lines[index]
         return cls(
             id=strawberry.ID(line.id),
             kind=line.kind,
@@ -101,24 +100,14 @@ class InvoiceLine:
             period=Period.of(line.period),
             quantity=decimal_text(line.quantity),
             adjusts_invoice_id=strawberry.ID(line.adjusts) if line.adjusts else None,
-            amount=money(line.amount, statement.currency),
+            amount=money(line.amount, invoiced.statement.currency),
             exact_amount=decimal_text(line.exact),
             steps=[PricingStep.of(step) for step in line.steps],
             line=line,
-            statement=statement,
-            issued=issued,
+            index=index,
+            invoiced=invoiced,
             rated_by=price,
         )
-
-    @classmethod
-    def all_of(
-        cls, statement: Statement, rated_by: RatedBy, *, issued: bool
-    ) -> list["InvoiceLine"]:
-        """The lines of a statement as they are shown, with the prices by their ids."""
-        return [
-            cls.of(line, statement, rated_by.get(line.price_id or ""), issued=issued)
-            for line in statement.lines
-        ]
 
     @resolver(description="The price it was rated by; null for what has none.")
     def price(self) -> Price | None:
@@ -131,79 +120,52 @@ class InvoiceLine:
 
     @resolver(
         description="The usage records behind the line, in time order; none behind a licence. "
-        "Behind an issued line, those that had been recorded when it was issued; behind an "
-        "adjustment, those that came late or were corrected."
+        "Behind an issued line, those that had been recorded when it was issued, also if they "
+        "were voided since; behind an adjustment, those that came late or were corrected."
     )
     async def usage(
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[UsageRecord]:
         ledger = info.context.ledger
-        state = self.rated_by
+        page = self._usage if self.line.adjusts is None else self._causes
 
         def look_up(views: Views) -> Connection[UsageRecord]:
-            return self._usage(ledger, views, state, first, after)
+            return page(ledger, views, first, after)
 
-        return await info.context.read(look_up, customer=self.statement.customer_id)
+        customer = self.invoiced.statement.customer_id
+        return await info.context.read(look_up, customer=customer)
+
+    @resolver(
+        description="Why it says what it says: its parts, down to the facts and the usage records."
+    )
+    async def explanation(self, info: Info) -> LineExplanation:
+        return await explained(info, self.invoiced, self.index)
 
     def _usage(
-        self,
-        ledger: Ledger,
-        views: Views,
-        price: prices.Price | None,
-        first: int | None,
-        after: str | None,
+        self, ledger: Ledger, views: Views, first: int | None, after: str | None
     ) -> Connection[UsageRecord]:
         """The records that the line's meter counted for its customer in its period."""
-        showing, customer = Showing(views, ledger.store), self.statement.customer_id
-        if price is None or not price.metered:
-            return record_page(
-                showing, lambda _: iter(()), first, after, lambda _: 0, customer=customer
-            )
-        if self.line.adjusts is not None:
-            return self._causes(ledger, views, first, after)
-        asked = invoice_previews.question(views, price, customer)
+        invoiced, event_at = self.invoiced, ledger.store.at
+        customer = invoiced.statement.customer_id
 
         def count(later: Views) -> int:
-            if self.issued:
-                return sum(1 for _ in self._counted(later, asked, usage_records.BEGINNING))
-            return meter_summaries.quantity(later, asked, self.line.period).count
+            return Explaining(later, event_at, invoiced).count(self.index)
 
-        return record_page(
-            showing,
-            lambda place: self._counted(views, asked, place),
-            first,
-            after,
-            count,
-            customer=customer,
-        )
+        with Explaining(views, event_at, invoiced).counted(self.index) as records:
+            showing = Showing(views, ledger.store)
+            return record_page(showing, records, first, after, count, customer=customer)
 
     def _causes(
         self, ledger: Ledger, views: Views, first: int | None, after: str | None
     ) -> Connection[UsageRecord]:
         """The records for which an adjustment is made."""
-        billed = billed_usage.adjusted_by(views, self.line)
-        assert billed is not None, f"{self.line.id} adjusts what was billed"
-        invoice_id = self.line.id.rpartition("_")[0] if self.issued else None
+        invoiced, event_at = self.invoiced, ledger.store.at
 
-        def causes(later: Views, place: Place = usage_records.BEGINNING) -> Iterator[Listed]:
-            return late_usage.causes(later, billed, invoice_id, place)
+        def causes(later: Views, place: Place = BEGINNING) -> Iterator[Listed]:
+            return Explaining(later, event_at, invoiced).causes(self.index, place)
 
         def count(later: Views) -> int:
             return sum(1 for _ in causes(later))
 
-        showing, customer = Showing(views, ledger.store), self.statement.customer_id
+        showing, customer = Showing(views, ledger.store), invoiced.statement.customer_id
         return record_page(showing, partial(causes, views), first, after, count, customer=customer)
-
-    def _counted(self, views: Views, asked: Question, after: Place) -> Iterator[Listed]:
-        """The records after a place; behind an issued line, none that was recorded later."""
-        wanted = Wanted(
-            meter=asked.meters[0],
-            customer=current.find(views, customers.Customer, self.statement.customer_id),
-            start_us=to_us(self.line.period.start),
-            end_us=to_us(self.line.period.end),
-            waiting=False,
-        )
-        for record in usage_records.listed(views, wanted, after):
-            in_time = not self.issued or record.position <= self.statement.position
-            if in_time and asked.counts(record) is not None:
-                yield record

@@ -27,6 +27,7 @@ from app.schema.scalars import PeriodInput
 from domain import invoices, periods, prices
 from domain.text import check_text
 from projections import current
+from projections.explanations import Invoiced
 from projections.tables import Views
 
 
@@ -39,7 +40,8 @@ async def shown(info: Info, state: invoices.Invoice) -> Invoice:
         )
     ids = price_ids(said)
     rated = await asyncio.gather(*(info.context.get(prices.Price, id) for id in ids))
-    return Invoice.issued(state, said, now, dict(zip(ids, rated, strict=True)))
+    rated_by = dict(zip(ids, rated, strict=True))
+    return Invoice.issued(state, Invoiced.of(state, said), now, rated_by)
 
 
 async def invoice_page(

@@ -36,6 +36,7 @@ from domain.statements import BilledTo as BilledToState
 from domain.statements import Statement
 from projections import invoices as invoiced
 from projections import statements
+from projections.explanations import Invoiced
 from projections.invoice_previews import Preview
 from projections.tables import Views
 
@@ -238,33 +239,43 @@ class Invoice(Node):
             finalizes_at=at,
             drafted_at=at,
         )
-        held = invoiced.balance(views, said.customer_id, said.currency)
-        rated_by = prices_of(views, said)
-        return cls._of(imagined, said, Status.PREVIEW, at, rated_by, held=held)
+        return cls._unissued(views, imagined, Invoiced.previewed(preview, said), Status.PREVIEW, at)
 
     @classmethod
     def of(cls, views: Views, state: invoices.Invoice, now: datetime) -> "Invoice":
         """An invoice as it is shown: as it was issued, or what its draft would be now."""
-        said = statements.of_invoice(views, state, now)
-        rated_by = prices_of(views, said)
-        if state.statement is not None:
-            return cls.issued(state, said, now, rated_by)
+        source = Invoiced.of(state, statements.of_invoice(views, state, now))
+        if source.issued:
+            return cls.issued(state, source, now, prices_of(views, source))
+        return cls._unissued(views, state, source, Status(state.status), now)
+
+    @classmethod
+    def _unissued(
+        cls,
+        views: Views,
+        state: invoices.Invoice,
+        source: Invoiced,
+        status: Status,
+        now: datetime,
+    ) -> "Invoice":
+        """A preview or a draft as it is shown: what we owe its customer would be used for it."""
+        said = source.statement
         held = invoiced.balance(views, said.customer_id, said.currency)
-        return cls._of(state, said, Status(state.status), now, rated_by, held=held)
+        return cls._of(state, source, status, now, prices_of(views, source), held=held)
 
     @classmethod
     def issued(
-        cls, state: invoices.Invoice, said: Statement, now: datetime, rated_by: RatedBy
+        cls, state: invoices.Invoice, source: Invoiced, now: datetime, rated_by: RatedBy
     ) -> "Invoice":
         """An issued invoice as it is shown: what it said stays, what was paid of it does not."""
-        return cls._of(state, said, Status(state.status), now, rated_by)
+        return cls._of(state, source, Status(state.status), now, rated_by)
 
     @classmethod
     @exact
     def _of(
         cls,
         state: invoices.Invoice,
-        said: Statement,
+        source: Invoiced,
         status: Status,
         now: datetime,
         rated_by: RatedBy,
@@ -272,7 +283,8 @@ class Invoice(Node):
         held: Decimal | None = None,
     ) -> "Invoice":
         """What an invoice says, and where it stands; what is `held` for it, until it is issued."""
-        issued, currency = held is None, said.currency
+        said = source.statement
+        currency = said.currency
         applied, due = state.balance_applied, state.amount_due
         if held is not None:
             applied, due = invoices.paid_from_balance(said.total, held)
@@ -288,13 +300,13 @@ class Invoice(Node):
             finalizes_at=instant_text(state.finalizes_at) if status is Status.DRAFT else None,
             issued_at=optional_instant_text(state.finalized_at),
             due_at=optional_instant_text(
-                state.due_at if issued else due_at(state.finalizes_at, said.days_until_due)
+                state.due_at if source.issued else due_at(state.finalizes_at, said.days_until_due)
             ),
             overdue=state.is_overdue(now),
             voided_at=optional_instant_text(state.voided_at),
             uncollectible_at=optional_instant_text(state.uncollectible_at),
             period=Period.of(said.period),
-            lines=InvoiceLine.all_of(said, rated_by, issued=issued),
+            lines=InvoiceLine.all_of(source, rated_by),
             subtotal=money(said.subtotal, currency),
             total=money(said.total, currency),
             balance_applied=money(applied, currency),

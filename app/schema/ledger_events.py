@@ -259,6 +259,12 @@ def _types(types: list[str]) -> list[str]:
     return [check_text(type, ("types", str(index))) for index, type in enumerate(types)]
 
 
+async def event_at(info: Info, position: int) -> LedgerEvent:
+    """The fact at a position that has one."""
+    [event] = await asyncio.to_thread(_events, info.context.ledger.store, [position])
+    return event
+
+
 async def event_page(info: Info, page: Page, asked: Asked) -> Connection[LedgerEvent]:
     """A page of facts in the order in which they were recorded."""
     return await _page(info, page, asked.fetch, asked.count)

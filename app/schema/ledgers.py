@@ -22,7 +22,7 @@ from app.schema.ledger_events import Asked, LedgerEvent, event_page
 from app.schema.scalars import BigIntText, InstantText, big_int, instant_text
 from app.schema.verifications import LedgerCheckpoint, checkpoint
 from domain.decider import Code, Rejected
-from domain.ledgers import LedgerState
+from domain.ledgers import LedgerState, Origin
 
 
 @strawberry.type(description="What time it is for a ledger.")
@@ -38,12 +38,35 @@ class Clock:
         return cls(now=instant_text(clock.now()), is_test=clock.is_test)
 
 
+@strawberry.type(description="Where a fork leaves the ledger that it was made of.")
+class LedgerOrigin:
+    """Where a fork leaves another ledger, as it is shown."""
+
+    ledger_id: strawberry.ID = strawberry.field(description="The ledger that it was forked from.")
+    position: BigIntText = strawberry.field(description="The last position that both have.")
+    hash: str = strawberry.field(
+        description="The chain's hash there, in hexadecimal: both have it, too."
+    )
+
+    @classmethod
+    def of(cls, origin: Origin) -> "LedgerOrigin":
+        """The origin as it is shown."""
+        return cls(
+            ledger_id=strawberry.ID(origin.ledger_id),
+            position=big_int(origin.position),
+            hash=origin.hash,
+        )
+
+
 @strawberry.type(description="One business's ledger: the facts that every bill is computed from.")
 class Ledger(Node):
     """A ledger as it is shown."""
 
     name: str = strawberry.field(description="What the ledger is called.")
     opened_at: InstantText = strawberry.field(description="When the ledger was begun.")
+    forked_from: LedgerOrigin | None = strawberry.field(
+        description="Of which ledger it is a fork, made to try anything; null when it is none."
+    )
 
     @classmethod
     def of(cls, state: LedgerState) -> "Ledger":
@@ -52,6 +75,7 @@ class Ledger(Node):
             id=strawberry.ID(state.id),
             name=state.name,
             opened_at=instant_text(state.opened_at),
+            forked_from=LedgerOrigin.of(state.forked_from) if state.forked_from else None,
         )
 
     @resolver(description="The position of the newest fact.")

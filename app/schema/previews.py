@@ -17,9 +17,9 @@ from domain import subscriptions, usage
 from domain.decider import Code, Path, Rejected
 from domain.periods import to_us
 from domain.text import check_text
-from projections import invoice_previews, usage_records
-from projections.invoice_previews import Hypothetical
+from projections import due_work, invoice_previews, usage_records
 from projections.needed_properties import needs
+from projections.supposed import NOTHING, Hypothetical, Supposed
 from projections.tables import Views
 
 EXTRA_USAGE_LIMIT = 1_000
@@ -101,7 +101,11 @@ async def previewed(
         imagined = [
             one.read(views, within, ("extraUsage", str(index))) for index, one in enumerate(extra)
         ]
-        preview = invoice_previews.preview(views, subscription, now=now, at=at, extra=imagined)
+        supposed = Supposed(usage=imagined) if imagined else NOTHING
+        instant = at or due_work.next_invoice(views, subscription, now, supposed)
+        preview = invoice_previews.preview(
+            views, subscription, now=now, at=instant, supposed=supposed
+        )
         return Invoice.previewed(views, preview) if preview else None
 
     return await info.context.read(make, customer=customer)
@@ -140,7 +144,10 @@ class PreviewQueries:
         as_of: AsKnown = None,
         extra_usage: Annotated[
             list[HypotheticalUsageInput] | None,
-            strawberry.argument(description="Usage to add as if it had been sent."),
+            strawberry.argument(
+                description="Usage to add as if it had been sent; what lies in a billed period "
+                "comes as an adjustment, as it would."
+            ),
         ] = [],  # noqa: B006  # the schema prints it, nobody changes it
     ) -> Invoice | None:
         instant, find = optional_instant(at, ("at",)), subscription_named(subscription_id)

@@ -3,22 +3,16 @@
 import strawberry
 
 from app.schema.scalars import DecimalText, InstantText, described, optional_instant
+from app.schema.shares import ProrationGranularity
 from domain import subscription_items, subscriptions
 from domain.collection import CollectionMethod
 from domain.money import parse_decimal
-from domain.proration import ProrationGranularity
 
 described(
     CollectionMethod,
     "How an invoice is paid.",
     CHARGE_AUTOMATICALLY="It is charged by itself when it is issued.",
     SEND_INVOICE="It is sent with a due date.",
-)
-described(
-    ProrationGranularity,
-    "How time is shared out when a licence is billed for part of a period.",
-    SECOND="Exactly.",
-    DAY="By whole days of the local calendar.",
 )
 
 

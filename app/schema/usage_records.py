@@ -1,11 +1,9 @@
 """What was used, record by record: usage records, and how to list them."""
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache, partial
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -19,9 +17,6 @@ from app.schema.connections import (
     Last,
     Page,
     Types,
-    bad_cursor,
-    connection,
-    limit_of,
 )
 from app.schema.context import Info, existing
 from app.schema.customers import Customer
@@ -36,6 +31,8 @@ from app.schema.scalars import (
     described,
     instant_text,
 )
+from app.schema.usage_pages import page_of
+from app.sent_records import SentRecords
 from app.store import Store
 from domain import customers, meters
 from domain.periods import from_us, to_us
@@ -43,12 +40,10 @@ from domain.usage import RecordInput, UsageRecorded, identifiable
 from projections import as_of, current, usage_corrections, usage_records
 from projections.tables import Views
 from projections.usage_corrections import Noted
-from projections.usage_records import BEGINNING, Listed, Place, Wanted
+from projections.usage_records import Listed, Place, Wanted
 
 if TYPE_CHECKING:
     from app.schema.ledger_events import LedgerEvent
-
-_PLACE = re.compile(r"u([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,9})")
 
 
 class State(StrEnum):
@@ -139,7 +134,12 @@ class UsageRecord:
     )
     state: State = strawberry.field(description="Whether it is counted.")
     position: BigIntText = strawberry.field(description="The ledger position that holds it.")
-
+    row: int = strawberry.field(
+        description="Which of the records at that position it is, counted from 0."
+    )
+    hash: str = strawberry.field(
+        description="The chain's hash at that position, in hexadecimal; it covers the record."
+    )
     recorded_at: InstantText = strawberry.field(description="When the ledger recorded it.")
     original_value: DecimalText | None = strawberry.field(
         description="How much was used, as it was sent."
@@ -178,15 +178,13 @@ class Showing:
 
     def __init__(self, views: Views, store: Store) -> None:
         self._views = views
-        self._batch = cache(store.at)
+        self._sent = SentRecords(store)
         self._customer = cache(self._find_customer)
 
     def show(self, position: int, row: int, *, waiting: bool) -> UsageRecord:
         """The record at a place of the ledger as it is shown."""
-        recorded = self._batch(position)
-        assert recorded is not None, f"the ledger has no position {position}"
-        assert isinstance(recorded.event, UsageRecorded)
-        record = recorded.event.records[row]
+        sent = self._sent.at(position, row)
+        record = sent.record
         noted = usage_corrections.of(self._views, position, row)
         amended = [one for one in noted if not one.voided]
         now = amended[-1] if amended else record
@@ -200,7 +198,9 @@ class Showing:
             properties=Json(now.properties),
             state=_state(noted, waiting),
             position=big_int(position),
-            recorded_at=instant_text(from_us(recorded.envelope.recorded_at_us)),
+            row=row,
+            hash=sent.hash.hex(),
+            recorded_at=instant_text(from_us(sent.envelope.recorded_at_us)),
             original_value=_decimal(record.value),
             original_properties=Json(record.properties),
             corrections=[UsageCorrection.of(one) for one in noted],
@@ -239,33 +239,11 @@ def record_page(
     `customer` is whose they are, if that is known. Raises `Rejected` naming the argument that is
     wrong.
     """
-    limit = limit_of(first, "first")
-    place = _place(after)
-    found = list(islice(records(place), limit + 1))
-    earliest = next(records(BEGINNING), None) if after is not None else None
-    return connection(
-        [
-            (_cursor(one), showing.show(one.position, one.row, waiting=one.waiting))
-            for one in found[:limit]
-        ],
-        has_next=len(found) > limit,
-        has_previous=earliest is not None and earliest.place <= place,
-        count=count,
-        customer=customer,
-    )
 
+    def show(one: Listed) -> UsageRecord:
+        return showing.show(one.position, one.row, waiting=one.waiting)
 
-def _cursor(record: Listed) -> str:
-    return "u" + ".".join(str(part) for part in record.place)
-
-
-def _place(cursor: str | None) -> Place:
-    if cursor is None:
-        return BEGINNING
-    match = _PLACE.fullmatch(cursor)
-    if match is None:
-        raise bad_cursor("after")
-    return int(match[1]), int(match[2]), int(match[3])
+    return page_of(show, records, first, after, count, customer=customer)
 
 
 @strawberry.type

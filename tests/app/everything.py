@@ -5,7 +5,9 @@ query($id: ID!, $asOf: AsOf) {
   node(id: $id, asOf: $asOf) {
     __typename id
     history(last: 3) { totalCount nodes { position type subjectId hash } }
-    ... on Ledger { name openedAt position headHash clock { now isTest } }
+    ... on Ledger {
+      name openedAt position headHash clock { now isTest } forkedFrom { ledgerId position }
+    }
     ... on Meter { name active aggregation valueProperty dimensions versions { number } }
     ... on Product { name about: description unitLabel active }
     ... on Price { ...price }
@@ -54,6 +56,15 @@ fragment invoice on Invoice {
       totalCount
       nodes { id state value customer { name } corrections { kind position }
         history { totalCount nodes { position type } } }
+    }
+    explanation {
+      sentences
+      priceEvent { position hash } event { position type }
+      meters { meterId version { number } period { start end } event { position } }
+      shares { elapsed total }
+      charged { lineId quantity amount { amount } }
+      records { totalCount nodes { value text record { id state position row } } }
+      check { holds quantity exactAmount amount { amount } sentences }
     }
   }
 }

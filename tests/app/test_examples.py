@@ -33,6 +33,7 @@ STORY = [
     "AmendUsage",
     "PreviewEnd",
     "ListInvoices",
+    "ExplainLine",
     "AuditFeed",
 ]
 TABS = tabs({})

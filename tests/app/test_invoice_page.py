@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app import invoice_page
+from app import invoice_details, invoice_page
 from tests.app.asking import Asking, Story, tokens
 from tests.app.http import Talking
 from tests.app.test_schema_invoices import DRAFTED, ISSUED, advance, client, shown, story
@@ -196,3 +196,41 @@ def test_no_other_form_of_an_invoice_is_found(client: Asking, invoice: str) -> N
     talking = Talking(client.ledger)
     for name in (f"{invoice}.pdf", f"{invoice}.json.csv", f"{invoice}/lines", f"preview_{invoice}"):
         assert talking.request("GET", f"/invoices/{name}").status_code == 404
+
+
+def test_a_line_unfolds_to_why_and_its_first_records(client: Asking, story: Story) -> None:
+    many = [tokens(n, "1", timestamp=f"2026-01-{n:02}T00:00:00Z") for n in range(1, 13)]
+    nasty = tokens(0, "5", id=NASTY, timestamp="2026-01-01T00:00:00Z", properties={"a": NASTY})
+    client.record(nasty, *many)
+    (id,) = advance(client, ISSUED)
+    read = page(client, id)
+    assert read.tags.count("details") == read.tags.count("summary") == 2
+    assert any(
+        text.startswith(f"It is priced by version 1 of {story.usage}") for text in read.texts
+    )
+    assert after(read, NASTY) == f"5 a={NASTY}"
+    assert "r9" in read.texts
+    assert "r10" not in read.texts
+    assert "The first 10 usage records" in read.texts
+    assert not {"script", "a"} & set(read.tags)
+    [hash] = {text.rpartition(" ")[2] for text in read.texts if text.startswith("position ")}
+    assert client.ledger.store.hash_at(int(position_of(read))) == bytes.fromhex(hash)
+
+
+def position_of(reader: Reader) -> str:
+    """The position that the first record on a page names."""
+    found = next(text for text in reader.texts if text.startswith("position "))
+    return found.removeprefix("position ").partition(",")[0]
+
+
+def test_a_few_records_are_all_there(client: Asking, invoice: str) -> None:
+    read = page(client, invoice)
+    assert "Its usage records" in read.texts
+    assert after(read, "r1") == "3000"
+
+
+def test_lines_beyond_a_hundred_are_not_unfolded(
+    client: Asking, invoice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invoice_details, "LINES_UNFOLDED", 1)
+    assert page(client, invoice).tags.count("details") == 1

@@ -105,10 +105,9 @@ class History:
             product_id=product,
             currency="USD",
             interval=Interval(IntervalUnit.MONTH),
-            pricing=PerUnit(unit_amount=Decimal("0.07")),
             meter_id=self.story.ids["tokens"],
             nickname=name,
-            **more,
+            **{"pricing": PerUnit(unit_amount=Decimal("0.07")), **more},
         )
         self.story.prices[name] = self.ledger.execute_now(command).subject
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.benchmarks import (
     batches,
     billing,
+    explaining,
     group_commit,
     latency,
     many_items,
@@ -40,6 +41,7 @@ ASKING: Mapping[str, Asking] = {
     "many-items": many_items.run,
     "rebuild": rebuild.run,
     "verify": verifying.run,
+    "explain": explaining.run,
 }
 """The parts that ask one large ledger, which is filled once."""
 

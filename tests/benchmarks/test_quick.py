@@ -5,6 +5,7 @@ import pytest
 from tests.benchmarks import (
     batches,
     billing,
+    explaining,
     group_commit,
     latency,
     many_items,
@@ -19,5 +20,5 @@ def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
     main(["--quick"])
     printed = capsys.readouterr().out
     parts = (batches, billing, group_commit, over_http, latency, many_items, rebuild)
-    for part in (*parts, verifying):
+    for part in (*parts, verifying, explaining):
         assert f"## {part.TITLE}\n" in printed

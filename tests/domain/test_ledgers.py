@@ -2,13 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from domain.ledgers import (
     MOST_ADVANCE,
     AdvanceClock,
     ClockAdvanced,
     Facts,
+    ForkLedger,
+    LedgerForked,
     LedgerOpened,
     OpenLedger,
+    Origin,
+    evolve,
 )
 from tests.spec import given
 
@@ -65,3 +71,29 @@ def test_a_test_clock_is_moved_ten_years_at_most() -> None:
 
 def test_the_systems_clock_is_nobodys_to_move() -> None:
     given(OPENED).when(AdvanceClock(to=LATER), FACTS).then_rejected("FORBIDDEN", "input")
+
+
+def test_a_fork_goes_on_where_the_ledger_stood_with_a_clock_of_its_own() -> None:
+    asked = ForkLedger(position=7, hash="ab")
+    origin = Origin(ledger_id="led_1", position=7, hash="ab")
+    forked = LedgerForked(id="led_2", name="main", origin=origin, clock_at=LATER)
+    facts = Facts(id="led_2", at=LATER)
+    given(OPENED).when(asked, facts).then(forked)
+    later = LATER + timedelta(days=1)
+    given(OPENED).when(ForkLedger(position=7, hash="ab", clock_at=later), facts).then(
+        replace(forked, clock_at=later)
+    )
+    state = evolve(None, forked)
+    assert state is not None
+    assert (state.id, state.clock_at, state.forked_from) == ("led_2", LATER, origin)
+    moved = ClockAdvanced(id="led_2", to=later)
+    given(forked).when(AdvanceClock(to=later), facts).then(moved)
+
+
+def test_a_forks_clock_never_stands_before_what_was_recorded() -> None:
+    asked = ForkLedger(position=7, hash="ab", clock_at=AT)
+    given(OPENED).when(asked, Facts(id="led_2", at=LATER)).then_rejected("INVALID_VALUE", "at")
+
+
+def test_a_fork_is_of_a_ledger() -> None:
+    given().when(ForkLedger(position=7, hash="ab"), FACTS).then_rejected("NOT_FOUND", "position")

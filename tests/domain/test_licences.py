@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from domain import billing_calendar, charges, rating
 from domain.money import format_decimal
 from domain.periods import Interval, IntervalUnit, Period
-from domain.proration import ProrationGranularity, elapsed_fraction
+from domain.proration import ProrationGranularity, proration
 from domain.subscription_changes import CancelForm, ItemChange, ProrationBehavior
 from tests.domain.billing import (
     ARREARS,
@@ -360,6 +360,6 @@ def _periods(book: Book, start: datetime, end: datetime) -> Fraction:
     while start < end:
         period = billing_calendar.current_period(book.subscription, only, start)
         part = Period(start, min(end, period.end))
-        total += elapsed_fraction(part, period)
+        total += proration(part, period, ProrationGranularity.SECOND, "UTC")
         start = part.end
     return total

@@ -28,7 +28,7 @@ from domain.periods import (
     to_us,
     windows,
 )
-from domain.proration import elapsed_fraction
+from domain.proration import ProrationGranularity, proration
 
 PATH = ("input", "timestamp")
 MONTHLY = Interval(IntervalUnit.MONTH)
@@ -252,10 +252,12 @@ def test_a_start_before_the_anchor_opens_with_a_stub() -> None:
     assert first.period == Period(start, anchor)
     assert first.whole == Period(at("2026-01-01"), anchor)
     assert first.period != first.whole
-    assert elapsed_fraction(first.period, first.whole) == Fraction(21, 31)
+    assert proration(first.period, first.whole, ProrationGranularity.SECOND, "UTC") == Fraction(
+        21, 31
+    )
     second = billing_period_at(start, anchor, MONTHLY, "UTC", anchor)
     assert second.period == second.whole == Period(anchor, at("2026-03-01"))
-    assert elapsed_fraction(second.period, second.whole) == 1
+    assert proration(second.period, second.whole, ProrationGranularity.SECOND, "UTC") == 1
 
 
 def test_an_anchor_far_ahead_makes_whole_periods_before_it() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.money import allocate
 from domain.periods import Interval, IntervalUnit, Period, period_at
-from domain.proration import ProrationGranularity, elapsed_fraction, proration
+from domain.proration import ProrationGranularity, proration, share
 from tests.domain.billing import LICENCE, Book, amounts, day
 
 ZONES = ("UTC", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia")
@@ -24,11 +24,26 @@ INSTANTS = st.integers(0, 10**15).map(
 def test_a_proration_is_exact_and_lies_within_the_whole() -> None:
     whole = Period(day("2026-04-01"), day("2026-05-01"))
     half = Period(day("2026-04-16"), day("2026-05-01"))
-    assert elapsed_fraction(half, whole) == Fraction(1, 2)
+    assert proration(half, whole, ProrationGranularity.SECOND, "UTC") == Fraction(1, 2)
     a_second = Period(day("2026-04-30T23:59:59"), day("2026-05-01"))
-    assert elapsed_fraction(a_second, whole) == Fraction(1, 30 * 86_400)
+    assert proration(a_second, whole, ProrationGranularity.SECOND, "UTC") == Fraction(
+        1, 30 * 86_400
+    )
     with pytest.raises(ValueError, match="within the whole"):
-        elapsed_fraction(whole, half)
+        proration(whole, half, ProrationGranularity.SECOND, "UTC")
+
+
+def test_a_share_says_what_it_is_measured_in() -> None:
+    may = Period(day("2026-05-01"), day("2026-06-01"))
+    rest = Period(day("2026-05-22T12:00:00"), may.end)
+    seconds = share(rest, may, ProrationGranularity.SECOND, "UTC")
+    assert (str(seconds.elapsed), str(seconds.total)) == ("820800", "2678400")
+    days = share(rest, may, ProrationGranularity.DAY, "UTC")
+    assert (str(days.elapsed), str(days.total)) == ("10", "31")
+    assert days.granularity is ProrationGranularity.DAY
+    hour = Period(day("2026-05-22T12:00:00"), day("2026-05-22T13:00:00"))
+    within = share(hour, hour, ProrationGranularity.DAY, "UTC")
+    assert (str(within.elapsed), within.granularity) == ("3600", ProrationGranularity.SECOND)
 
 
 @given(

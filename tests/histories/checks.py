@@ -18,6 +18,7 @@ from domain.subscriptions import Subscription
 from projections import current, invoice_previews, invoices, statements
 from projections.engine import Engine
 from projections.tables import Views
+from tests import explained
 from tests.histories import naive
 
 
@@ -43,7 +44,7 @@ def check(ledger: Ledger) -> Counter[str]:
             _numbers(issued)
             _money(views, log, issued)
             _previews(views, ledger)
-    return seen + naive.check(log)
+    return seen + explained.explain(ledger) + naive.check(log)
 
 
 def _before(views: Views, recorded: Recorded) -> None:

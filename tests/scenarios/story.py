@@ -2,8 +2,9 @@
 
 A scenario is prose with fenced blocks. The first block under a heading that begins with "Bill" is
 the bill that the story comes to at that point, under one such as "Invoice 2 of alpaca-lover" the
-invoice as it stands by then, under "Balance of alpaca-lover" what we owe; every other block holds
-steps, one a line, each with the date on which it happens, to which the clock is moved:
+invoice as it stands by then, under "Balance of alpaca-lover" what we owe, under "Why line 1 of
+invoice 2 of alpaca-lover" how a line came about; every other block holds steps, one a line, each
+with the date on which it happens, to which the clock is moved:
 
     2026-01-01 meter tokens: sum of alpaca_ai_tokens
     2026-01-01 price usage: graduated USD, per month, on tokens, 0 up to 1000, then 0.04
@@ -18,12 +19,14 @@ A new step is its sentence and its method below; what may follow its colon or it
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from app.ledger import Ledger
+from app.store import Store
 from domain import customers, meters, prices, products, subscription_changes
 from domain.aggregation import Aggregation
 from domain.customers import Customer
@@ -33,11 +36,13 @@ from domain.subscriptions import Subscription
 from domain.usage import RecordInput, Status
 from domain.usage_corrections import AmendUsage, VoidUsage
 from projections import current, invoices, statements
+from projections.explanations import Invoiced
 from projections.invoice_previews import Preview, preview
 from projections.tables import Views
 from tests.scenarios import changes, clauses, settling
 from tests.scenarios.bill import print_balance, print_bill, print_invoice
 from tests.scenarios.sentences import Sentences, Untold
+from tests.scenarios.why import print_why
 
 sentence = Sentences()
 
@@ -52,7 +57,7 @@ class Block:
     @property
     def is_bill(self) -> bool:
         """Whether it is what a story must come to."""
-        return self.heading.startswith(("Bill", "Invoice", "Balance"))
+        return self.heading.startswith(("Bill", "Invoice", "Balance", "Why"))
 
 
 def parts(document: str) -> Iterator[str | Block]:
@@ -108,8 +113,14 @@ class Story:
         `Bill at <date>` or `Bill of <customer> at <date>`; `Bill if <subscription> changes:
         licence x 3`, and `Bill if <subscription> is canceled now`, of what has not happened;
         `Invoice 2 of <customer>` is the second one drafted for that customer; `Balance of
-        <customer>` is what we owe them.
+        <customer>` is what we owe them. `Why line 1 of invoice 2 of <customer>` and `Why line 1 at
+        <date>` say how a line came about.
         """
+        if found := re.fullmatch(r"Why line (\d+) of invoice (\d+) of (\S+)", heading):
+            return self._told(partial(self._print_why, int(found[1]), int(found[2]), found[3]))
+        if found := re.fullmatch(r"Why line (\d+) at (\S+)", heading):
+            at = self.instant(found[2])
+            return self._told(partial(self._print_why_so_far, int(found[1]), at))
         if found := re.fullmatch(r"Invoice (\d+) of (\S+)", heading):
             return self._told(partial(self._print_invoice, int(found[1]), found[2]))
         if found := re.fullmatch(r"Balance of (\S+)", heading):
@@ -172,6 +183,22 @@ class Story:
         invoice = self._invoice(views, number, customer)
         says = statements.of_invoice(views, invoice, self.ledger.clock.now())
         return print_invoice(invoice, says, self._names, self.zone)
+
+    def _print_why(self, line: int, number: int, customer: str, views: Views) -> str:
+        invoice = self._invoice(views, number, customer)
+        says = statements.of_invoice(views, invoice, self.ledger.clock.now())
+        return self._why(views, Invoiced.of(invoice, says), line)
+
+    def _print_why_so_far(self, line: int, at: datetime, views: Views) -> str:
+        found = _preview(views, None, at)
+        says = statements.statement(views, found, "preview")
+        return self._why(views, Invoiced.previewed(found, says), line)
+
+    def _why(self, views: Views, invoiced: Invoiced, line: int) -> str:
+        names = self._names | {id: name for name, id in self.ids.items()}
+        # Views are also read when the ledger that the story was told to is closed.
+        with closing(Store(self.ledger.directory, exclusive=False)) as store:
+            return print_why(views, store, invoiced, line, names)
 
     def _print_balance(self, customer: str, views: Views) -> str:
         if current.get(views, Customer, self.ids[customer]) is None:
