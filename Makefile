@@ -8,6 +8,11 @@ ifeq ($(origin HOST),environment)
 HOST :=
 endif
 
+# Which random histories `make simulation` tells: so many, or as many as there is time for.
+SEED ?= 1
+SEEDS ?= 2000
+MINUTES ?=
+
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
 CORE := .venv/core.stamp
@@ -15,10 +20,10 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crash tampering oracle histories schema format lock explorer clean
+.PHONY: help run test bench crash tampering oracle simulation schema format lock explorer clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CORE) ## Serve the demo from .data/demo (HOST=... and PORT=... choose the address)
 	$(VENV) -m app.cli serve --demo --data .data/demo $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
@@ -32,8 +37,8 @@ test: $(DEV) ## Check format, lint and types, then run every test
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
 
-crash: $(DEV) ## Kill a server under load 200 times and count what it lost or doubled (takes long)
-	$(VENV) -m tests.app.crash --runs 200
+crash: $(DEV) ## Kill a ledger under load 1,000 times and count what it lost or doubled (takes long)
+	$(VENV) -m tests.app.crash --runs 1000
 
 tampering: $(DEV) ## Touch copies of a ledger in 10,000 places and see each one found (takes long)
 	$(VENV) -m tests.app.tampering --cases 10000
@@ -41,8 +46,8 @@ tampering: $(DEV) ## Touch copies of a ledger in 10,000 places and see each one 
 oracle: $(DEV) ## Price 100,000 generated cases by a second set of rules, none a minor unit off
 	$(VENV) -m tests.domain.oracle --cases 100000
 
-histories: $(DEV) ## Tell 10,000 random histories and hold each to its identities (takes long)
-	$(VENV) -m tests.histories --cases 10000
+simulation: $(DEV) ## Tell 2,000 random histories with crashes in them (SEED=, SEEDS=, MINUTES=; takes long)
+	$(VENV) -m tests.simulation --seed $(SEED) --seeds $(SEEDS) $(if $(MINUTES),--minutes $(MINUTES))
 
 schema: $(CORE) ## Write the GraphQL schema to schema.graphql
 	$(VENV) -m app.cli schema > .venv/schema.graphql

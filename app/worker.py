@@ -199,12 +199,14 @@ def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[D
 def _at_once(group: Group, subscription_id: str) -> int:
     """Up to when a command's own subscription is billed: now, and what is meant to be at once.
 
-    That lies moments ahead when the present instant has an invoice already.
+    That lies moments ahead when the present instant has an invoice already. An end that is still to
+    come has its invoice when it comes, however soon: until then the subscription may change.
     """
     subscription = current.get(group.views, Subscription, subscription_id)
     assert subscription is not None, f"no subscription {subscription_id}"
     wanted = [change.bill_at for change in subscription.changes[-1:] if change.invoices]
-    wanted += [subscription.end.bill_at] if subscription.end else []
+    end = subscription.end
+    wanted += [end.bill_at] if end is not None and to_us(end.at) <= group.now_us else []
     soon = group.now_us + MOMENTS_US
     return max([group.now_us, *(at for at in map(to_us, wanted) if at <= soon)])
 

@@ -177,9 +177,7 @@ class Writer:
         self._ready = threading.Condition()
         self._closing = False
         self._listeners: tuple[Listener, ...] = ()
-        self._head = store.head()[0]
-        newest = store.at(self._head)
-        self._last_us = newest.envelope.recorded_at_us if newest else 0
+        self._look()
         self._thread = threading.Thread(target=self._run, name="tallybook-writer", daemon=True)
         self._thread.start()
 
@@ -261,8 +259,15 @@ class Writer:
                 jobs.append(self._queue.popleft())
             return jobs
 
+    def _look(self) -> None:
+        """See how far the log goes, and when its newest event was recorded."""
+        self._head = self._store.head()[0]
+        newest = self._store.at(self._head)
+        self._last_us = newest.envelope.recorded_at_us if newest else 0
+
     def _commit(self, jobs: Sequence[Job[Any]]) -> None:
         """Decide and write these jobs; afterwards each holds its answer, whatever failed."""
+        before = self._head
         try:
             try:
                 self._write(jobs, {})
@@ -270,11 +275,12 @@ class Writer:
                 # Some record was sent before: decide again, knowing which ones are taken.
                 self._write(jobs, self._store.recorded(_identities(jobs)))
         except Exception as error:  # noqa: BLE001  # whatever it was, the askers are told
-            if len(jobs) == 1:
-                jobs[0].fail(error)
-            else:
-                for job in jobs:
+            singly = len(jobs) > 1 and self._head == before  # else it was written all the same
+            for job in jobs:
+                if singly:
                     self._commit([job])
+                else:
+                    job.fail(error)
 
     def _write(self, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:
         """One transaction: decide, fold, write the ledger, keep the views."""
@@ -289,15 +295,31 @@ class Writer:
             _decide(group, jobs, taken)
             if group.pending or group.keys:
                 self._store.append(group.pending, group.identities, list(group.keys.values()))
-        except BaseException:
+        except BaseException as error:
             database.rollback()
             self._engine.forget()
+            if not isinstance(error, TakenError):
+                self._look_again()
             raise
         self._head += len(group.pending)
         self._last_us = group.now_us
         self._keep_views()
+        self._set_clock()
+
+    def _look_again(self) -> None:
+        """After an error nobody knows what was written, but for the ledger itself."""
+        before = self._head
+        with suppress(Exception):  # it cannot be read either; the next write may fare better
+            self._look()
+        if self._head > before:
+            self._set_clock()
+            with suppress(Exception):  # the next write folds it
+                self._engine.catch_up(self._store.read)
+
+    def _set_clock(self) -> None:
+        """Time stands where the newest event was recorded, on a test clock."""
         if isinstance(self._clock, TestClock):
-            self._clock.set(from_us(group.now_us))
+            self._clock.set(from_us(self._last_us))
 
     def _keep_views(self) -> None:
         """The ledger has it; views that cannot keep it now are folded again from the ledger."""

@@ -20,7 +20,7 @@ from projections.buckets import DimensionRefs, Folding, Labels
 from projections.tables import Row, Views
 from projections.usage_days import Day, Days, Slots, nothing
 from projections.usage_fold import UsageFold
-from projections.usage_records import MeterRef
+from projections.usage_records import ALWAYS_US, MeterRef
 
 _DIMENSIONS = 3
 """The column of a bucket in which its combination of dimension values stands."""
@@ -33,8 +33,8 @@ class Run(msgspec.Struct, frozen=True):
     """That of the last batch."""
     meters: dict[str, tuple[MeterRef, ...]]
     customers: dict[str, int | None]
-    earliest_us: dict[int, int]
-    """For each customer the time of its first record."""
+    earliest_us: int
+    """The time of the first record."""
     rows: dict[tuple[str, str], list[Row]]
     """Rows to insert, by table and what to do on conflict."""
     days: dict[int, dict[Day, Slots]]
@@ -108,8 +108,7 @@ def fold(views: Views, batches: Iterable[Recorded]) -> Run | None:
     """Fold batches of usage against a moment of the views; None when they have to wait."""
     gathered, days, numbers = _Gathered(views), _OwnDays(), _OwnNumbers()
     usage = UsageFold(Folding(days, numbers))
-    earliest: dict[str, int] = {}
-    position = 0
+    position, earliest_us = 0, ALWAYS_US
     for one in batches:
         position = one.position
         assert isinstance(one.event, UsageRecorded), f"no usage stands at {position}"
@@ -119,9 +118,7 @@ def fold(views: Views, batches: Iterable[Recorded]) -> Run | None:
             usage.match(gathered, [(position, row, of) for row, of in enumerate(records)])
         except Unfit:
             return None
-        for of in records:
-            if of.timestamp_us < earliest.get(of.customer, of.timestamp_us + 1):
-                earliest[of.customer] = of.timestamp_us
+        earliest_us = min(earliest_us, *[of.timestamp_us for of in records])
     if gathered.gathered["usage_unmatched", ""]:
         return None
     meters, customers = usage.matching.known
@@ -129,7 +126,7 @@ def fold(views: Views, batches: Iterable[Recorded]) -> Run | None:
         position=position,
         meters=meters,
         customers=customers,
-        earliest_us={customers[key] or 0: at_us for key, at_us in earliest.items()},
+        earliest_us=earliest_us,
         rows=dict(gathered.gathered),
         days=days.taken(),
         labels=dict(numbers.labels),
@@ -162,14 +159,15 @@ def add(views: Views, usage: UsageFold, run: Run) -> bool:
 
 
 def _holds(views: Views, usage: UsageFold, run: Run) -> bool:
-    """Whether its meters and customers are still these, and nothing of it comes late."""
+    """Whether its meters and customers are still these, and nothing of it can come late."""
     if any(usage.matching.meters(views, name) != meters for name, meters in run.meters.items()):
         return False
     known = usage.matching.customers(views, run.customers)
     if any(known[key] != ref for key, ref in run.customers.items()):
         return False
-    until = usage.billed_until.of(views, run.earliest_us)
-    return all(at_us >= until[ref] for ref, at_us in run.earliest_us.items())
+    refs = {ref for ref in run.customers.values() if ref is not None}
+    until = usage.billed_until.of(views, refs)
+    return run.earliest_us >= max((until[ref] for ref in refs), default=0)
 
 
 def _numbered(row: Row, numbers: dict[int, list[int]]) -> Row:

@@ -233,7 +233,9 @@ def _units(meter: Meter, records: Sequence[Matched]) -> Sequence[int | None]:
     if not meter.needs_value:
         return [0] * len(records)
     texts = _texts(meter, records)
-    return [None if text is None else scaled(text) for text in texts]
+    if None in texts:
+        return [None if text is None else scaled(text) for text in texts]
+    return list(map(scaled, texts))
 
 
 def _texts(meter: Meter, records: Sequence[Matched]) -> Sequence[str | None]:

@@ -19,7 +19,9 @@ import msgspec
 
 _CACHE_KIB = 131_072
 _READER_CACHE_KIB = 16_384
-_CHECKPOINT_PAGES = 16_384
+_PAGE_BYTES = 8_192
+"""A block of usage records fits: with the usual 4,096 most would lie in pages of their own."""
+_CHECKPOINT_PAGES = 8_192
 _ROWS_PER_STATEMENT = 250
 _ROWS_PER_PAGE = 1_000
 _META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
@@ -141,6 +143,7 @@ class ViewsDatabase:
         self._closed = False
         with opening(path):
             self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._writer.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=NORMAL")
             self._writer.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")

@@ -7,9 +7,10 @@ for a customer's records of an hour decodes the blocks of the customer's share a
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 
 import msgspec
 
@@ -59,8 +60,11 @@ class Matched(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
 
+# Whose the records are stands before them, so that only those that are asked for are decoded.
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
-_decode = msgspec.msgpack.Decoder(list[Matched]).decode
+_every = msgspec.msgpack.Decoder(tuple[msgspec.Raw, list[Matched]]).decode
+_raw = msgspec.msgpack.Decoder(tuple[list[int], list[msgspec.Raw]]).decode
+_record = msgspec.msgpack.Decoder(Matched).decode
 _by_time = attrgetter("timestamp_us", "position", "row")
 _by_row = attrgetter("row")
 
@@ -104,7 +108,19 @@ def keep(views: Views, event_ref: int, records: Sequence[Matched]) -> None:
 def _packed(records: Sequence[Matched]) -> tuple[int, int, int, bytes]:
     """What a row says of a block's records: the first and last time, how many, and themselves."""
     times = [record.timestamp_us for record in records]
-    return min(times), max(times), len(times), _encode(records)
+    packed = _encode(([record.customer_ref for record in records], records))
+    return min(times), max(times), len(times), packed
+
+
+def _decode(packed: bytes) -> list[Matched]:
+    """All records of a block."""
+    return _every(packed)[1]
+
+
+def _decode_of(packed: bytes, customer: int) -> list[Matched]:
+    """The records of a block that are a customer's."""
+    whose, records = _raw(packed)
+    return [_record(one) for ref, one in zip(whose, records, strict=True) if ref == customer]
 
 
 def add(views: Views, event_ref: int, records: Iterable[Matched]) -> None:
@@ -161,11 +177,40 @@ def in_hour(
     found = [
         record
         for (records,) in rows
-        for record in _decode(records)
-        if record.customer_ref == customer and start_us <= record.timestamp_us < end_us
+        for record in _decode_of(records, customer)
+        if start_us <= record.timestamp_us < end_us
     ]
     found.sort(key=_by_time)
     return found
+
+
+def in_hours(
+    views: Views, event: int, customer: int, start_us: int, end_us: int
+) -> Iterator[list[Matched]]:
+    """A customer's records between two instants, hour by hour, each hour in time order."""
+    rows = views.iterate(
+        "WITH RECURSIVE hours(h) AS (SELECT MIN(hour) FROM usage_blocks WHERE hour>=?1 UNION ALL"
+        " SELECT (SELECT MIN(hour) FROM usage_blocks WHERE hour>h) FROM hours WHERE h < ?2)"
+        " SELECT h, records FROM hours CROSS JOIN usage_blocks"
+        " ON hour=h AND share=?3 AND event_ref=?4 WHERE h<=?2 AND last_us>=?5 AND first_us<?6",
+        (
+            start_us // HOUR_US,
+            (end_us - 1) // HOUR_US,
+            customer % SHARES,
+            event,
+            start_us,
+            end_us,
+        ),
+    )
+    for _, blocks in groupby(rows, key=itemgetter(0)):
+        found = [
+            record
+            for _, records in blocks
+            for record in _decode_of(records, customer)
+            if start_us <= record.timestamp_us < end_us
+        ]
+        found.sort(key=_by_time)
+        yield found
 
 
 def hours(views: Views, first: int, last: int) -> Iterator[int]:
@@ -221,7 +266,7 @@ def events_of(
         f" ORDER BY position {'DESC' if backwards else 'ASC'}",
         (after, before, customer % SHARES),
     ):
-        if position != last and any(one.customer_ref == customer for one in _decode(records)):
+        if position != last and customer in _raw(records)[0]:
             last = position
             yield position
 
@@ -232,7 +277,7 @@ def of_name(views: Views, event: int, start_us: int, end_us: int) -> Iterator[li
     for hour in asked.hours(views):
         where, parameters = asked.where(hour)
         for (records,) in views.rows(f"SELECT records FROM usage_blocks WHERE {where}", parameters):
-            yield list(filter(asked.takes, _decode(records)))
+            yield asked.taken(records)
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,6 +292,11 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a record of such a block is asked for."""
         is_theirs = self.customer is None or record.customer_ref == self.customer
         return is_theirs and self.start_us <= record.timestamp_us < self.end_us
+
+    def taken(self, packed: bytes) -> list[Matched]:
+        """Those records of a block that are asked for."""
+        several = _decode(packed) if self.customer is None else _decode_of(packed, self.customer)
+        return list(filter(self.takes, several))
 
     def where(self, hour: int) -> tuple[str, list[object]]:
         """The condition that finds the blocks of an hour."""
@@ -276,16 +326,16 @@ def in_order(views: Views, asked: Range) -> Iterator[Matched]:
             f"SELECT first_us, records FROM usage_blocks WHERE {where} ORDER BY first_us",
             parameters,
         )
-        yield from _opened_in_turn(rows, asked.takes)
+        yield from _opened_in_turn(rows, asked)
 
 
-def _opened_in_turn(rows: Sequence[Row], takes: Callable[[Matched], bool]) -> Iterator[Matched]:
+def _opened_in_turn(rows: Sequence[Row], asked: Range) -> Iterator[Matched]:
     """The records of blocks that come in the order in which they begin."""
     opened: list[tuple[int, int, int, Matched]] = []
     for first_us, records in rows:
         while opened and opened[0][0] < first_us:
             yield heappop(opened)[-1]
-        for record in filter(takes, _decode(records)):
+        for record in asked.taken(records):
             heappush(opened, (record.timestamp_us, record.position, record.row, record))
     while opened:
         yield heappop(opened)[-1]
@@ -307,7 +357,7 @@ def count(views: Views, asked: Range) -> int:
             f"SELECT records FROM usage_blocks WHERE {where} AND NOT ({whole})",
             [*parameters, *inside],
         ):
-            found += sum(map(asked.takes, _decode(records)))
+            found += len(asked.taken(records))
     return found
 
 

@@ -76,9 +76,9 @@ class Days:
         counts = [hour % HOURS_PER_DAY for hour in hours]
         days = list(zip(of_hours, customers, dimensions, strict=True))
         known, changed = self._known[meter_ref], set(days)
-        missing = changed - known.keys()
+        missing = [day for day in changed if day not in known]
         if missing:
-            known |= self._read(views, meter_ref, list(missing))
+            known |= self._read(views, meter_ref, missing)
         self._changed[meter_ref] |= changed
         for slots, count, one in zip(map(known.__getitem__, days), counts, units, strict=True):
             slots[count] += times
@@ -107,9 +107,9 @@ class Days:
     def merge(self, views: Views, meter_ref: int, days: Mapping[Day, Slots]) -> None:
         """Add to whole days what was gathered for them elsewhere."""
         known = self._known[meter_ref]
-        missing = days.keys() - known.keys()
+        missing = [day for day in days if day not in known]
         if missing:
-            known |= self._read(views, meter_ref, list(missing))
+            known |= self._read(views, meter_ref, missing)
         for day, slots in days.items():
             known[day] = list(map(add, known[day], slots))
         self._changed[meter_ref] |= days.keys()

@@ -16,7 +16,7 @@ from domain.periods import END_OF_TIME, to_us
 from domain.usage import UsageRecord
 from projections import current, usage_blocks
 from projections.tables import Row, Table, Views
-from projections.usage_blocks import HOUR_US, Matched
+from projections.usage_blocks import Matched
 
 ALWAYS_US = 2**62
 """The end of a version that no other one follows."""
@@ -183,8 +183,8 @@ def between(
     views: Views, event: int, customer: int, start_us: int, end_us: int
 ) -> Iterator[Matched]:
     """A customer's records between two instants, in time order, those of an instant as recorded."""
-    for hour in usage_blocks.hours(views, start_us // HOUR_US, (end_us - 1) // HOUR_US):
-        yield from usage_blocks.in_hour(views, hour, event, customer, start_us, end_us)
+    for hour in usage_blocks.in_hours(views, event, customer, start_us, end_us):
+        yield from hour
 
 
 def properties_text(properties: dict[str, str]) -> str | None:

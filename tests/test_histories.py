@@ -1,48 +1,25 @@
-"""Every history keeps every identity: the short form of `make histories`."""
+"""What is wrong with a history does not go unnoticed: its checks can fail."""
 
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from app import verification
 from app.ledger import Ledger
 from domain import rating
 from domain.decider import Recorded
 from domain.invoices import InvoiceFinalized
 from domain.rating import LineKind
+from domain.usage import UsageRecorded
 from projections.counted_records import Records
 from tests import explained
-from tests.histories import __main__ as histories
-from tests.histories import checks, naive
-from tests.histories.steps import Case, case
-from tests.histories.telling import tell
+from tests.histories import checks, naive, touched
+from tests.histories.sent import Broken
+from tests.histories.used import Doubled, Used
 from tests.scenarios.story import Story
-
-CASES = 100
-
-
-def test_histories_keep_every_identity() -> None:
-    failed, happened = histories.run(CASES, seed=2026)
-    assert failed == 0
-    # Enough of everything happened that there was something to keep.
-    for what in ("subscription.changed/1", "subscription.canceled/1", "usage.recorded/1"):
-        assert happened[what] > CASES // 4
-    for what in ("invoice.finalized/1", "licences checked", "preview kept"):
-        assert happened[what] > CASES
-    for what in ("RECURRING", "USAGE", "PRORATION", "shares"):
-        assert happened[f"{what} explained"] > CASES // 4
-
-
-def test_a_seed_is_always_the_same_history() -> None:
-    assert case(7) == case(7)
-    assert case(7) != case(8)
-
-
-# ------------------------------------------------------------- what is wrong does not go unnoticed
 
 STORY = """
 2026-01-01 meter tokens: sum of tokens
@@ -80,9 +57,14 @@ def altered(log: list[Recorded], kind: LineKind, **otherwise: Any) -> list[Recor
 def test_a_licence_that_is_not_billed_right_is_noticed(log: list[Recorded]) -> None:
     naive.check(log)
     with pytest.raises(naive.Misbilled, match="seat: "):
-        naive.check(altered(log, LineKind.PRORATION, exact=Fraction(80) + Fraction(1, 31)))
+        naive.check(altered(log, LineKind.PRORATION, exact=Fraction(81), amount=Decimal(81)))
     with pytest.raises(naive.Misbilled, match="seat: "):
-        naive.check(altered(log, LineKind.RECURRING, exact=Fraction(0)))
+        naive.check(altered(log, LineKind.RECURRING, exact=Fraction(0), amount=Decimal(0)))
+
+
+def test_what_is_not_rounded_right_is_noticed(log: list[Recorded]) -> None:
+    with pytest.raises(naive.Misbilled, match="should be rounded to 155"):
+        naive.check(altered(log, LineKind.RECURRING, amount=Decimal("155.01")))
 
 
 def test_usage_that_is_not_billed_right_is_noticed(log: list[Recorded]) -> None:
@@ -105,7 +87,7 @@ def test_an_invoice_that_differs_from_its_draft_is_noticed(
         return msgspec.structs.replace(line, amount=line.amount + Decimal("0.01"))
 
     monkeypatch.setattr(rating, "rate", dearer)
-    with pytest.raises(checks.Broken, match="was not that of its draft"):
+    with pytest.raises(Broken, match="was not that of its draft"):
         checks.check(ledger)
 
 
@@ -126,25 +108,20 @@ def test_a_line_that_is_not_what_its_parts_come_to_is_noticed(
         explained.explain(ledger)
 
 
-def test_a_history_that_fails_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails_on_a_change(told: Case, *, late: bool = False) -> None:
-        if any(" change " in step for step in told.steps):
-            raise checks.Broken("somebody changed something")
-
-    monkeypatch.setattr(histories, "tell", fails_on_a_change)
-    long = replace(case(1), steps=(*"abc", "2026-01-01 change al: seat x 5", *"def"))
-    short = histories.shortened(long, checks.Broken())
-    assert short.steps == ("2026-01-01 change al: seat x 5",)
+def test_a_record_that_is_written_twice_is_noticed(log: list[Recorded]) -> None:
+    [recorded] = [one for one in log if isinstance(one.event, UsageRecorded)]
+    used = Used()
+    used.read(recorded)
+    with pytest.raises(Doubled, match="is there again"):
+        used.read(recorded)
 
 
-def test_what_the_worker_cannot_do_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_flipped_byte_that_is_not_found_is_noticed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> None:
-        raise RuntimeError("the bill is on fire")
-
-    told = Case(seed=0, grace=0, steps=tuple(STORY.strip().splitlines()))
-    tell(told)
-    monkeypatch.setattr("app.invoicing.finalize", fails)
-    with pytest.raises(checks.Broken, match="could not finalize inv_"):
-        tell(told)
+    Story(ledger).tell(STORY)
+    touched.check(ledger, seed=1)
+    sound = verification.verify(ledger.directory)
+    monkeypatch.setattr(touched, "verify", lambda _: sound)
+    with pytest.raises(Broken, match=r"a byte of event .* was flipped"):
+        touched.check(ledger, seed=1)

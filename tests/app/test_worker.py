@@ -21,7 +21,7 @@ from app.worker import Worker
 from domain import subscription_items, subscriptions
 from domain.collection import CollectionMethod
 from domain.decider import Envelope
-from domain.invoices import Status
+from domain.invoices import Reason, Status
 from domain.periods import to_us
 from domain.subscription_items import Item
 from domain.subscriptions import Subscription, SubscriptionCreated
@@ -207,3 +207,24 @@ def test_a_server_moves_no_test_clock(story: Story) -> None:
 
     asyncio.run(serve())
     assert story.ledger.store.head() == head
+
+
+def test_an_end_moments_ahead_is_not_billed_before_it_comes(story: Story) -> None:
+    story.tell("""
+2026-01-01 customer bo
+2026-01-01 subscribe bo to weekly x 1
+2026-01-02 cancel bo at 2026-01-04T00:00:00.000001Z
+2026-01-04 change bo: weekly x 2
+""")
+    assert [one.reason for one in invoices(story.ledger)] == [Reason.OPENING]
+    story.tell("2026-01-04 change bo: weekly x 3000000000000, invoiced now\n2026-01-05 time passes")
+    _, change, final = invoices(story.ledger)
+    assert (change.reason, final.reason) == (Reason.CHANGE, Reason.FINAL)
+    # Three days of 7 USD a week, and then a moment at three million million times as much.
+    billed = [
+        line.amount
+        for one in invoices(story.ledger)
+        if one.statement
+        for line in one.statement.lines
+    ]
+    assert sum(billed) == Decimal("37.72")

@@ -1,13 +1,14 @@
 """What the log of every history shows, whatever happened in it.
 
-The log is folded once more, fact by fact: before each invoice is issued, its draft says what is
-going to be issued. At the end the views are the live ones, byte by byte, and the money adds up.
+The log is folded once more, fact by fact, as it grows: before an invoice is issued, its draft says
+what is going to be issued. The views are the live ones at each step, and the money adds up.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 
 from app.ledger import Ledger
 from domain.decider import Recorded
@@ -16,35 +17,72 @@ from domain.periods import from_us
 from domain.settlements import CreditNoteCreated, InvoiceVoided, PaymentRecorded
 from domain.subscriptions import Subscription
 from projections import current, invoice_previews, invoices, statements
-from projections.engine import Engine
-from projections.tables import Views
+from projections.engine import TABLES, Engine, rebuild, remove
+from projections.tables import Views, first_difference
 from tests import explained
-from tests.histories import naive
+from tests.histories import naive, usage_checks
+from tests.histories.sent import Broken
 
 
-class Broken(Exception):
-    """A history does not keep what it should; the message says what."""
+class Auditor:
+    """Somebody who reads the log as it grows, folds it once more, and keeps naive books."""
+
+    def __init__(self, folder: Path) -> None:
+        self.books = naive.Books()
+        self.seen: Counter[str] = Counter()
+        self._log: list[Recorded] = []
+        self._again = Engine(folder / "again.db")
+
+    def close(self) -> None:
+        """Let go of the views."""
+        self._again.close()
+
+    def look(self, ledger: Ledger) -> None:
+        """Hold what came to the log, and what the views say by now, to everything."""
+        new = list(ledger.store.read(len(self._log)))
+        with self._again.database.transaction() as views:
+            for recorded in new:
+                _before(views, recorded)
+                self._again.apply([recorded])
+                self.books.read(recorded)
+                _after(views, recorded)
+                self.seen[recorded.event.topic] += 1
+        self._log += new
+        with ledger.snapshot() as live, self._again.database.snapshot() as again:
+            if found := first_difference(live, again, TABLES):
+                raise Broken(f"the views folded again are not the live ones: {found}")
+            self.seen += usage_checks.check(live, self.books, ledger.clock.now())
+
+    def check(self, ledger: Ledger) -> None:
+        """Hold the whole log to everything that it shows by now."""
+        self.look(ledger)
+        with self._again.database.snapshot() as views:
+            issued = _issued(views)
+            _numbers(issued)
+            _money(views, self._log, issued)
+        self.seen += naive.check_times(self.books)
+
+    def check_settled(self, ledger: Ledger) -> None:
+        """When all has ended, nothing waits that was to be billed, and all of it is."""
+        self.seen += self.books.check_settled() + explained.explain(ledger)
+        with ledger.snapshot() as live:
+            self.seen += usage_checks.check_settled(live, self.books)
+
+    def check_rebuilt(self, ledger: Ledger) -> None:
+        """Views folded all at once are the live ones, byte by byte."""
+        aside = rebuild(ledger.directory / "check.db", ledger.store.read)
+        with closing(Engine(aside)) as rebuilt:
+            if list(rebuilt.database.dump()) != list(ledger.engine.database.dump()):
+                raise Broken("the views folded all at once are not the live ones")
+        remove(aside)
 
 
 def check(ledger: Ledger) -> Counter[str]:
-    """Hold the log of a ledger to everything; how much there was to hold to it."""
-    log = list(ledger.store.read())
-    seen: Counter[str] = Counter()
-    with closing(Engine(ledger.directory / "again.db")) as again:
-        with again.database.transaction() as views:
-            for recorded in log:
-                _before(views, recorded)
-                again.apply([recorded])
-                _after(views, recorded)
-                seen[recorded.event.topic] += 1
-        if list(again.database.dump()) != list(ledger.engine.database.dump()):
-            raise Broken("the views folded again are not the live ones")
-        with again.database.snapshot() as views:
-            issued = _issued(views)
-            _numbers(issued)
-            _money(views, log, issued)
-            _previews(views, ledger)
-    return seen + explained.explain(ledger) + naive.check(log)
+    """Hold a ledger to everything; how much there was to hold to it."""
+    with closing(Auditor(ledger.directory)) as auditor:
+        auditor.check(ledger)
+        auditor.check_rebuilt(ledger)
+        return auditor.seen + explained.explain(ledger)
 
 
 def _before(views: Views, recorded: Recorded) -> None:
@@ -133,10 +171,3 @@ def _money(views: Views, log: Sequence[Recorded], issued: Sequence[Invoice]) -> 
     for key, amount in left.items():
         if amount != -held[key] or invoices.balance(views, *key) != held[key]:
             raise Broken(f"{key}: {amount} is not accounted for, the balance is {held[key]}")
-
-
-def _previews(views: Views, ledger: Ledger) -> None:
-    """Whatever comes next can be previewed."""
-    now = ledger.clock.now()
-    for one in current.select(views, Subscription, {}, limit=1_000):
-        invoice_previews.preview(views, one.state, now=now)

@@ -7,15 +7,19 @@ end, credits taken off, is the sum over the pieces.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 
 from domain.decider import Recorded
 from domain.invoices import InvoiceDrafted, InvoiceFinalized
+from domain.late_usage import LateUsage
+from domain.meters import MeterCreated
 from domain.periods import END_OF_TIME, EPOCH, BillingPeriod, Period, from_us
 from domain.prices import PriceCreated, PriceSuperseded
-from domain.rating import LineKind
+from domain.rating import Line, LineKind
+from domain.settlements import InvoiceVoided
 from domain.statements import IssuedLine
 from domain.subscriptions import (
     SubscriptionCanceled,
@@ -24,7 +28,7 @@ from domain.subscriptions import (
     SubscriptionReactivated,
 )
 from tests.histories.subscribed import Asked, Subscribed, Terms, Version
-from tests.histories.used import Used
+from tests.histories.used import Used, passes
 
 
 class Misbilled(Exception):
@@ -39,6 +43,8 @@ class Books:
         self.subscribed: dict[str, Subscribed] = {}
         self.used = Used()
         self._instants: dict[str, datetime] = {}
+        self._issued: dict[str, InvoiceFinalized] = {}
+        self._void: set[str] = set()
 
     def read(self, recorded: Recorded) -> None:
         """Take one more fact into account; what is issued is checked line by line."""
@@ -62,19 +68,29 @@ class Books:
             case InvoiceDrafted() as event:
                 self._instants[event.id] = event.at
             case InvoiceFinalized() as event:
-                self._issued(event)
+                self._issued[event.id] = event
+                self._issue(event)
+            case InvoiceVoided() as event:
+                self._void.add(event.id)
 
-    def _issued(self, event: InvoiceFinalized) -> None:
+    def _issue(self, event: InvoiceFinalized) -> None:
         known = self.subscribed[event.subscription_id]
         known.lines += event.lines
         at = self._instants[event.id]
         known.billed_until = max(at, known.billed_until or at)
+        self.check_usage(event.subscription_id, event.lines)
         for line in event.lines:
-            if line.kind is LineKind.USAGE:
-                self._check_usage(known, line)
+            rounded = _rounded(line.exact, event.currency)
+            if line.kind is not LineKind.ADJUSTMENT and line.amount != rounded:
+                raise Misbilled(f"{line} should be rounded to {rounded}")
 
-    def _check_usage(self, known: Subscribed, line: IssuedLine) -> None:
-        """What was used is what the records say, and it costs what the oracle says."""
+    def check_usage(self, subscription_id: str, lines: Sequence[IssuedLine | Line]) -> None:
+        """Usage that is billed, or would be, is what the records say, at what the oracle says."""
+        for line in lines:
+            if line.kind is LineKind.USAGE:
+                self._check_usage(self.subscribed[subscription_id], line)
+
+    def _check_usage(self, known: Subscribed, line: IssuedLine | Line) -> None:
         price = self.prices[line.price_id or ""]
         until = self.used.quantity(known, price, Period(line.since, line.period.end))
         before = self.used.quantity(known, price, Period(line.since, line.period.start))
@@ -89,12 +105,86 @@ class Books:
         if line.exact != cost:
             raise Misbilled(f"{line} should come to {cost}")
 
-    def _is_waived(self, known: Subscribed, line: IssuedLine) -> bool:
-        made, end = known.created, known.end
-        if line.period.start < known.paid_from and not made.bills_usage_in_trial:
+    def _is_waived(self, known: Subscribed, line: IssuedLine | Line) -> bool:
+        end = known.end
+        if known.is_free(line.period.start):
             return True
         discarded = any("discarded" in step.description for step in line.steps)
         return discarded and end is not None and not end.settles
+
+    def check_settled(self) -> Counter[str]:
+        """All lines of a billed period together ask what one would have asked that knew all."""
+        billed = self._billed()
+        for (id, *_), lines in billed.items():
+            if id not in self._void and not any(line.discarded for line in lines):
+                self._check_settled(self._issued[id], lines)
+        late = sum(line.kind is LineKind.ADJUSTMENT for lines in billed.values() for line in lines)
+        return Counter({"usage settled": len(billed), "adjustments settled": late})
+
+    def _billed(self) -> dict[tuple[str, ...], list[IssuedLine]]:
+        """What is billed of each item's usage, by the invoice that did so first."""
+        billed: dict[tuple[str, ...], list[IssuedLine]] = defaultdict(list)
+        for event in self._issued.values():
+            for line in event.lines:
+                if line.kind in (LineKind.USAGE, LineKind.ADJUSTMENT):
+                    first = line.adjusts or event.id
+                    key = (first, line.item_id or "", line.price_id or "", line.since.isoformat())
+                    if event.id not in self._void or line.kind is LineKind.USAGE:
+                        billed[key].append(line)
+        return billed
+
+    def standings(self, meter: MeterCreated, customer_id: str) -> Counter[str] | None:
+        """When nothing is left to adjust: how many records of a customer are billed, and not.
+
+        None when that depends on when each of them came.
+        """
+        found: Counter[str] = Counter(billed=0, waiting=0, written_off=0)
+        for record in self.used.counting(meter, customer_id):
+            closed: list[bool] = []
+            for (first, *_), lines in self._billed().items():
+                known = self.subscribed[self._issued[first].subscription_id]
+                price = self.prices[lines[0].price_id or ""].created
+                period = Period(lines[0].since, max(line.period.end for line in lines))
+                if (price.meter_id, known.created.customer_id) != (meter.id, customer_id):
+                    continue
+                if period.contains(from_us(record.timestamp_us)) and passes(record, price):
+                    if first in self._void or price.late_usage is LateUsage.REPORT:
+                        return None
+                    closed.append(any(line.discarded for line in lines))
+            is_billed = not all(closed)
+            found["billed" if is_billed else "written_off" if closed else "waiting"] += 1
+        return found
+
+    def _check_settled(self, first: InvoiceFinalized, lines: Sequence[IssuedLine]) -> None:
+        """What a period was billed in all, exactly and as rounded, is what it costs."""
+        known, price = self.subscribed[first.subscription_id], self.prices[lines[0].price_id or ""]
+        if price.created.late_usage is LateUsage.REPORT:
+            if any(line.kind is LineKind.ADJUSTMENT for line in lines):
+                raise Misbilled(f"{price.created.nickname} is adjusted: {lines}")
+            return
+        period = Period(lines[0].since, max(line.period.end for line in lines))
+        parts = [] if known.is_free(period.start) else list(self._costs(known, price, period))
+        rounded = sum((_rounded(part, first.currency) for part in parts), Decimal(0))
+        found = sum(line.exact for line in lines), sum(line.amount for line in lines)
+        if found != (sum(parts), rounded):
+            raise Misbilled(f"{found} was billed in all, {sum(parts)} is due: {lines}")
+
+    def _costs(self, known: Subscribed, price: Asked, period: Period) -> Iterator[Fraction]:
+        """What a period costs by each version of its price."""
+        within = [one.since for one in price.versions if period.contains(one.since)]
+        edges = [period.start, *(at for at in within if at > period.start), period.end]
+        used = [Fraction(0)]
+        used += [self.used.quantity(known, price, Period(period.start, at)) for at in edges[1:]]
+        for at, before, until in zip(edges, used, used[1:], strict=False):
+            cost = price.cost(until, at)
+            yield cost - price.cost(before, at) if at > period.start else cost
+
+
+def _rounded(amount: Fraction, currency: str) -> Decimal:
+    """To the minor unit, half away from zero."""
+    units = 1 if currency == "JPY" else 100
+    whole = int(abs(amount) * units + Fraction(1, 2))
+    return Decimal(whole if amount >= 0 else -whole) / units
 
 
 def check(log: Sequence[Recorded]) -> Counter[str]:
@@ -102,6 +192,11 @@ def check(log: Sequence[Recorded]) -> Counter[str]:
     books = Books()
     for recorded in log:
         books.read(recorded)
+    return check_times(books)
+
+
+def check_times(books: Books) -> Counter[str]:
+    """The same of books that were read."""
     seen: Counter[str] = Counter()
     for known in books.subscribed.values():
         if known.billed_until is not None:

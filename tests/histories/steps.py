@@ -1,7 +1,9 @@
 """A random history: a year or so of one business, as the steps of a story.
 
-Whoever reads a history that failed can tell it again: it is the language of `tests/scenarios`. Some
-steps are refused, as some are in life.
+Whoever reads a history that failed can tell it again: it is the language of `tests/scenarios`, with
+two more sentences. `kill at written 2` kills the process when it passes that point for the second
+time from then on, `fail at keeping 1` has it meet an error there (`mortal.py`). Some steps are
+refused, as some are in life.
 """
 
 import random
@@ -10,16 +12,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from domain.periods import format_instant
+from tests.histories.catalogue import (
+    AMOUNTS,
+    ARREARS,
+    CUSTOMERS,
+    LATER,
+    LICENCES,
+    METERED,
+    RATES,
+    USAGE,
+    USAGE_AT_FIRST,
+    VALUES,
+    YEN,
+    ZONES,
+)
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 """Where the clock of every history stands at first."""
 
-ZONES = ("UTC", "UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kolkata")
-CUSTOMERS = ("al", "bo")
-
-RATES = ("0.07", "0.333", "1", "2.5")
-AMOUNTS = ("9", "10", "19.99", "33.33", "100")
-YEN = ("9", "10", "1999", "3333", "100")
+KILLED_AT = ("deciding", "halfway", "writing", "written", "keeping", "kept", "opening")
+"""Where a process may be killed: while it decides, within the transaction, before and after the
+views are kept, and while it opens what was left by the one before."""
+FAILS_AT = ("halfway", "writing", "written", "keeping")
+"""Where something may fail that is not the code's own fault."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +46,16 @@ class Case:
     steps: tuple[str, ...]
 
 
-def case(seed: int, *, late: bool = False) -> Case:
-    """The history of a seed; with `late`, usage may be of time that is billed already."""
-    return _History(seed, late).case()
+def case(seed: int) -> Case:
+    """The history of a seed."""
+    return _History(seed).case()
 
 
 class _History:
     """A history in the making: the chance, the time it has come to, and what it knows so far."""
 
-    def __init__(self, seed: int, late: bool) -> None:
+    def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._late = late
         self._chance = random.Random(seed)
         self._now = BEGIN
         self._steps: list[str] = []
@@ -49,6 +63,7 @@ class _History:
         self._usage: list[str] = []
         self._subscriptions: dict[str, list[str]] = {}
         self._customers: list[str] = []
+        self._names = list(CUSTOMERS)
         self._uses = 0
         self._currency = self._chance.choice(("USD", "USD", "USD", "JPY"))
 
@@ -56,7 +71,9 @@ class _History:
         """The whole history."""
         grace = self._chance.choice((0, 0, 1, 1, 30))
         self._catalogue()
-        for _ in range(self._chance.randint(5, 18)):
+        if self._chance.random() < 0.8:
+            self._subscribe()
+        for _ in range(self._chance.randint(6, 22)):
             if self._chance.random() < 0.4:
                 self._pass_time()
             self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0](self)
@@ -101,7 +118,7 @@ class _History:
 
     def _catalogue(self) -> None:
         """Meters, some prices and a customer."""
-        self._say("meter tokens: sum of tokens")
+        self._say("meter tokens: sum of tokens by model")
         self._say("meter peak: max of peak")
         self._say("meter seats: weighted sum of seats, carried over")
         self._say('product "Alpaca.ai"')
@@ -109,7 +126,7 @@ class _History:
         for name in self._chance.sample(list(LICENCES), count):
             self._say(f"price {name}: {self._priced(LICENCES[name])}")
             self._licences.append(name)
-        for name in self._chance.sample(list(USAGE), self._chance.randint(0, 2)):
+        for name in self._chance.sample(USAGE_AT_FIRST, self._chance.choice((0, 1, 2, 3, 4))):
             self._say(f"price {name}: {self._priced(USAGE[name])}")
             self._usage.append(name)
         self._take_on()
@@ -129,6 +146,20 @@ class _History:
             self._say(f"customer {name}, in {self._chance.choice(ZONES)}")
             self._customers.append(name)
 
+    def _rename(self) -> None:
+        """A customer goes by another name, or by one that somebody else gave up."""
+        name = self._chance.choice(self._customers)
+        new = self._chance.choice((f"{name}-2", *self._names))
+        self._say(f"customer {name} is known as {new}")
+        self._names.append(new)
+
+    def _sell_more(self) -> None:
+        """Something is measured that was sent before, and sold."""
+        if LATER not in self._usage:
+            self._say("meter calls: sum of calls")
+            self._say(f"price {LATER}: {self._priced(USAGE[LATER])}")
+            self._usage.append(LATER)
+
     # ------------------------------------------------------------------------------ subscriptions
 
     def _subscribe(self) -> None:
@@ -136,7 +167,9 @@ class _History:
         if len(self._subscriptions) >= 3:
             return self._change()
         every = [*self._licences, *self._usage]
-        names = self._chance.sample(every, self._chance.randint(1, min(3, len(every))))
+        names = self._chance.sample(every, self._chance.randint(1, min(4, len(every))))
+        if self._usage and self._chance.random() < 0.6:
+            names = list(dict.fromkeys([*names, self._chance.choice(self._usage)]))
         clauses = [f"{name}{self._quantity(name)}" for name in names]
         start = self._now
         if self._chance.random() < 0.5:
@@ -231,23 +264,52 @@ class _History:
 
     def _use(self) -> None:
         """Some usage, just now or a little before; sometimes before anybody knows the customer."""
-        meter = self._chance.choice(("tokens", "tokens", "tokens", "peak", "seats"))
-        value = self._chance.choice(("1", "3", "10", "99.5", "100", "250", "0.125", "-2"))
+        self._say(f"use {self._used()}")
+
+    def _used(self) -> str:
+        priced = [METERED.findall(USAGE[name])[0] for name in self._usage]
+        meter = self._chance.choice(("tokens", "peak", "seats", "calls", *priced * 3))
+        value = self._chance.choice(VALUES)
         back = self._chance.choice((0, 0, 0, 1, 20, 700, 1500))
         at = format_instant(self._now - timedelta(hours=back)) if back else ""
-        customer = self._chance.choice(CUSTOMERS)
-        self._say(f"use {value} {meter} by {customer}{f', at {at}' if at else ''}")
+        customer = self._chance.choice(
+            self._names if self._chance.random() < 0.2 else self._customers
+        )
+        model = self._chance.choice(("", "", ", model=small", ", model=large", ", model=large"))
         self._uses += 1
+        return f"{value} {meter} by {customer}{f', at {at}' if at else ''}{model}"
+
+    def _send(self) -> None:
+        """Several records at once, in any order of time, and some that were sent before."""
+        parts: list[str] = []
+        for _ in range(self._chance.randint(2, 6)):
+            if self._uses and self._chance.random() < 0.4:
+                number = self._chance.randint(max(1, self._uses - 5), self._uses)
+                otherwise = self._chance.choice(("", "", f" as {self._chance.choice(VALUES)}"))
+                parts.append(f"{number} again{otherwise}")
+            else:
+                parts.append(self._used())
+        self._say(f"send {'; '.join(parts)}")
 
     def _use_again(self) -> None:
         """The same record once more, or a correction of it."""
         if self._uses:
             number = self._chance.randint(1, self._uses)
+            model = self._chance.choice(("", ", model=small", ", model=large"))
             self._say(
                 self._chance.choice(
-                    (f"use {number} again", f"void use {number}", f"amend use {number} to 42")
+                    (
+                        f"use {number} again",
+                        f"void use {number}",
+                        f"amend use {number} to 42{model}",
+                    )
                 )
             )
+
+    def _revise(self) -> None:
+        """A meter measures otherwise from some time on, or since some time ago."""
+        how = self._chance.choice(("sum", "sum", "max", "count"))
+        self._say(f"meter tokens is {how} from {self._some_instant(40, 20)}")
 
     def _supersede(self) -> None:
         """Another version of a price; one of usage may hold from a time that has passed."""
@@ -261,11 +323,30 @@ class _History:
         tiers = self._priced(", ".join(filter(None, (terms, rest))))
         self._say(f"price {name} asks from {instant}: {tiers}")
 
+    # ------------------------------------------------------------------------------------- crashes
+
+    def _doom(self) -> None:
+        """The process will be killed at some point of its work, or meet an error there."""
+        passes = self._chance.choice((1, 1, 1, 2, 3, 5, 8))
+        if self._chance.random() < 0.7:
+            point = self._chance.choice(KILLED_AT)
+            self._say(f"kill at {point} {1 if point == 'opening' else passes}")
+            if point in ("written", "keeping") and self._chance.random() < 0.5:
+                self._say("kill at opening 1")
+        else:
+            point = self._chance.choice(FAILS_AT)
+            self._say(f"fail at {point} {passes}")
+            if point == "keeping" and self._chance.random() < 0.5:
+                self._say("fail at keeping 1")
+
     # -------------------------------------------------------------------------------------- money
 
     def _settle(self) -> None:
         """Something that happens to an invoice, if there is such a one."""
-        invoice = f"invoice {self._chance.randint(1, 4)} of {self._chance.choice(CUSTOMERS)}"
+        if not self._subscriptions:
+            return self._subscribe()
+        number, customer = self._chance.randint(1, 3), self._chance.choice(self._customers)
+        invoice = f"invoice {number} of {customer}"
         amount = self._chance.choice(("5", "50", "500"))
         self._say(
             self._chance.choice(
@@ -278,6 +359,7 @@ class _History:
                 )
             )
         )
+        return None
 
     def _bill_once(self) -> None:
         """A one-off item, or a credit."""
@@ -288,40 +370,20 @@ class _History:
 
 WEIGHTS: dict[Callable[[_History], None], int] = {
     _History._take_on: 1,
+    _History._rename: 1,
+    _History._sell_more: 1,
     _History._subscribe: 5,
     _History._change: 8,
     _History._cancel: 3,
     _History._reactivate: 2,
     _History._hold: 2,
     _History._use: 8,
-    _History._use_again: 2,
+    _History._send: 4,
+    _History._use_again: 5,
+    _History._revise: 1,
+    _History._doom: 4,
     _History._supersede: 2,
-    _History._settle: 5,
+    _History._settle: 7,
     _History._bill_once: 2,
 }
 """How often each kind of thing happens."""
-
-LICENCES = {
-    "basic": "{amount} {money}, per month",
-    "premium": "{amount} {money}, per month",
-    "seats": "graduated {money}, per month; {amount} flat and {rate} up to 2, then {rate}",
-    "bulk": "volume {money}, per month; {amount} up to 2, then {rate}",
-    "weekly": "{amount} {money}, per week",
-    "tenth": "{amount} {money}, per 10 days",
-    "yearly": "{amount} {money}, per year",
-    "support": "{amount} {money}, per month, in arrears",
-    "quarterly": "{amount} {money}, per 3 months, in arrears",
-    "fortnight": "{amount} {money}, per 2 weeks, in arrears",
-}
-ARREARS = [name for name, terms in LICENCES.items() if "in arrears" in terms]
-USAGE = {
-    "usage": "graduated {money}, per month, on tokens; 0 up to 100, then {rate}",
-    "flat": "volume {money}, per month, on tokens; {amount} flat up to 100, then {rate}",
-    "packs": "{amount} {money} for each 100 units above 50, per month, on tokens",
-    "weeks": "{rate} {money}, per week, on tokens",
-    "quarter": "{rate} {money}, per 3 months, on tokens",
-    "peaks": "{amount} {money}, per month, on peak",
-    "level": "{amount} {money}, per month, on seats",
-    "lasting": "graduated {money}, per 10 days, on seats; {rate} up to 2, then {amount}",
-}
-"""What prices ask, by their names; tiers stand last, after a semicolon."""

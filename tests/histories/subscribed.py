@@ -191,6 +191,10 @@ class Subscribed:
         """When the trial is over, or the start without one."""
         return self.created.trial_end or self.created.start_at
 
+    def is_free(self, at: datetime) -> bool:
+        """Whether what is used at an instant is not billed, because it is in a trial."""
+        return at < self.paid_from and not self.created.bills_usage_in_trial
+
     def period(self, price: PriceCreated, at: datetime) -> BillingPeriod:
         """The billing period of a price at an instant; the trial is one by itself."""
         made = self.created

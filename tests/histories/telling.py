@@ -1,7 +1,7 @@
 """Tell a history to a real ledger, step by step, and hold it to what every history keeps.
 
 What only shows while it happens is looked at here: a change comes to what its preview said, and
-what is due is done once. What the log shows afterwards is in `checks.py`.
+what is due is done once. What log and views show after each step is in `checks.py`.
 """
 
 import logging
@@ -9,27 +9,28 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
-from app import worker
 from app.commands import imagined_change
-from app.jobs import CommandJob
 from app.ledger import Ledger
 from domain.decider import Rejected
 from domain.invoices import Invoice, Status
-from domain.periods import parse_instant, to_us
-from domain.rating import Bill, LineKind
-from domain.subscription_changes import Command
+from domain.periods import to_us
+from domain.rating import Bill
+from domain.subscription_changes import CancelForm, CancelSubscription, Command
 from domain.subscription_holds import ResumeCollection, UnparkSubscription
 from domain.subscriptions import Subscription
 from projections import current, due_work, invoice_previews
 from projections.invoice_previews import Preview
 from projections.tables import Views
-from tests.histories import checks
-from tests.histories.checks import Broken
-from tests.histories.steps import BEGIN, Case
+from tests.histories import touched
+from tests.histories.checks import Auditor
+from tests.histories.mortal import Mortal
+from tests.histories.sent import Broken
+from tests.histories.steps import Case
 from tests.scenarios import changes
 from tests.scenarios.sentences import Untold
 from tests.scenarios.story import Story
@@ -39,21 +40,29 @@ MEMORY = Path("/dev/shm")
 
 CHANGES = re.compile(r"(\S+) change (\S+): (.+)")
 ENDS = re.compile(rf"(\S+) cancel (\S+) {changes.END}")
-USES = re.compile(r"(\S+) use \S+ \S+ by ([^ ,]+)(?:, at (\S+))?")
-CORRECTS = re.compile(r"(\S+) (?:void|amend) use (\d+).*")
+DOOMS = re.compile(r"\S+ (kill|fail) at (\w+) (\d+)")
 
 
-def tell(case: Case, *, late: bool = False) -> Counter[str]:
+def tell(case: Case) -> Counter[str]:
     """Tell a history and check it; how often what happened. Raises whatever went wrong."""
-    folder = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="tallybook-", dir=folder) as directory, failures():
-        grace = timedelta(hours=case.grace)
-        with Ledger(Path(directory), test_clock_at=BEGIN, grace=grace) as ledger:
-            telling = _Telling(ledger, late)
-            for step in case.steps:
+    memory = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="tallybook-", dir=memory) as directory,
+        failures(),
+        Mortal(Path(directory), timedelta(hours=case.grace)) as mortal,
+        closing(Auditor(Path(directory))) as auditor,
+    ):
+        telling = _Telling(mortal, auditor)
+        for step in case.steps:
+            try:
                 telling.step(step)
-            telling.finish()
-            return telling.happened + checks.check(ledger)
+            except Exception as error:
+                error.add_note(f"at: {step}")
+                raise
+        telling.finish()
+        touched.check(mortal.ledger, case.seed)
+        telling.happened["touched and found"] += 1
+        return telling.happened + auditor.seen
 
 
 @contextmanager
@@ -88,21 +97,22 @@ def _keeping(said: list[logging.LogRecord]) -> Callable[[logging.LogRecord], boo
 class _Telling:
     """A history as far as it is told."""
 
-    def __init__(self, ledger: Ledger, late: bool) -> None:
-        self.ledger = ledger
-        self.story = Story(ledger)
+    def __init__(self, mortal: Mortal, auditor: Auditor) -> None:
+        self.mortal = mortal
+        self.story = Story(cast(Ledger, mortal))
         self.happened: Counter[str] = Counter()
-        self._late = late
-        self._used: list[tuple[str, datetime]] = []
+        self._auditor = auditor
 
     def step(self, step: str) -> None:
         """One step, unless it is refused, or about something that is not there."""
         verb = step.split()[1]
         try:
-            if found := CHANGES.fullmatch(step) or ENDS.fullmatch(step):
+            if found := DOOMS.fullmatch(step):
+                self.mortal.doom(found[1], found[2], int(found[3]))
+            elif found := CHANGES.fullmatch(step) or ENDS.fullmatch(step):
                 self._move_to(found[1])
                 self._change(step, *found.groups()[1:])
-            elif not self._is_late(step):
+            else:
                 self.story.tell(step)
         except Rejected as refusal:
             self.happened[f"{verb} refused {refusal.code}"] += 1
@@ -110,12 +120,33 @@ class _Telling:
             self.happened[f"{verb} untold"] += 1
         else:
             self.happened[verb] += 1
+        self._look()
+
+    def _look(self) -> None:
+        """Everything fits together, and what was answered is where the answer said."""
+        self._auditor.look(self.mortal.ledger)
+        said = {identity: at for identity, (_, at) in self.mortal.sent.known.items()}
+        if said != self._auditor.books.used.places:
+            raise Broken(f"answered: {said}; written: {self._auditor.books.used.places}")
 
     def finish(self) -> None:
+        """Let drafts be issued; then let everything end, so that nothing waits any more."""
+        self.mortal.spare()
+        self._settle()
+        self._auditor.check(self.mortal.ledger)
+        self._end_all()
+        self._settle()
+        self._auditor.check(self.mortal.ledger)
+        self._auditor.check_rebuilt(self.mortal.ledger)
+        self._auditor.check_settled(self.mortal.ledger)
+        self.happened["killed"] += self.mortal.deaths
+        self.happened["failed"] += self.mortal.failures
+
+    def _settle(self) -> None:
         """Let drafts be issued, and see that nothing is left to do, however often it is asked."""
         for _ in range(50):
             self._let_go_on()
-            with self.ledger.snapshot() as views:
+            with self.mortal.snapshot() as views:
                 drafts = [
                     one.state.finalizes_at
                     for one in current.select(views, Invoice, {}, limit=10_000)
@@ -123,46 +154,61 @@ class _Telling:
                 ]
             if not drafts:
                 break
-            self.ledger.advance_now(max(*drafts, self.ledger.clock.now()))
+            self.mortal.advance_now(max(*drafts, self.mortal.clock.now()))
         else:
             raise Broken("there is always a draft")
         self._nothing_is_due()
 
+    def _end_all(self) -> None:
+        """Every subscription ends, as soon as it may."""
+        with self.mortal.snapshot() as views:
+            found = current.select(views, Subscription, {}, limit=1_000)
+        for state in (one.state for one in found):
+            last = [change.at for change in state.changes[-1:]]
+            at = max(state.start_at, self.mortal.clock.now(), *last)
+            with suppress(Rejected):  # it has ended
+                self.mortal.execute_now(
+                    CancelSubscription(subscription_id=state.id, form=CancelForm.AT, at=at)
+                )
+        with self.mortal.snapshot() as views:
+            found = current.select(views, Subscription, {}, limit=1_000)
+        ends = [one.state.end.bill_at for one in found if one.state.end]
+        self.mortal.advance_now(max([self.mortal.clock.now(), *ends]))
+
     def _let_go_on(self) -> None:
         """Nothing is held back for ever."""
-        with self.ledger.snapshot() as views:
+        with self.mortal.snapshot() as views:
             found = current.select(views, Subscription, {}, limit=1_000)
         for state in (one.state for one in found):
             if state.parked is not None:
-                self.ledger.execute_now(UnparkSubscription(subscription_id=state.id))
+                self.mortal.execute_now(UnparkSubscription(subscription_id=state.id))
                 self.happened["unparked at last"] += 1
             if state.paused_at is not None:
-                self.ledger.execute_now(ResumeCollection(subscription_id=state.id))
+                self.mortal.execute_now(ResumeCollection(subscription_id=state.id))
                 self.happened["resumed at last"] += 1
 
     def _nothing_is_due(self) -> None:
-        now_us = to_us(self.ledger.clock.now())
-        with self.ledger.snapshot() as views:
+        now_us = to_us(self.mortal.clock.now())
+        with self.mortal.snapshot() as views:
             position, due = views.checkpoint(), due_work.first(views, now_us)
         if due is not None:
             raise Broken(f"still due: {due}")
-        job = CommandJob(lambda group: worker.run_due(group, group.now_us, None), None)
-        portion = self.ledger.writer.submit(job).result()
-        with self.ledger.snapshot() as views:
+        portion = self.mortal.do_what_is_due()
+        with self.mortal.snapshot() as views:
             if portion.invoices or views.checkpoint() != position:
                 raise Broken("doing what is due once more did something")
 
     def _move_to(self, date: str) -> None:
         at = self.story.instant(date)
-        if at > self.ledger.clock.now():
-            self.ledger.advance_now(at)
+        if at > self.mortal.clock.now():
+            self.mortal.advance_now(at)
 
     # ------------------------------------------------------------------------------------- changes
 
     def _change(self, step: str, name: str, *terms: str | None) -> None:
         """A change or an end, which comes to what its preview said."""
-        now = self.ledger.clock.now()
-        with self.ledger.snapshot() as views:
+        now = self.mortal.clock.now()
+        with self.mortal.snapshot() as views:
             before = self.story.subscription(views, name)
             command: Command
             if len(terms) == 1:
@@ -173,7 +219,7 @@ class _Telling:
             same = (imagined.changes, imagined.end) == (before.changes, before.end)
             expected = None if same else changes.billed(views, command, now)
         self.story.tell(step)
-        with self.ledger.snapshot() as views:
+        with self.mortal.snapshot() as views:
             after = self.story.subscription(views, name)
             if (after.changes, after.end) != (imagined.changes, imagined.end):
                 raise Broken(f"{step}: another change than its preview had")
@@ -190,7 +236,7 @@ class _Telling:
             invoice: Invoice = one.state
             if (invoice.subscription_id, invoice.at) != (subscription.id, at):
                 continue
-            if invoice.statement is not None and invoice.finalized_at == self.ledger.clock.now():
+            if invoice.statement is not None and invoice.finalized_at == self.mortal.clock.now():
                 found = [(one.kind, one.period, one.amount) for one in invoice.statement.lines]
                 if found != _essence(expected.bill):
                     raise Broken(f"{step}: {found} was issued, not {_essence(expected.bill)}")
@@ -198,37 +244,10 @@ class _Telling:
             return
         state = current.get(views, Subscription, subscription.id)
         assert state is not None
-        preview = invoice_previews.preview(views, state, now=self.ledger.clock.now(), at=at)
+        preview = invoice_previews.preview(views, state, now=self.mortal.clock.now(), at=at)
         if preview is None or _essence(preview.bill) != _essence(expected.bill):
             raise Broken(f"{step}: {preview} will be issued, not {expected}")
         self.happened["preview kept"] += 1
-
-    # --------------------------------------------------------------------------------------- usage
-
-    def _is_late(self, step: str) -> bool:
-        """Whether a step is about usage of a time that is billed, unless that is wanted."""
-        if found := USES.fullmatch(step):
-            self._move_to(found[1])
-            used = found[2], parse_instant(found[3] or found[1], ("at",))
-            if not self._late and self._billed(*used):
-                return True
-            self._used.append(used)
-        elif (found := CORRECTS.fullmatch(step)) and not self._late:
-            self._move_to(found[1])
-            number = int(found[2])
-            return number <= len(self._used) and self._billed(*self._used[number - 1])
-        return False
-
-    def _billed(self, customer: str, at: datetime) -> bool:
-        """Whether an invoice has the usage of a customer at an instant already."""
-        keys = {"customerId": self.story.ids.get(customer, "")}
-        with self.ledger.snapshot() as views:
-            return any(
-                line.kind is LineKind.USAGE and line.period.start <= at < line.period.end
-                for one in current.select(views, Invoice, keys, limit=10_000)
-                if one.state.statement is not None
-                for line in one.state.statement.lines
-            )
 
 
 def _essence(bill: Bill) -> Sequence[object]:

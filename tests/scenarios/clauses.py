@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from domain.collection import CollectionMethod
+from domain.late_usage import LateUsage
+from domain.meter_filters import DimensionFilter
 from domain.periods import Interval, IntervalUnit
 from domain.prices import CreatePrice, Timing
 from domain.pricing import Graduated, Package, PerUnit, Pricing, Tier, Volume
@@ -23,6 +25,7 @@ TIERS = re.compile(r"(graduated|volume) ([A-Z]{3})")
 TIER = re.compile(rf"(?:then )?(?:{AMOUNT} flat)?(?: and )?{AMOUNT}?(?: up to {AMOUNT})?")
 INTERVAL = re.compile(r"per (?:(\d+) )?(day|week|month|year)s?")
 METER = re.compile(r"on (\S+)")
+FILTER = re.compile(r"for (\w+) (\w+)")
 TIMING = re.compile(r"in (advance|arrears)")
 ITEM = re.compile(rf"(\S+?)(?: x {AMOUNT})?")
 
@@ -36,7 +39,8 @@ def asked(terms: str, ids: Mapping[str, str]) -> dict[str, Any]:
     """What a price asks: `graduated USD, per month, on tokens, 0 up to 1000, then 0.04`.
 
     The rate is `100 USD`, or `0.04 USD for each 100 units above 1000`, or `graduated USD` or
-    `volume USD` with tiers: `0 up to 1000`, `100 flat and 0 up to 1000`, `then 0.04`.
+    `volume USD` with tiers: `0 up to 1000`, `100 flat and 0 up to 1000`, `then 0.04`. Usage may be
+    filtered, `for model large`, and what comes late for it not billed: `late usage reported`.
     """
     said: dict[str, Any] = {}
     tiers: list[Tier] = []
@@ -56,6 +60,10 @@ def asked(terms: str, ids: Mapping[str, str]) -> dict[str, Any]:
             said["interval"] = Interval(unit, int(found[1] or 1))
         elif found := METER.fullmatch(clause):
             said["meter_id"] = ids[found[1]]
+        elif found := FILTER.fullmatch(clause):
+            said["meter_filter"] = (DimensionFilter(name=found[1], values=(found[2],)),)
+        elif clause == "late usage reported":
+            said["late_usage"] = LateUsage.REPORT
         elif found := TIMING.fullmatch(clause):
             said["timing"] = Timing(f"IN_{found[1].upper()}")
         elif found := TIER.fullmatch(clause):

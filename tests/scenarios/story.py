@@ -29,17 +29,16 @@ from app.ledger import Ledger
 from app.store import Store
 from domain import customers, meters, prices, products, subscription_changes
 from domain.aggregation import Aggregation
-from domain.customers import Customer
+from domain.customers import Customer, UpdateCustomer
 from domain.invoices import Invoice
-from domain.periods import format_instant, parse_instant
+from domain.periods import parse_instant
 from domain.subscriptions import Subscription
-from domain.usage import RecordInput, Status
-from domain.usage_corrections import AmendUsage, VoidUsage
+from domain.usage import RecordInput
 from projections import current, invoices, statements
 from projections.explanations import Invoiced
 from projections.invoice_previews import Preview, preview
 from projections.tables import Views
-from tests.scenarios import changes, clauses, settling
+from tests.scenarios import changes, clauses, settling, using
 from tests.scenarios.bill import print_balance, print_bill, print_invoice
 from tests.scenarios.sentences import Sentences, Untold
 from tests.scenarios.why import print_why
@@ -99,7 +98,7 @@ class Story:
         self.prices: dict[str, str] = {}
         self.subscriptions: dict[str, str] = {}
         self._product = ""
-        self._sent: list[RecordInput] = []
+        self.sent: list[RecordInput] = []
 
     def tell(self, text: str) -> None:
         """Carry out the steps of one block."""
@@ -159,7 +158,8 @@ class Story:
             self.zone = found[1]
             return
         date, _, rest = line.partition(" ")
-        for pattern, step in (*sentence.known, *changes.sentence.known, *settling.sentence.known):
+        told = (sentence, using.sentence, changes.sentence, settling.sentence)
+        for pattern, step in [one for sentences in told for one in sentences.known]:
             if found := pattern.fullmatch(rest):
                 at = self.instant(date)
                 if at > self.ledger.clock.now():
@@ -247,12 +247,22 @@ class Story:
         command = meters.CreateMeter(
             name=name,
             event_name=event,
-            aggregation=Aggregation(aggregation.upper().replace(" ", "_")),
+            aggregation=_aggregation(aggregation),
             value_property=value or "value",
             carries_over=carried is not None,
             dimensions=tuple(dimensions.split(", ")) if dimensions else (),
         )
         self.ids[name] = self.ledger.execute_now(command).subject
+
+    @sentence(r"meter (\S+) is ([a-z ]+) from (\S+)")
+    def revise_meter(self, at: datetime, name: str, aggregation: str, when: str) -> None:
+        """`meter tokens is max from 2026-01-16`: from then on it measures otherwise."""
+        command = meters.ReviseMeter(
+            meter_id=self.ids[name],
+            effective_at=self.instant(when),
+            aggregation=_aggregation(aggregation),
+        )
+        self.ledger.execute_now(command)
 
     @sentence(r'product "(.+)"')
     def create_product(self, at: datetime, name: str) -> None:
@@ -281,66 +291,27 @@ class Story:
         command = customers.CreateCustomer(name=name, external_id=name, time_zone=zone)
         self.ids[name] = self.ledger.execute_now(command).subject
 
+    @sentence(r"customer (\S+) is known as (\S+)")
+    def rename(self, at: datetime, name: str, key: str) -> None:
+        """`customer alpaca-lover is known as lama-lover`: to whoever sends usage from now on."""
+        if name not in self.ids:
+            raise Untold(f"nobody is called {name}")
+        self.ledger.execute_now(UpdateCustomer(customer_id=self.ids[name], external_id=key))
+
     @sentence(r"subscribe (\S+)(?: as (\S+))? to (.+)")
     def subscribe(self, at: datetime, customer: str, name: str | None, terms: str) -> None:
         """`subscribe alpaca-lover to licence x 2, usage, from 2026-01-15`.
 
         The subscription is called what its customer is, unless it says `as herd`.
         """
+        if customer not in self.ids:
+            raise Untold(f"nobody is called {customer}")
         command = clauses.subscription(self.ids[customer], at, terms, self.prices, self.instant)
         self.subscriptions[name or customer] = self.ledger.execute_now(command).subject
 
-    @sentence(r"use (\S+) (\S+) by (\S+?)(?:, at (\S+))?(?:, (\w+=.+))?")
-    def use(
-        self,
-        at: datetime,
-        value: str,
-        meter: str,
-        customer: str,
-        when: str | None,
-        properties: str | None,
-    ) -> None:
-        """`use 3000 tokens by alpaca-lover, at 2026-01-10, model=small`."""
-        record = RecordInput(
-            id=f"story-{len(self._sent) + 1}",
-            event_name=self._event_name(meter),
-            customer=customer,
-            timestamp=format_instant(self.instant(when) if when else at),
-            value=value,
-            properties=dict(pair.split("=") for pair in (properties or "").split(", ") if pair),
-        )
-        self._sent.append(record)
-        [receipt] = self.ledger.record_now([record])
-        assert receipt.status in (Status.ACCEPTED, Status.UNMATCHED), receipt
 
-    @sentence(r"use (\d+) again")
-    def use_again(self, at: datetime, number: str) -> None:
-        """`use 2 again`: the second use of the story is sent once more, which changes nothing."""
-        if int(number) > len(self._sent):
-            raise Untold(f"nothing was used {number} times")
-        [receipt] = self.ledger.record_now([self._sent[int(number) - 1]])
-        assert receipt.status is Status.DUPLICATE, receipt
-
-    @sentence(r"void use (\d+)")
-    def void(self, at: datetime, number: str) -> None:
-        """`void use 2`: the second use of the story, in the order in which it was told."""
-        self.ledger.execute_now(VoidUsage(id=f"story-{number}"))
-
-    @sentence(r"amend use (\d+) to (\S+?)(?:, (\w+=.+))?")
-    def amend(self, at: datetime, number: str, value: str, properties: str | None) -> None:
-        """`amend use 2 to 2500, model=small`; without properties, those it has stay."""
-        pairs = dict(pair.split("=") for pair in properties.split(", ")) if properties else None
-        command = AmendUsage(id=f"story-{number}", value=value, properties=pairs)
-        self.ledger.execute_now(command)
-
-    def _event_name(self, meter: str) -> str:
-        """What a meter reads; before there is such a meter, the name itself."""
-        if meter not in self.ids:
-            return meter
-        with self.ledger.snapshot() as views:
-            found = current.get(views, meters.Meter, self.ids[meter])
-        assert found is not None
-        return found.event_name
+def _aggregation(name: str) -> Aggregation:
+    return Aggregation(name.upper().replace(" ", "_"))
 
 
 def _preview(views: Views, customer_id: str | None, at: datetime) -> Preview:
