@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from app import worker
+from app import facts, worker
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
 from app.jobs import BetweenJob, Receipt, UsageJob
@@ -89,11 +89,8 @@ class Ledger:
         low, high = 0, self.store.head()[0]
         while low < high:  # what is recorded later stands later
             middle = (low + high + 1) // 2
-            found = self.store.at(middle)
-            assert found is not None, f"the ledger has no gap at {middle}"
-            low, high = (
-                (middle, high) if found.envelope.recorded_at_us <= at_us else (low, middle - 1)
-            )
+            by_then = facts.recorded_at_us(self.store, middle) <= at_us
+            low, high = (middle, high) if by_then else (low, middle - 1)
         return low
 
     def take_over(self, views: Path) -> None:

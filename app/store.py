@@ -370,6 +370,11 @@ class Store:
         id, version = str(stored.originator_id), stored.originator_version
         return self._recorded(position, StoredEvent(id, version, stored.topic, stored.state))
 
+    def envelope(self, state: bytes) -> Envelope:
+        """What is known beside the fact in these stored bytes, which stays undecoded."""
+        envelope: Envelope = self._mapper.transcoder.decode(state)[0]
+        return envelope
+
     def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         with self._reading.datastore.transaction(commit=False) as cursor:
             cursor.execute(sql, parameters)

@@ -8,7 +8,7 @@ nothing. It is done in portions, each a transaction of its own after which every
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -177,14 +177,17 @@ def job(command: Command, *, key: str | None, actor: str | None) -> CommandJob[D
 
     def run(group: Group) -> Done:
         repeated = key is not None and group.key(key) is not None
+        start = group.next_position
         done = asked.run(group)
         if repeated:
             return done
         billed = command.subscription_id if isinstance(command, CreateInvoiceItem) else done.subject
         until_us = _at_once(group, billed)
-        for _ in range(PORTIONS_AT_ONCE):
-            if not run_due(group, until_us, actor, subscription_id=billed).more:
-                break
+        newest = group.next_position - 1
+        with group.led_to_by(newest) if newest >= start else nullcontext():
+            for _ in range(PORTIONS_AT_ONCE):
+                if not run_due(group, until_us, actor, subscription_id=billed).more:
+                    break
         position = group.next_position - 1
         if key is not None:
             group.keys[key] = replace(group.keys[key], position=position)

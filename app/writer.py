@@ -47,6 +47,7 @@ class Group:
         self.pending: list[Pending] = []
         self.identities: list[IdentityRow] = []
         self.keys: dict[str, KeyRow] = {}
+        self._cause: int | None = None
         self._engine = engine
         self._store = store
         self._head = head
@@ -66,10 +67,19 @@ class Group:
     ) -> int:
         """Add an event to the transaction and to the views; return its position."""
         position = self.next_position
-        envelope = Envelope(self.now_us, actor, key)
+        envelope = Envelope(self.now_us, actor, key, self._cause)
         self.pending.append(Pending(stream_id, version, envelope, event))
         self._engine.apply([Recorded(position, stream_id, version, envelope, event)])
         return position
+
+    @contextmanager
+    def led_to_by(self, position: int) -> Iterator[None]:
+        """What is added in here is caused by the event at a position."""
+        self._cause = position
+        try:
+            yield
+        finally:
+            self._cause = None
 
     @contextmanager
     def part(self) -> Iterator[None]:

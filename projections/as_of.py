@@ -8,10 +8,9 @@ the ledger is.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
-from pathlib import Path
+from operator import attrgetter, itemgetter
 
 from msgspec import UNSET
 
@@ -24,20 +23,21 @@ from domain.products import Product
 from domain.subscriptions import Subscription
 from domain.usage import UsageRecord, UsageRecorded
 from domain.usage_corrections import UsageAmended, UsageVoided
-from projections import current, history, usage_records
+from projections import current, history, usage_corrections, usage_records
 from projections.current import Found
 from projections.engine import Engine
-from projections.tables import Views
+from projections.tables import IN_MEMORY, Views
 from projections.usage_blocks import Matched
 from projections.usage_records import Placed, meters_over
 
 EventAt = Callable[[int], Recorded | None]
 """Reads the event at a position of the ledger."""
 
+Stream = Callable[[str], Sequence[Recorded]]
+"""Reads what happened to one object by itself up to the position that is asked about."""
+
 FAR_US = 2**62
 """Later than any instant."""
-
-IN_MEMORY = Path(":memory:")
 
 
 @contextmanager
@@ -49,15 +49,49 @@ def known(
     *,
     meters: Sequence[str] = (),
     since_us: int = FAR_US,
+    usage: bool = True,
 ) -> Iterator[Views]:
     """Views of one customer as of a position, folded from what the views of now know of it.
 
     `meters` are asked about beside those of the customer's own prices, and usage from `since_us` on
-    beside that of its subscriptions. The customer need not have existed then.
+    beside that of its subscriptions. The customer need not have existed then. Without `usage`, they
+    say nothing of what was used, and so nothing of drafts and previews, but cost much less.
     """
     asked = _Asked(now, event_at, customer_id, position, since_us)
     events = asked.events(meters)
-    records = asked.records()
+    with _folded(events, asked.records() if usage else (), position) as then:
+        yield then
+
+
+@contextmanager
+def records_known(
+    now: Views, event_at: EventAt, stream: Stream, placed: Sequence[Placed], position: int
+) -> Iterator[Views]:
+    """Views of some usage records as of a position: what they said, and whether they counted."""
+    ids, corrections = set[str](), list[int]()
+    for name in {record.event_name for _, _, record in placed}:
+        ids |= {one.meter.id for one in meters_over(now, name)}
+    for key in {record.customer for _, _, record in placed}:
+        named = history.positions(now, history.subject_of_key(key), None, limit=-1)
+        ids |= {key, *(event.stream_id for event in _read(event_at, named))}
+    for at, row, _ in placed:
+        corrections += [one.position for one in usage_corrections.of(now, at, row)]
+    about = [event for id in ids for event in stream(id)]
+    events = [*about, *_read(event_at, (at for at in corrections if at <= position))]
+    with _folded(sorted(events, key=attrgetter("position")), placed, position) as then:
+        yield then
+
+
+def _read(event_at: EventAt, positions: Iterable[int]) -> list[Recorded]:
+    """The events at some positions."""
+    return [event for event in map(event_at, positions) if event is not None]
+
+
+@contextmanager
+def _folded(
+    events: Sequence[Recorded], records: Sequence[Placed], position: int
+) -> Iterator[Views]:
+    """Views in memory of nothing but these facts, each at its place."""
     engine = Engine(IN_MEMORY)
     try:
         with engine.database.transaction() as views:

@@ -26,9 +26,10 @@ _ROWS_PER_STATEMENT = 250
 _ROWS_PER_PAGE = 1_000
 _META = "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID"
 
-Row = tuple[Any, ...]
+IN_MEMORY = Path(":memory:")
+"""Where views are that nobody keeps."""
 
-_MEMORY = ":memory:"
+Row = tuple[Any, ...]
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -41,7 +42,7 @@ def opening(path: Path, *, alone: bool = False) -> Iterator[None]:
     two must be of one database. It holds for every thread and process. Raises `BlockingIOError`
     when nobody else may be opening one, and somebody is.
     """
-    if str(path) == _MEMORY:
+    if path == IN_MEMORY:
         yield
         return
     folder = os.open(path.parent, os.O_RDONLY)
@@ -73,6 +74,11 @@ class Table:
     def statements(self) -> list[str]:
         """What creates the table and its indexes."""
         return [self._create, *self._indexes]
+
+
+_empty: dict[tuple[Table, ...], sqlite3.Connection] = {}
+"""Databases in which nothing has happened, to be copied."""
+_empty_lock = threading.Lock()
 
 
 class Views:
@@ -142,10 +148,10 @@ class ViewsDatabase:
             self._writer.execute("PRAGMA synchronous=NORMAL")
             self._writer.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             self._writer.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-            self._writer.execute(_META)
-            for table in self.tables:
-                for statement in table.statements:
-                    self._writer.execute(statement)
+            if path == IN_MEMORY:
+                _copy_empty(self.tables, self._writer)
+            else:
+                _create(self.tables, self._writer)
         self.writing = Views(self._writer)
 
     def close(self) -> None:
@@ -236,6 +242,23 @@ class ViewsDatabase:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _create(tables: Sequence[Table], connection: sqlite3.Connection) -> None:
+    """Create what is not there yet."""
+    connection.execute(_META)
+    for table in tables:
+        for statement in table.statements:
+            connection.execute(statement)
+
+
+def _copy_empty(tables: tuple[Table, ...], connection: sqlite3.Connection) -> None:
+    """The empty tables as a copy of those made before: views in memory come and go."""
+    with _empty_lock:
+        if tables not in _empty:
+            _empty[tables] = sqlite3.connect(IN_MEMORY, check_same_thread=False)
+            _create(tables, _empty[tables])
+        _empty[tables].backup(connection)
 
 
 class Difference(NamedTuple):

@@ -253,6 +253,24 @@ def of_event(views: Views, position: int) -> Iterator[Block]:
     return _select(views, "position=?", position)
 
 
+def events_of(
+    views: Views, customer: int, after: int, before: int, *, backwards: bool
+) -> Iterator[int]:
+    """Where the events stand that hold records of a customer, between two positions, exclusive.
+
+    `backwards` gives the last ones first. Each is looked into when it is asked for.
+    """
+    last = None
+    for position, records in views.iterate(
+        "SELECT position, records FROM usage_blocks WHERE position>? AND position<? AND share=?"
+        f" ORDER BY position {'DESC' if backwards else 'ASC'}",
+        (after, before, customer % SHARES),
+    ):
+        if position != last and customer in _raw(records)[0]:
+            last = position
+            yield position
+
+
 def of_name(views: Views, event: int, start_us: int, end_us: int) -> Iterator[list[Matched]]:
     """The records of an event name between two instants, hour after hour, some at a time."""
     asked = Range(start_us=start_us, end_us=end_us, event=event)

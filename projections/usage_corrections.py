@@ -37,7 +37,7 @@ VOIDED = Table(
     "place INTEGER PRIMARY KEY, timestamp_us INTEGER, event_name TEXT, customer TEXT, "
     "customer_ref INTEGER, value TEXT, properties TEXT",
     key="place",
-    indexes=["timestamp_us"],
+    indexes=["timestamp_us", "customer_ref", "customer"],
 )
 TABLES = (CORRECTIONS, VOIDED)
 

@@ -7,10 +7,11 @@ import strawberry
 from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 
+from app.schema.as_of import AsKnown, found
 from app.schema.backtests import BacktestQueries
 from app.schema.clocks import ClockMutations
 from app.schema.connections import Node
-from app.schema.context import Context, Info
+from app.schema.context import Closing, Context, Info
 from app.schema.customers import Customer, CustomerMutations, CustomerQueries
 from app.schema.errors import Schema
 from app.schema.fields import resolver
@@ -95,11 +96,12 @@ class Query(
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The id of any object.")],
+        as_of: AsKnown = None,
     ) -> Node | None:
         prefix = id.partition("_")[0]
         if prefix not in SHOWN:
             return None
-        state = await info.context.find(KINDS[prefix].state, id)
+        state = await found(info, KINDS[prefix].state, id, as_of)
         return await SHOWN[prefix](info, state) if state else None
 
 
@@ -124,9 +126,10 @@ class Mutation(
 schema = Schema(
     query=Query,
     mutation=Mutation,
-    config=StrawberryConfig(scalar_map=SCALARS),
+    config=StrawberryConfig(scalar_map=SCALARS, info_class=Info),
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=TOKENS_LIMIT),
+        Closing,
         ParserCache,
         ValidationCache,
     ],

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import strawberry
 
@@ -17,6 +17,9 @@ from domain.decider import Code, Rejected
 from domain.text import check_text
 from projections import current
 from projections.tables import Views
+
+if TYPE_CHECKING:
+    from app.schema.ledger_events import LedgerEvent
 
 PAGE_DEFAULT = 20
 PAGE_LIMIT = 100
@@ -41,6 +44,11 @@ Before: TypeAlias = Annotated[
     str | None, strawberry.argument(description="Only what comes before this cursor.")
 ]
 
+Types: TypeAlias = Annotated[
+    list[str] | None,
+    strawberry.argument(description="Only facts of these kinds, such as price.created."),
+]
+
 
 @strawberry.interface(description="Anything that has an id and can be asked for by it.")
 class Node:
@@ -49,6 +57,26 @@ class Node:
     id: strawberry.ID = strawberry.field(
         description="The object's own id; its prefix says what kind of object it is."
     )
+
+    @resolver(
+        description="What happened to it, and to what belongs to it, in the order recorded: of a "
+        "customer also the facts about its subscriptions and invoices. A preview has no history."
+    )
+    async def history(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        types: Types = None,
+    ) -> "Connection[Annotated[LedgerEvent, strawberry.lazy('app.schema.ledger_events')]]":
+        # A fact is shown in pages, and every object shows its facts: one has to import the other
+        # late.
+        from app.schema.ledger_events import Asked, event_page
+
+        page = Page.of(first, after, last, before)
+        return await event_page(info, page, Asked.of(info, subject_id=self.id, types=types))
 
 
 @strawberry.type(description="Where a page stands in its list.")
@@ -82,6 +110,8 @@ class Connection(Generic[T]):
     edges: list[Edge[T]] = strawberry.field(description="The entries with their cursors.")
     page_info: PageInfo = strawberry.field(description="Where the page stands in the list.")
     count: strawberry.Private[Callable[[Views], int]]
+    customer: strawberry.Private[str | None]
+    bounded: strawberry.Private[bool]
 
     @resolver(description="The entries without their cursors.")
     def nodes(self) -> list[T]:
@@ -89,7 +119,7 @@ class Connection(Generic[T]):
 
     @resolver(description="How many entries the whole list has; counted only when asked.")
     async def total_count(self, info: Info) -> int:
-        return await info.context.read(self.count)
+        return await info.context.read(self.count, customer=self.customer, bounded=self.bounded)
 
 
 def connection(
@@ -98,8 +128,10 @@ def connection(
     has_next: bool,
     has_previous: bool,
     count: Callable[[Views], int],
+    customer: str | None = None,
+    bounded: bool = False,
 ) -> Connection[N]:
-    """A page of entries, each with its cursor."""
+    """A page of entries, each with its cursor; `customer` and `bounded` as in `Context.read`."""
     edges = [Edge(cursor=cursor, node=node) for cursor, node in entries]
     info = PageInfo(
         has_next_page=has_next,
@@ -107,7 +139,7 @@ def connection(
         start_cursor=edges[0].cursor if edges else None,
         end_cursor=edges[-1].cursor if edges else None,
     )
-    return Connection(edges=edges, page_info=info, count=count)
+    return Connection(edges=edges, page_info=info, count=count, customer=customer, bounded=bounded)
 
 
 def limit_of(size: int | None, argument: str) -> int:
@@ -207,11 +239,18 @@ def taken(fetch: Fetch[T], page: Page) -> Slice[T]:
 
 
 async def objects(
-    info: Info, kind: type[S], show: Callable[[S], N], page: Page, **keys: str | None
+    info: Info,
+    kind: type[S],
+    show: Callable[[S], N],
+    page: Page,
+    *,
+    customer: str | None = None,
+    **keys: str | None,
 ) -> Connection[N]:
     """A page of the objects of a type in the order of their creation, found by these keys.
 
-    A key is named as its argument is; None asks for any.
+    A key is named as its argument is; None asks for any. `customer` is whose they are, if that is
+    known.
     """
     stored: type[Any] = kind
     wanted = {name: check_text(key, (name,)) for name, key in keys.items() if key is not None}
@@ -219,10 +258,11 @@ async def objects(
     def look_up(views: Views) -> Slice[current.Found]:
         return taken(partial(current.select, views, stored, wanted), page)
 
-    found = await info.context.read(look_up)
+    found = await info.context.read(look_up, customer=customer, usage=False)
     return connection(
         [(cursor_at(one.position), show(one.state)) for one in found.entries],
         has_next=found.has_next,
         has_previous=found.has_previous,
         count=lambda views: current.count(views, stored, wanted),
+        customer=customer,
     )

@@ -1,12 +1,14 @@
 """What a request works with: the ledger, who asks, and the ways to read and to change."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 import strawberry
 from strawberry.dataloader import DataLoader
+from strawberry.extensions import SchemaExtension
 
 from app.commands import Command
 from app.ledger import Ledger
@@ -42,9 +44,50 @@ class Context:
         self._objects: DataLoader[tuple[type[Any], str], Any] = DataLoader(
             self._load_objects, cache=False
         )
+        self._then: dict[str, Context] = {}
 
-    async def read(self, function: Callable[[Views], T]) -> T:
-        """Read the views as they are at one moment."""
+    # ------------------------------------------------------------------------------ which moment
+
+    until: int | None = field(default=None, init=False)
+    """The last position that is known; None when everything is."""
+
+    def now(self) -> datetime:
+        """The present instant of the ledger."""
+        return self.ledger.clock.now()
+
+    async def head(self) -> tuple[int, bytes]:
+        """The newest position that is known, and the chain's hash there."""
+        return await asyncio.to_thread(self.ledger.store.head)
+
+    def beneath(self, root: str) -> "Context":
+        """The context of everything beneath one field of the operation."""
+        return self._then.get(root, self)
+
+    def go_back(self, root: str, then: "Context") -> None:
+        """Let everything beneath one field of the operation be asked in another context."""
+        self._then[root] = then
+
+    def close(self) -> None:
+        """Let go of whatever was opened for the request."""
+        for then in self._then.values():
+            then.close()
+
+    # ---------------------------------------------------------------------------------- reading
+
+    async def read(
+        self,
+        function: Callable[[Views], T],
+        *,
+        customer: str | None = None,
+        usage: bool = True,
+        bounded: bool = False,
+    ) -> T:
+        """Read the views as they are at one moment.
+
+        For a moment that is past it matters whose views they are: of which `customer`, and whether
+        they are asked about its `usage`. A function that is `bounded` looks at no later fact even
+        in the views of now.
+        """
 
         def run() -> T:
             with self.ledger.snapshot() as views:
@@ -64,6 +107,15 @@ class Context:
         assert state is not None, f"{id} is named but was never created"
         return state
 
+    async def _load_objects(self, keys: Sequence[tuple[type[Any], str]]) -> list[Any]:
+        def look_up(views: Views) -> list[Any]:
+            found = {key: current.get(views, *key) for key in dict.fromkeys(keys)}
+            return [found[key] for key in keys]
+
+        return await self.read(look_up)
+
+    # --------------------------------------------------------------------------------- changing
+
     async def execute(
         self, type: type[S], command: Callable[[], Command], key: str | None
     ) -> Outcome[S]:
@@ -78,15 +130,33 @@ class Context:
         """The ledger position that a query sees now."""
         return big_int(await self.read(Views.checkpoint))
 
-    async def _load_objects(self, keys: Sequence[tuple[type[Any], str]]) -> list[Any]:
-        def look_up(views: Views) -> list[Any]:
-            found = {key: current.get(views, *key) for key in dict.fromkeys(keys)}
-            return [found[key] for key in keys]
 
-        return await self.read(look_up)
+class Info(strawberry.Info[Context, None]):
+    """What a resolver is told. Its context is that of the moment its root field is asked about."""
+
+    @property
+    def context(self) -> Context:
+        """The request's context, beneath this field."""
+        return super().context.beneath(self.root)
+
+    @property
+    def root(self) -> str:
+        """The name in the answer of the field of the operation that this one is beneath."""
+        path = self.path
+        while path.prev is not None:
+            path = path.prev
+        return str(path.key)
 
 
-Info: TypeAlias = strawberry.Info[Context, None]
+class Closing(SchemaExtension):
+    """Lets go of what a request has opened when it is answered."""
+
+    def on_operation(self) -> Iterator[None]:
+        """Around the whole operation."""
+        yield
+        context = self.execution_context.context
+        if isinstance(context, Context):
+            context.close()
 
 
 def existing(views: Views, type: type[current.State], id: str, argument: str) -> current.Found:

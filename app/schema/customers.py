@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from app.schema.as_of import AsKnown, found
 from app.schema.connections import (
     After,
     Before,
@@ -61,8 +62,10 @@ class Customer(Node):
     @resolver(description="What we owe the customer, in each currency; its next invoices use it.")
     async def balances(self, info: Info) -> list[Money]:
         id = self.id
-        found = await info.context.read(lambda views: invoices.balances(views, id))
-        return [money(amount, currency) for amount, currency in found]
+        held = await info.context.read(
+            lambda views: invoices.balances(views, id), customer=id, usage=False
+        )
+        return [money(amount, currency) for amount, currency in held]
 
     @resolver(description="Its subscriptions in the order of their creation.")
     async def subscriptions(
@@ -78,7 +81,7 @@ class Customer(Node):
         from app.schema.subscriptions import subscription_page
 
         page = Page.of(first, after, last, before)
-        return await subscription_page(info, page, customerId=self.id)
+        return await subscription_page(info, page, customer=self.id, customerId=self.id)
 
     @resolver(description="Its invoices in the order in which they were drafted.")
     async def invoices(
@@ -91,7 +94,8 @@ class Customer(Node):
     ) -> Connection[Annotated["Invoice", strawberry.lazy("app.schema.invoices")]]:
         from app.schema.invoice_queries import invoice_page
 
-        return await invoice_page(info, Page.of(first, after, last, before), customerId=self.id)
+        page = Page.of(first, after, last, before)
+        return await invoice_page(info, page, customer=self.id, customerId=self.id)
 
 
 @strawberry.input(description="Who is to be billed.")
@@ -206,8 +210,9 @@ class CustomerQueries:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="Our id of a customer.")],
+        as_of: AsKnown = None,
     ) -> Customer | None:
-        state = await info.context.find(customers.Customer, id)
+        state = await found(info, customers.Customer, id, as_of)
         return Customer.of(state) if state else None
 
     @resolver(description="Customers in the order of their creation.")

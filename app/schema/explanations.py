@@ -1,6 +1,5 @@
 """Why a line says what it says: its parts, the facts behind them, and its usage records."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -11,7 +10,7 @@ from app import explained as words
 from app.schema.connections import After, Connection, First
 from app.schema.context import Info
 from app.schema.fields import resolver
-from app.schema.ledgers import LedgerEvent
+from app.schema.ledger_events import LedgerEvent, event_at
 from app.schema.meters import MeterVersion
 from app.schema.pricing import PricingStep
 from app.schema.scalars import (
@@ -25,7 +24,8 @@ from app.schema.scalars import (
     optional_decimal,
 )
 from app.schema.shares import TimeShare
-from app.schema.usage_records import Showing, UsageRecord, page_of
+from app.schema.usage_pages import page_of
+from app.schema.usage_records import Showing, UsageRecord
 from domain.adjustments import Charged
 from projections import explanations, rated_again
 from projections.explanations import Again, Explaining, Invoiced, Parts
@@ -58,7 +58,7 @@ class MeterInForce:
 
     @resolver(description="The fact that made this version.")
     async def event(self, info: Info) -> LedgerEvent:
-        return await _event(info, self.made_at)
+        return await event_at(info, self.made_at)
 
 
 @strawberry.type(description="What an invoice had billed for a period that is rated again.")
@@ -233,18 +233,18 @@ class LineExplanation:
     async def records(
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[CountedRecord]:
-        store = info.context.ledger.store
+        store, customer = info.context.ledger.store, self.invoiced.statement.customer_id
 
         def page(views: Views) -> Connection[CountedRecord]:
             explaining = Explaining(views, store.at, self.invoiced)
             show = partial(_counted, explaining.asked(self.index), Showing(views, store))
             with explaining.counted(self.index) as records:
-                return page_of(show, records, first, after, count)
+                return page_of(show, records, first, after, count, customer=customer)
 
         def count(later: Views) -> int:
             return Explaining(later, store.at, self.invoiced).count(self.index)
 
-        return await info.context.read(page)
+        return await info.context.read(page, customer=customer)
 
     @resolver(
         description="The line made again from its parts: as much work as there are records behind "
@@ -252,13 +252,13 @@ class LineExplanation:
     )
     async def check(self, info: Info) -> LineCheck:
         said = self.invoiced.statement
-        again = await _read(info, self.invoiced, lambda one: one.again(self.index))
+        again = await _read(info, self.invoiced, lambda one: one.again(self.index), usage=True)
         return LineCheck.of(again, self.parts, said.currency, said.billed_to.time_zone)
 
 
 async def explained(info: Info, invoiced: Invoiced, index: int) -> LineExplanation:
     """The explanation of a line of an invoice."""
-    parts = await _read(info, invoiced, lambda one: one.parts(index))
+    parts = await _read(info, invoiced, lambda one: one.parts(index), usage=False)
     said = invoiced.statement
     return LineExplanation(
         sentences=[*words.of_parts(parts, said.currency, said.billed_to.time_zone)],
@@ -271,10 +271,18 @@ async def explained(info: Info, invoiced: Invoiced, index: int) -> LineExplanati
     )
 
 
-async def _read(info: Info, invoiced: Invoiced, function: Callable[[Explaining], T]) -> T:
-    """What a function says of an invoice, off the event loop."""
-    event_at = info.context.ledger.store.at
-    return await info.context.read(lambda views: function(Explaining(views, event_at, invoiced)))
+async def _read(
+    info: Info, invoiced: Invoiced, function: Callable[[Explaining], T], *, usage: bool
+) -> T:
+    """What a function says of an invoice, off the event loop.
+
+    At an earlier moment it reads the customer's views of then, which know whatever the invoice was
+    computed from; `usage` says whether that is also asked about.
+    """
+    fact_at, customer = info.context.ledger.store.at, invoiced.statement.customer_id
+    return await info.context.read(
+        lambda views: function(Explaining(views, fact_at, invoiced)), customer=customer, usage=usage
+    )
 
 
 def _counted(asked: Question | None, showing: Showing, record: Listed) -> CountedRecord:
@@ -288,18 +296,5 @@ def _counted(asked: Question | None, showing: Showing, record: Listed) -> Counte
     )
 
 
-async def _event(info: Info, position: int) -> LedgerEvent:
-    """The fact at a position."""
-    store = info.context.ledger.store
-
-    def read() -> LedgerEvent:
-        recorded, hash = store.at(position), store.hash_at(position)
-        assert recorded is not None, f"the ledger has no position {position}"
-        assert hash is not None, f"the ledger has no position {position}"
-        return LedgerEvent.of(recorded, hash)
-
-    return await asyncio.to_thread(read)
-
-
 async def _event_if_any(info: Info, position: int | None) -> LedgerEvent | None:
-    return None if position is None else await _event(info, position)
+    return None if position is None else await event_at(info, position)

@@ -55,7 +55,11 @@ class InvoiceItem(Node):
 
     @resolver(description="The invoice that it is on; null while it waits for the next one.")
     async def invoice(self, info: Info) -> Invoice | None:
-        id = await info.context.read(lambda views: items.invoice_of(views, self.state.id))
+        id = await info.context.read(
+            lambda views: items.invoice_of(views, self.state.id),
+            customer=self.state.customer_id,
+            usage=False,
+        )
         return await shown(info, await info.context.get(invoices.Invoice, id)) if id else None
 
 

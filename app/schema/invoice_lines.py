@@ -1,13 +1,12 @@
 """What is owed, one by one: the lines of an invoice, their steps, and the records behind them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias
 
 import strawberry
 
 from app.ledger import Ledger
-from app.schema.as_of import read_then
 from app.schema.connections import After, Connection, First
 from app.schema.context import Info
 from app.schema.explanations import LineExplanation, explained
@@ -26,12 +25,10 @@ from app.schema.scalars import (
 from app.schema.usage_records import Showing, UsageRecord, record_page
 from domain import prices
 from domain.rating import LineKind
-from domain.statements import IssuedLine
+from domain.statements import IssuedLine, Statement
 from projections.explanations import Explaining, Invoiced
 from projections.tables import Views
 from projections.usage_records import BEGINNING, Listed, Place
-
-T = TypeVar("T")
 
 described(
     LineKind,
@@ -43,6 +40,21 @@ described(
     ADJUSTMENT="The difference that usage makes which came late, for a period billed before.",
     ONE_OFF="Something that is billed, or credited, once.",
 )
+
+
+RatedBy: TypeAlias = Mapping[str, prices.Price]
+"""The prices that lines were rated by, by their ids."""
+
+
+def price_ids(statement: Statement) -> list[str]:
+    """The ids of the prices that the lines of a statement were rated by."""
+    return sorted({line.price_id for line in statement.lines if line.price_id is not None})
+
+
+def prices_of(views: Views, invoiced: Invoiced) -> RatedBy:
+    """The prices that the lines of an invoice were rated by; one of them may only be supposed."""
+    ids = price_ids(invoiced.statement)
+    return {id: invoiced.supposed.price_of(views, id) for id in ids}
 
 
 @strawberry.type(description="One line of an invoice.")
@@ -67,17 +79,13 @@ class InvoiceLine:
     index: strawberry.Private[int]
     invoiced: strawberry.Private[Invoiced]
     rated_by: strawberry.Private[prices.Price | None]
-    as_of: strawberry.Private[int | None] = None
 
     @classmethod
-    def all_of(cls, views: Views, invoiced: Invoiced) -> list["InvoiceLine"]:
-        """The lines of an invoice as they are shown; each price is read once."""
-        lines = invoiced.statement.lines
-        ids = {line.price_id for line in lines if line.price_id is not None}
-        found = {id: invoiced.supposed.price_of(views, id) for id in ids}
+    def all_of(cls, invoiced: Invoiced, rated_by: RatedBy) -> list["InvoiceLine"]:
+        """The lines of an invoice as they are shown, with the prices by their ids."""
         return [
-            cls._of(invoiced, index, found.get(line.price_id or ""))
-            for index, line in enumerate(lines)
+            cls._of(invoiced, index, rated_by.get(line.price_id or ""))
+            for index, line in enumerate(invoiced.statement.lines)
         ]
 
     @classmethod
@@ -122,9 +130,10 @@ class InvoiceLine:
         page = self._usage if self.line.adjusts is None else self._causes
 
         def look_up(views: Views) -> Connection[UsageRecord]:
-            return self._then(ledger, views, lambda then: page(ledger, then, first, after))
+            return page(ledger, views, first, after)
 
-        return await info.context.read(look_up)
+        customer = self.invoiced.statement.customer_id
+        return await info.context.read(look_up, customer=customer)
 
     @resolver(
         description="Why it says what it says: its parts, down to the facts and the usage records."
@@ -137,15 +146,14 @@ class InvoiceLine:
     ) -> Connection[UsageRecord]:
         """The records that the line's meter counted for its customer in its period."""
         invoiced, event_at = self.invoiced, ledger.store.at
-
-        def counted(later: Views) -> int:
-            return Explaining(later, event_at, invoiced).count(self.index)
+        customer = invoiced.statement.customer_id
 
         def count(later: Views) -> int:
-            return self._then(ledger, later, counted)
+            return Explaining(later, event_at, invoiced).count(self.index)
 
         with Explaining(views, event_at, invoiced).counted(self.index) as records:
-            return record_page(Showing(views, ledger.store), records, first, after, count)
+            showing = Showing(views, ledger.store)
+            return record_page(showing, records, first, after, count, customer=customer)
 
     def _causes(
         self, ledger: Ledger, views: Views, first: int | None, after: str | None
@@ -156,19 +164,8 @@ class InvoiceLine:
         def causes(later: Views, place: Place = BEGINNING) -> Iterator[Listed]:
             return Explaining(later, event_at, invoiced).causes(self.index, place)
 
-        def counted(later: Views) -> int:
+        def count(later: Views) -> int:
             return sum(1 for _ in causes(later))
 
-        def count(later: Views) -> int:
-            return self._then(ledger, later, counted)
-
-        showing = Showing(views, ledger.store)
-        return record_page(showing, partial(causes, views), first, after, count)
-
-    def _then(self, ledger: Ledger, now: Views, function: Callable[[Views], T]) -> T:
-        """What a function reads off the views that the line was computed from, or off later ones.
-
-        What a preview said then is shown as it was then.
-        """
-        customer = self.invoiced.statement.customer_id
-        return read_then(ledger, now, customer, self.as_of, function)
+        showing, customer = Showing(views, ledger.store), invoiced.statement.customer_id
+        return record_page(showing, partial(causes, views), first, after, count, customer=customer)

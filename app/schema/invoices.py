@@ -1,6 +1,7 @@
 """What is owed: invoices as they are previewed, drafted and issued, and how to ask for them."""
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import strawberry
@@ -12,7 +13,7 @@ from app.schema.connections import (
 from app.schema.context import Info
 from app.schema.customers import Customer
 from app.schema.fields import resolver
-from app.schema.invoice_lines import InvoiceLine
+from app.schema.invoice_lines import InvoiceLine, RatedBy, prices_of
 from app.schema.scalars import (
     BigIntText,
     Currency,
@@ -223,8 +224,8 @@ class Invoice(Node):
         return Subscription.of(await info.context.get(subscriptions.Subscription, id))
 
     @classmethod
-    def previewed(cls, views: Views, preview: Preview, as_of: int | None = None) -> "Invoice":
-        """A preview as it is shown; `as_of` is the position at which it would have said so."""
+    def previewed(cls, views: Views, preview: Preview) -> "Invoice":
+        """A preview as it is shown."""
         at = preview.bill.at
         id = f"preview_{preview.subscription.id}_{format_instant(at)}"
         said = statements.statement(views, preview, id)
@@ -238,21 +239,18 @@ class Invoice(Node):
             finalizes_at=at,
             drafted_at=at,
         )
-        source = Invoiced.previewed(preview, said)
-        shown = cls._of(views, imagined, source, Status.PREVIEW, at)
-        for line in shown.lines:
-            line.as_of = as_of
-        return shown
+        return cls._unissued(views, imagined, Invoiced.previewed(preview, said), Status.PREVIEW, at)
 
     @classmethod
     def of(cls, views: Views, state: invoices.Invoice, now: datetime) -> "Invoice":
         """An invoice as it is shown: as it was issued, or what its draft would be now."""
         source = Invoiced.of(state, statements.of_invoice(views, state, now))
-        return cls._of(views, state, source, Status(state.status), now)
+        if source.issued:
+            return cls.issued(state, source, now, prices_of(views, source))
+        return cls._unissued(views, state, source, Status(state.status), now)
 
     @classmethod
-    @exact
-    def _of(
+    def _unissued(
         cls,
         views: Views,
         state: invoices.Invoice,
@@ -260,12 +258,35 @@ class Invoice(Node):
         status: Status,
         now: datetime,
     ) -> "Invoice":
-        """What an invoice says, and where it stands."""
-        said, issued = source.statement, source.issued
+        """A preview or a draft as it is shown: what we owe its customer would be used for it."""
+        said = source.statement
+        held = invoiced.balance(views, said.customer_id, said.currency)
+        return cls._of(state, source, status, now, prices_of(views, source), held=held)
+
+    @classmethod
+    def issued(
+        cls, state: invoices.Invoice, source: Invoiced, now: datetime, rated_by: RatedBy
+    ) -> "Invoice":
+        """An issued invoice as it is shown: what it said stays, what was paid of it does not."""
+        return cls._of(state, source, Status(state.status), now, rated_by)
+
+    @classmethod
+    @exact
+    def _of(
+        cls,
+        state: invoices.Invoice,
+        source: Invoiced,
+        status: Status,
+        now: datetime,
+        rated_by: RatedBy,
+        *,
+        held: Decimal | None = None,
+    ) -> "Invoice":
+        """What an invoice says, and where it stands; what is `held` for it, until it is issued."""
+        said = source.statement
         currency = said.currency
         applied, due = state.balance_applied, state.amount_due
-        if not issued:
-            held = invoiced.balance(views, said.customer_id, currency)
+        if held is not None:
             applied, due = invoices.paid_from_balance(said.total, held)
         preview = status is Status.PREVIEW
         return cls(
@@ -279,13 +300,13 @@ class Invoice(Node):
             finalizes_at=instant_text(state.finalizes_at) if status is Status.DRAFT else None,
             issued_at=optional_instant_text(state.finalized_at),
             due_at=optional_instant_text(
-                state.due_at if issued else due_at(state.finalizes_at, said.days_until_due)
+                state.due_at if source.issued else due_at(state.finalizes_at, said.days_until_due)
             ),
             overdue=state.is_overdue(now),
             voided_at=optional_instant_text(state.voided_at),
             uncollectible_at=optional_instant_text(state.uncollectible_at),
             period=Period.of(said.period),
-            lines=InvoiceLine.all_of(views, source),
+            lines=InvoiceLine.all_of(source, rated_by),
             subtotal=money(said.subtotal, currency),
             total=money(said.total, currency),
             balance_applied=money(applied, currency),

@@ -1,8 +1,6 @@
 """The book itself: where it stands, and the facts that every number is computed from."""
 
 import asyncio
-from collections.abc import Sequence
-from functools import partial
 from typing import Annotated
 
 import strawberry
@@ -16,29 +14,15 @@ from app.schema.connections import (
     Last,
     Node,
     Page,
-    connection,
-    cursor_at,
-    taken,
+    Types,
 )
 from app.schema.context import Info
 from app.schema.fields import resolver
-from app.schema.scalars import (
-    BigIntText,
-    InstantText,
-    Json,
-    as_json,
-    big_int,
-    instant_text,
-)
+from app.schema.ledger_events import Asked, LedgerEvent, event_page
+from app.schema.scalars import BigIntText, InstantText, big_int, instant_text
 from app.schema.verifications import LedgerCheckpoint, checkpoint
-from app.store import Store
-from domain.decider import Code, Recorded, Rejected
+from domain.decider import Code, Rejected
 from domain.ledgers import LedgerState, Origin
-from domain.periods import from_us
-from domain.text import check_text
-from projections import history
-
-TYPES_LIMIT = 100
 
 
 @strawberry.type(description="What time it is for a ledger.")
@@ -96,57 +80,25 @@ class Ledger(Node):
 
     @resolver(description="The position of the newest fact.")
     async def position(self, info: Info) -> BigIntText:
-        position, _ = await asyncio.to_thread(info.context.ledger.store.head)
+        position, _ = await info.context.head()
         return big_int(position)
 
     @resolver(description="The chain's hash at the newest fact: it covers all before it.")
     async def head_hash(self, info: Info) -> str:
-        _, hash = await asyncio.to_thread(info.context.ledger.store.head)
+        _, hash = await info.context.head()
         return hash.hex()
 
     @resolver(description="Where the ledger stands, signed.")
     async def checkpoint(self, info: Info) -> LedgerCheckpoint:
+        if info.context.until is not None:
+            message = "a checkpoint is signed for where the ledger stands now, without asOf"
+            raise Rejected(Code.INVALID_VALUE, ("asOf",), message)
         return await checkpoint(info)
 
     @resolver(description="What time it is for the ledger.")
     def clock(self, info: Info) -> Clock:
-        return Clock.of(info.context.ledger.clock)
-
-
-@strawberry.type(description="A fact in the ledger; it never changes.")
-class LedgerEvent:
-    """A fact in the ledger as it is shown."""
-
-    position: BigIntText = strawberry.field(description="Where in the ledger the fact stands.")
-    type: str = strawberry.field(description="What kind of fact it is, such as price.created.")
-    version: int = strawberry.field(description="Which version of its kind the data has.")
-    subject_id: strawberry.ID = strawberry.field(description="The object the fact is about.")
-    recorded_at: InstantText = strawberry.field(description="When the ledger recorded it.")
-    actor: str | None = strawberry.field(description="Who caused it; null when unknown.")
-    hash: str = strawberry.field(
-        description="The chain's hash at this fact, in hexadecimal; it covers all facts before."
-    )
-    recorded: strawberry.Private[Recorded]
-
-    @resolver(description="The fact itself.")
-    async def data(self) -> Json:
-        # A batch of usage is large, and only some readers want to see it.
-        return Json(await asyncio.to_thread(as_json, self.recorded.event))
-
-    @classmethod
-    def of(cls, recorded: Recorded, hash: bytes) -> "LedgerEvent":
-        """The fact as it is shown."""
-        type, _, version = recorded.event.topic.partition("/")
-        return cls(
-            position=big_int(recorded.position),
-            type=type,
-            version=int(version),
-            subject_id=strawberry.ID(recorded.stream_id),
-            recorded_at=instant_text(from_us(recorded.envelope.recorded_at_us)),
-            actor=recorded.envelope.actor,
-            hash=hash.hex(),
-            recorded=recorded,
-        )
+        clock = info.context.ledger.clock
+        return Clock(now=instant_text(info.context.now()), is_test=clock.is_test)
 
 
 @strawberry.type
@@ -169,35 +121,42 @@ class LedgerQueries:
             strawberry.ID | None,
             strawberry.argument(description="Only the facts about this object."),
         ] = None,
-        types: Annotated[
-            list[str] | None,
-            strawberry.argument(description="Only facts of these kinds, such as price.created."),
+        types: Types = None,
+        customer_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(
+                description="Only what touches this customer: the facts about itself, its "
+                "subscriptions, invoices, payments and one-off items, and corrections of its usage."
+            ),
+        ] = None,
+        with_usage: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="With customerId, also the batches that hold usage records of the "
+                "customer. A page looks into every batch that it passes over."
+            ),
+        ] = False,
+        recorded_from: Annotated[
+            InstantText | None,
+            strawberry.argument(description="Only facts that were recorded at this instant or on."),
+        ] = None,
+        recorded_until: Annotated[
+            InstantText | None,
+            strawberry.argument(description="Only facts that were recorded before this instant."),
         ] = None,
     ) -> Connection[LedgerEvent]:
         page = Page.of(first, after, last, before)
-        subject = None if subject_id is None else check_text(subject_id, ("subjectId",))
-        wanted = None if types is None else _types(types)
-        found = await info.context.read(
-            lambda views: taken(partial(history.positions, views, subject, wanted), page)
+        if with_usage and customer_id is None:
+            message = "withUsage is about the usage of a customer; give customerId"
+            raise Rejected(Code.REQUIRED, ("customerId",), message)
+        asked = Asked.of(
+            info,
+            subject_id=subject_id,
+            customer_id=customer_id,
+            types=types,
+            with_usage=bool(with_usage),
         )
-        events = await asyncio.to_thread(_events, info.context.ledger.store, found.entries)
-        return connection(
-            [(cursor_at(position), event) for position, event in events],
-            has_next=found.has_next,
-            has_previous=found.has_previous,
-            count=lambda views: history.count(views, subject, wanted),
+        within = await asyncio.to_thread(
+            asked.recorded, info.context.ledger, recorded_from, recorded_until
         )
-
-
-def _types(types: list[str]) -> list[str]:
-    """Kinds of facts that can be looked up. Raises `Rejected`."""
-    if len(types) > TYPES_LIMIT:
-        raise Rejected(Code.LIMIT_EXCEEDED, ("types",), f"at most {TYPES_LIMIT} types")
-    return [check_text(type, ("types", str(index))) for index, type in enumerate(types)]
-
-
-def _events(store: Store, positions: Sequence[int]) -> list[tuple[int, LedgerEvent]]:
-    """The facts at these positions, with their hashes."""
-    hashes = store.hashes(positions)
-    recorded = [(position, store.at(position)) for position in positions]
-    return [(at, LedgerEvent.of(one, hashes[at])) for at, one in recorded if one is not None]
+        return await event_page(info, page, within)

@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 from msgspec import UNSET
 
+from app.schema.as_of import AsKnown, found
 from app.schema.connections import (
     After,
     Before,
@@ -127,7 +128,7 @@ class Meter(Node):
 
     def _now(self, info: Info) -> Version:
         """The version that is in force now."""
-        return self.state.in_force(info.context.ledger.clock.now())
+        return self.state.in_force(info.context.now())
 
 
 @strawberry.input(description="What to measure.")
@@ -287,8 +288,9 @@ class MeterQueries:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The id of a meter.")],
+        as_of: AsKnown = None,
     ) -> Meter | None:
-        state = await info.context.find(meters.Meter, id)
+        state = await found(info, meters.Meter, id, as_of)
         return Meter.of(state) if state else None
 
     @resolver(description="Meters in the order of their creation.")

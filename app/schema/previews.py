@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 import strawberry
 
 from app.commands import imagined_subscription
-from app.schema.as_of import AsOf, place_of, read_then
+from app.schema.as_of import AsKnown, go_back
 from app.schema.context import Info, existing
 from app.schema.fields import resolver
 from app.schema.invoices import Invoice
@@ -15,9 +15,9 @@ from app.schema.scalars import DecimalText, InstantText, Json, optional_instant
 from app.schema.subscription_inputs import PreviewSubscriptionInput
 from domain import subscriptions, usage
 from domain.decider import Code, Path, Rejected
-from domain.periods import from_us, to_us
+from domain.periods import to_us
 from domain.text import check_text
-from projections import current, due_work, invoice_previews, usage_records
+from projections import due_work, invoice_previews, usage_records
 from projections.needed_properties import needs
 from projections.supposed import NOTHING, Hypothetical, Supposed
 from projections.tables import Views
@@ -80,38 +80,23 @@ async def previewed(
     info: Info,
     find: Callable[[Views], subscriptions.Subscription],
     *,
+    customer: str | None = None,
     at: datetime | None = None,
     extra: Sequence[HypotheticalUsageInput] = (),
-    position: int | None = None,
 ) -> Invoice | None:
     """The invoice of a subscription at an instant, by default its next one.
 
-    As known at a position of the ledger, if one is given. None when the subscription has not
-    started by then, or was not known. Raises `Rejected`.
+    `customer` is whose it is, if that is known. None when the subscription has not started by then.
+    Raises `Rejected`.
     """
     if len(extra) > EXTRA_USAGE_LIMIT:
         message = f"at most {EXTRA_USAGE_LIMIT} records"
         raise Rejected(Code.LIMIT_EXCEEDED, ("extraUsage",), message)
 
-    ledger = info.context.ledger
+    now = info.context.now()
 
-    def look_up(views: Views) -> Invoice | None:
+    def make(views: Views) -> Invoice | None:
         subscription = find(views)
-        if position is None:
-            return make(views, subscription, ledger.clock.now())
-        last = ledger.store.at(position)
-        assert last is not None, f"the ledger has no position {position}"
-        now = from_us(last.envelope.recorded_at_us)
-
-        def then(views: Views) -> Invoice | None:
-            known = current.get(views, subscriptions.Subscription, subscription.id)
-            return make(views, known, now) if known else None
-
-        return read_then(ledger, views, subscription.customer_id, position, then)
-
-    def make(
-        views: Views, subscription: subscriptions.Subscription, now: datetime
-    ) -> Invoice | None:
         within = invoice_previews.last_instant(views, subscription, now=now, at=at)
         imagined = [
             one.read(views, within, ("extraUsage", str(index))) for index, one in enumerate(extra)
@@ -121,9 +106,9 @@ async def previewed(
         preview = invoice_previews.preview(
             views, subscription, now=now, at=instant, supposed=supposed
         )
-        return Invoice.previewed(views, preview, as_of=position) if preview else None
+        return Invoice.previewed(views, preview) if preview else None
 
-    return await info.context.read(look_up)
+    return await info.context.read(make, customer=customer)
 
 
 def subscription_named(id: str) -> Callable[[Views], subscriptions.Subscription]:
@@ -156,13 +141,7 @@ class PreviewQueries:
                 description="When it would be issued; left out, at the current period's end."
             ),
         ] = None,
-        as_of: Annotated[
-            AsOf | None,
-            strawberry.argument(
-                description="What it would have said then, by what was known then; null when the "
-                "subscription was not known."
-            ),
-        ] = None,
+        as_of: AsKnown = None,
         extra_usage: Annotated[
             list[HypotheticalUsageInput] | None,
             strawberry.argument(
@@ -171,9 +150,13 @@ class PreviewQueries:
             ),
         ] = [],  # noqa: B006  # the schema prints it, nobody changes it
     ) -> Invoice | None:
-        instant, position = optional_instant(at, ("at",)), await place_of(info, as_of)
-        find, extra = subscription_named(subscription_id), extra_usage or ()
-        return await previewed(info, find, at=instant, extra=extra, position=position)
+        instant, find = optional_instant(at, ("at",)), subscription_named(subscription_id)
+        customer = (await info.context.read(find)).customer_id if as_of else None
+        await go_back(info, as_of)
+        if as_of and await info.context.find(subscriptions.Subscription, subscription_id) is None:
+            return None
+        extra = extra_usage or ()
+        return await previewed(info, find, customer=customer, at=instant, extra=extra)
 
     @resolver(
         description="An invoice of a subscription that does not exist: what would be owed if it "
@@ -198,7 +181,7 @@ class PreviewQueries:
         ] = [],  # noqa: B006  # the schema prints it, nobody changes it
     ) -> Invoice | None:
         command, instant = input.command(), optional_instant(at, ("at",))
-        now = info.context.ledger.clock.now()
+        now = info.context.now()
 
         def imagine(views: Views) -> subscriptions.Subscription:
             return imagined_subscription(views, command, now)

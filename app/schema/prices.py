@@ -4,6 +4,7 @@ from typing import Annotated
 
 import strawberry
 
+from app.schema.as_of import AsKnown, found
 from app.schema.connections import (
     After,
     Before,
@@ -154,7 +155,7 @@ class Price(Node):
         return PriceVersion.of(self._in_force(info)).modifiers
 
     def _in_force(self, info: Info) -> prices.PriceVersion:
-        return self.state.version_at(info.context.ledger.clock.now())
+        return self.state.version_at(info.context.now())
 
     @resolver(description="What it is the price of.")
     async def product(self, info: Info) -> Product:
@@ -270,8 +271,9 @@ class PriceQueries:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The id of a price.")],
+        as_of: AsKnown = None,
     ) -> Price | None:
-        state = await info.context.find(prices.Price, id)
+        state = await found(info, prices.Price, id, as_of)
         return Price.of(state) if state else None
 
     @resolver(description="Prices in the order of their creation.")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import strawberry
 
+from app.schema.as_of import AsKnown, found
 from app.schema.connections import (
     After,
     Before,
@@ -138,8 +139,9 @@ class ProductQueries:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The id of a product.")],
+        as_of: AsKnown = None,
     ) -> Product | None:
-        state = await info.context.find(products.Product, id)
+        state = await found(info, products.Product, id, as_of)
         return Product.of(state) if state else None
 
     @resolver(description="Products in the order of their creation.")

@@ -221,7 +221,7 @@ async def billed(
 
 async def _imagined(info: Info, command: subscription_changes.Command) -> Invoice | None:
     """The invoice that a change, or an end, would be billed on."""
-    now = info.context.ledger.clock.now()
+    now = info.context.now()
 
     def imagine(views: Views) -> subscriptions.Subscription:
         return imagined_change(views, command, now)

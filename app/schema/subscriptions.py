@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from app.schema.as_of import AsKnown, found
 from app.schema.connections import (
     After,
     Before,
@@ -85,7 +86,7 @@ class SubscriptionItem:
     @resolver(description="The billing period that runs now; before the start, the first.")
     async def current_period(self, info: Info) -> Period:
         price = await info.context.get(prices.Price, self.state.price_id)
-        now = info.context.ledger.clock.now()
+        now = info.context.now()
         return Period.of(billing_calendar.current_period(self.subscription, price, now))
 
 
@@ -153,7 +154,7 @@ class Subscription(Node):
 
     @resolver(description="The prices it consists of now; after its end, those that it had.")
     def items(self, info: Info) -> list[SubscriptionItem]:
-        instant = info.context.ledger.clock.now()
+        instant = info.context.now()
         if self.state.end is not None and self.state.end.at <= instant:
             instant = self.state.end.at - datetime.resolution
         return [
@@ -172,7 +173,7 @@ class Subscription(Node):
 
     @resolver(description="Where it stands now.")
     async def status(self, info: Info) -> Status:
-        now = info.context.ledger.clock.now()
+        now = info.context.now()
         if self.state.end is not None and self.state.end.at <= now:
             return Status.CANCELED
         if now < self.state.start_at:
@@ -181,7 +182,11 @@ class Subscription(Node):
             return Status.PAUSED
         if self.state.in_trial(now):
             return Status.TRIALING
-        overdue = await info.context.read(lambda views: invoiced.is_overdue(views, self.state.id))
+        overdue = await info.context.read(
+            lambda views: invoiced.is_overdue(views, self.state.id),
+            customer=self.state.customer_id,
+            usage=False,
+        )
         return Status.PAST_DUE if overdue else Status.ACTIVE
 
     @resolver(
@@ -189,7 +194,7 @@ class Subscription(Node):
         "and after the end."
     )
     async def current_period(self, info: Info) -> Period | None:
-        now = info.context.ledger.clock.now()
+        now = info.context.now()
         there = self.state.items_at(now)
         if now < self.state.start_at or not there:
             return None
@@ -212,7 +217,8 @@ class Subscription(Node):
         from app.schema.invoice_queries import invoice_page
 
         page = Page.of(first, after, last, before)
-        return await invoice_page(info, page, subscriptionId=self.id)
+        customer = self.state.customer_id
+        return await invoice_page(info, page, customer=customer, subscriptionId=self.id)
 
     @resolver(
         description="A preview of its next invoice, as invoicePreview gives it; null when there "
@@ -223,7 +229,8 @@ class Subscription(Node):
     ) -> Annotated["Invoice", strawberry.lazy("app.schema.invoices")] | None:
         from app.schema.previews import previewed, subscription_named
 
-        return await previewed(info, subscription_named(self.id))
+        customer = self.state.customer_id
+        return await previewed(info, subscription_named(self.id), customer=customer)
 
 
 @strawberry.type(description="The new subscription, or why there is none.")
@@ -263,9 +270,12 @@ class CreateSubscriptionPayload(Payload):
             return None
 
 
-async def subscription_page(info: Info, page: Page, **keys: str | None) -> Connection[Subscription]:
+async def subscription_page(
+    info: Info, page: Page, *, customer: str | None = None, **keys: str | None
+) -> Connection[Subscription]:
     """A page of subscriptions in the order of their creation, found by these keys."""
-    return await objects(info, subscriptions.Subscription, Subscription.of, page, **keys)
+    kind, show = subscriptions.Subscription, Subscription.of
+    return await objects(info, kind, show, page, customer=customer, **keys)
 
 
 @strawberry.type
@@ -277,8 +287,9 @@ class SubscriptionQueries:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The id of a subscription.")],
+        as_of: AsKnown = None,
     ) -> Subscription | None:
-        state = await info.context.find(subscriptions.Subscription, id)
+        state = await found(info, subscriptions.Subscription, id, as_of)
         return Subscription.of(state) if state else None
 
     @resolver(description="Subscriptions in the order of their creation.")

@@ -1,5 +1,6 @@
 """How much was used: summaries of any window, and a trial of an aggregation before it is chosen."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import strawberry
 
-from app.schema.as_of import AsOf, place_of, read_then
+from app.schema.as_of import AsOf, read_then
 from app.schema.context import Info, existing
 from app.schema.fields import resolver
 from app.schema.prices import DimensionFilter
@@ -155,7 +156,8 @@ class SummaryQueries:
         boundaries = _boundaries(asked, window, zone)
         fill = include_empty or (window is None and not groups)
 
-        ledger, position = info.context.ledger, await place_of(info, as_of)
+        ledger = info.context.ledger
+        moment = await asyncio.to_thread(as_of.moment, ledger) if as_of else None
 
         def known(views: Views) -> list[Summary]:
             question = _question(views, meter_id, customer_id, filter or [], groups)
@@ -165,7 +167,7 @@ class SummaryQueries:
         def look_up(views: Views) -> list[Summary]:
             since_us = periods.to_us(asked.start)
             return read_then(
-                ledger, views, customer_id, position, known, meters=[meter_id], since_us=since_us
+                ledger, views, customer_id, moment, known, meters=[meter_id], since_us=since_us
             )
 
         return [UsageSummary.of(one, groups) for one in await info.context.read(look_up)]

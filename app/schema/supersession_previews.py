@@ -55,7 +55,10 @@ class SubscriptionSupersession:
 async def _shown(info: Info, preview: Preview | None) -> Invoice | None:
     if preview is None:
         return None
-    return await info.context.read(lambda views: Invoice.previewed(views, preview))
+    customer = preview.subscription.customer_id
+    return await info.context.read(
+        lambda views: Invoice.previewed(views, preview), customer=customer
+    )
 
 
 @strawberry.type(description="What the next invoices would come to if a price were superseded.")
@@ -133,7 +136,7 @@ class SupersessionQueries:
         ] = None,
     ) -> PriceSupersessionPreview:
         command, instant = input.command(), optional_instant(at, ("at",))
-        now = info.context.ledger.clock.now()
+        now = info.context.now()
 
         def look_up(views: Views) -> PriceSupersessionPreview:
             supposed = imagined_price(views, command, now)

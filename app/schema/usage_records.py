@@ -1,21 +1,22 @@
 """What was used, record by record: usage records, and how to list them."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import cache
-from itertools import islice
-from typing import Annotated, TypeVar
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from app.schema.as_of import AsKnown, go_back, stream_until
 from app.schema.connections import (
     After,
+    Before,
     Connection,
     First,
-    bad_cursor,
-    connection,
-    limit_of,
+    Last,
+    Page,
+    Types,
 )
 from app.schema.context import Info, existing
 from app.schema.customers import Customer
@@ -30,19 +31,19 @@ from app.schema.scalars import (
     described,
     instant_text,
 )
+from app.schema.usage_pages import page_of
 from app.sent_records import SentRecords
 from app.store import Store
 from domain import customers, meters
 from domain.periods import from_us, to_us
-from domain.usage import RecordInput, identifiable
-from projections import current, usage_corrections, usage_records
+from domain.usage import RecordInput, UsageRecorded, identifiable
+from projections import as_of, current, usage_corrections, usage_records
 from projections.tables import Views
 from projections.usage_corrections import Noted
-from projections.usage_records import BEGINNING, Listed, Place, Wanted
+from projections.usage_records import Listed, Place, Wanted
 
-N = TypeVar("N")
-
-_PLACE = re.compile(r"u([0-9]{1,18})\.([0-9]{1,18})\.([0-9]{1,9})")
+if TYPE_CHECKING:
+    from app.schema.ledger_events import LedgerEvent
 
 
 class State(StrEnum):
@@ -95,6 +96,11 @@ class UsageCorrection:
     recorded_at: InstantText = strawberry.field(description="When the ledger recorded it.")
     position: BigIntText = strawberry.field(description="The ledger position that holds it.")
 
+    @property
+    def topic(self) -> str:
+        """The type of the fact."""
+        return f"usage.{self.kind.value.lower()}"
+
     @classmethod
     def of(cls, noted: Noted) -> "UsageCorrection":
         """The correction as it is shown."""
@@ -144,6 +150,27 @@ class UsageRecord:
     corrections: list[UsageCorrection] = strawberry.field(
         description="How it was corrected, the first correction first; empty when it never was."
     )
+
+    @resolver(
+        description="What happened to it, in the order recorded: the batch that it came in, and "
+        "its corrections."
+    )
+    async def history(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        types: Types = None,
+    ) -> Connection[Annotated["LedgerEvent", strawberry.lazy("app.schema.ledger_events")]]:
+        # A batch shows its records, and a record its batch: one has to import the other late.
+        from app.schema.ledger_events import RECORDED, record_history
+
+        page = Page.of(first, after, last, before)
+        happened = [(int(self.position), RECORDED)]
+        happened += [(int(one.position), one.topic) for one in self.corrections]
+        return await record_history(info, page, happened, types)
 
 
 class Showing:
@@ -204,49 +231,19 @@ def record_page(
     first: int | None,
     after: str | None,
     count: Callable[[Views], int],
+    *,
+    customer: str | None = None,
 ) -> Connection[UsageRecord]:
     """A page of usage records; `records` reads them in the order of time after a place.
 
-    Raises `Rejected` naming the argument that is wrong.
+    `customer` is whose they are, if that is known. Raises `Rejected` naming the argument that is
+    wrong.
     """
 
     def show(one: Listed) -> UsageRecord:
         return showing.show(one.position, one.row, waiting=one.waiting)
 
-    return page_of(show, records, first, after, count)
-
-
-def page_of(
-    show: Callable[[Listed], N],
-    records: Callable[[Place], Iterator[Listed]],
-    first: int | None,
-    after: str | None,
-    count: Callable[[Views], int],
-) -> Connection[N]:
-    """A page of what `show` makes of usage records. Raises `Rejected` as `record_page`."""
-    limit = limit_of(first, "first")
-    place = _place(after)
-    found = list(islice(records(place), limit + 1))
-    earliest = next(records(BEGINNING), None) if after is not None else None
-    return connection(
-        [(_cursor(one), show(one)) for one in found[:limit]],
-        has_next=len(found) > limit,
-        has_previous=earliest is not None and earliest.place <= place,
-        count=count,
-    )
-
-
-def _cursor(record: Listed) -> str:
-    return "u" + ".".join(str(part) for part in record.place)
-
-
-def _place(cursor: str | None) -> Place:
-    if cursor is None:
-        return BEGINNING
-    match = _PLACE.fullmatch(cursor)
-    if match is None:
-        raise bad_cursor("after")
-    return int(match[1]), int(match[2]), int(match[3])
+    return page_of(show, records, first, after, count, customer=customer)
 
 
 @strawberry.type
@@ -293,10 +290,19 @@ class UsageRecordQueries:
         info: Info,
         id: Annotated[str, strawberry.argument(description="The id that its sender gave it.")],
         source: Annotated[str | None, strawberry.argument(description="Who sent it.")] = "default",
+        as_of: AsKnown = None,
     ) -> UsageRecord | None:
         store = info.context.ledger.store
         sender = "default" if source is None else source
-        return await info.context.read(lambda views: record_of(views, store, sender, id))
+        await go_back(info, as_of)
+        until = info.context.until
+        if until is None:
+            return await info.context.read(lambda views: record_of(views, store, sender, id))
+        place = await asyncio.to_thread(_place_of, store, sender, id)
+        if place is None or place[0] > until:
+            return None
+        position, row = place
+        return (await records_at(info, position, [row]))[row]
 
 
 def _wanted(
@@ -325,10 +331,41 @@ def _wanted(
     )
 
 
+async def records_at(info: Info, position: int, rows: Sequence[int]) -> Mapping[int, UsageRecord]:
+    """Some records of the batch at a position by their rows, as known now or at the moment asked.
+
+    What is known of them then is folded from the facts about them, their meters and customers.
+    """
+    ledger, until = info.context.ledger, info.context.until
+    store = ledger.store
+
+    def show(views: Views) -> Mapping[int, UsageRecord]:
+        showing, waiting = Showing(views, store), partial(usage_records.is_waiting, views)
+        return {row: showing.show(position, row, waiting=waiting(position, row)) for row in rows}
+
+    def look_up(views: Views) -> Mapping[int, UsageRecord]:
+        if until is None:
+            return show(views)
+        batch = store.at(position)
+        assert batch is not None, f"the ledger has no position {position}"
+        assert isinstance(batch.event, UsageRecorded)
+        placed = [(position, row, batch.event.records[row]) for row in rows]
+        stream = stream_until(ledger, until)
+        with as_of.records_known(views, store.at, stream, placed, until) as then:
+            return show(then)
+
+    return await info.context.read(look_up, bounded=True)
+
+
+def _place_of(store: Store, source: str, id: str) -> tuple[int, int] | None:
+    """Where the record with this identity stands, if there is one."""
+    offered = RecordInput(id=id, source=source, event_name="", customer="")
+    return store.identity(source, id) if identifiable(offered) else None
+
+
 def record_of(views: Views, store: Store, source: str, id: str) -> UsageRecord | None:
     """The record with this identity, if the views have seen it."""
-    offered = RecordInput(id=id, source=source, event_name="", customer="")
-    place = store.identity(source, id) if identifiable(offered) else None
+    place = _place_of(store, source, id)
     if place is None or place[0] > views.checkpoint():
         return None
     return Showing(views, store).show(*place, waiting=usage_records.is_waiting(views, *place))

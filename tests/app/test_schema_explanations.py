@@ -31,11 +31,10 @@ LINES = f"""lines {{ id kind quantity exactAmount amount {{ amount }} period {{ 
   usage {{ totalCount nodes {{ id state }} }} {EXPLANATION} }}"""
 
 
-def lines(client: Asking, id: str) -> list[Any]:
+def lines(client: Asking, id: str, **more: Any) -> list[Any]:
     """The lines of an invoice with their explanations."""
-    found: list[Any] = client.field(f"query($id: ID!) {{ invoice(id: $id) {{ {LINES} }} }}", id=id)[
-        "lines"
-    ]
+    query = f"query($id: ID!, $asOf: AsOf) {{ invoice(id: $id, asOf: $asOf) {{ {LINES} }} }}"
+    found: list[Any] = client.field(query, id=id, **more)["lines"]
     return found
 
 
@@ -170,6 +169,45 @@ def test_a_preview_as_of_then_is_explained_by_what_was_known(client: Asking, sto
     assert (ids(usage), usage["explanation"]["check"]["quantity"]) == (["r1"], "3000")
     assert usage["explanation"]["check"]["holds"]
     assert usage["explanation"]["records"]["totalCount"] == 1
+
+
+def test_an_invoice_as_of_then_is_explained_as_it_was_then(
+    client: Asking, story: Story, invoice: str
+) -> None:
+    """At each position since it was issued, whatever came later; so is what adjusts it."""
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("amendUsage", {"id": "r1", "value": "7"}),
+        ("updateCustomer", {"customerId": story.customer, "externalId": "alpaca"}),
+        ("voidUsage", {"id": "r2"}),
+        (
+            "supersedePrice",
+            {
+                "priceId": story.usage,
+                "effectiveAt": "2026-01-01T00:00:00Z",
+                "pricing": {"perUnit": {"unitAmount": "9"}},
+            },
+        ),
+        ("updateCustomer", {"customerId": story.customer, "externalId": "llama"}),
+        (
+            "reviseMeter",
+            {"meterId": story.meter, "aggregation": "COUNT", "effectiveAt": FEBRUARY},
+        ),
+    ]
+    said = [(invoice, client.position, lines(client, invoice))]
+    for name, input in steps:
+        payload = client.mutate(name, f"{name[0].upper()}{name[1:]}Input", input)
+        assert payload["userErrors"] == []
+        said.append((invoice, client.position, lines(client, invoice)))
+    client.record(tokens(3, "500", timestamp="2026-01-31T00:00:00Z"))
+    for moment in ("2026-03-01T00:30:00Z", "2026-03-01T01:00:00Z"):
+        (second,) = advance(client, moment)
+        said.append((second, client.position, lines(client, second)))
+        said.append((invoice, client.position, lines(client, invoice)))
+    assert "ADJUSTMENT" in {line["kind"] for line in said[-2][2]}
+    assert len({str(told) for id, _, told in said if id == invoice}) > 2
+    for id, position, told in said:
+        assert all(line["explanation"]["check"]["holds"] for line in told)
+        assert lines(client, id, asOf={"position": str(position)}) == told
 
 
 def test_usage_that_was_never_sent_is_told_apart(client: Asking, story: Story) -> None:

@@ -16,8 +16,9 @@ __all__ = ["client", "story"]
 
 FEBRUARY = "2026-02-02T00:00:00Z"
 MARCH = "2026-03-02T00:00:00Z"
-PREVIEW = f"""query($id: ID!, $extra: [HypotheticalUsageInput!]) {{
-  invoicePreview(subscriptionId: $id, extraUsage: $extra) {{ {INVOICE} contentHash }} }}"""
+PREVIEW = f"""query($id: ID!, $extra: [HypotheticalUsageInput!], $asOf: AsOf) {{
+  invoicePreview(subscriptionId: $id, extraUsage: $extra, asOf: $asOf) {{
+    {INVOICE} contentHash }} }}"""
 EFFECTS = f"""query(
   $input: SupersedePriceInput!, $id: ID, $at: DateTime, $first: Int, $skip: Int) {{
   priceSupersessionPreview(input: $input, subscriptionId: $id, at: $at) {{
@@ -28,11 +29,14 @@ EFFECTS = f"""query(
 DEARER = {"perUnit": {"unitAmount": "0.05"}}
 
 
-def preview(client: Asking, story: Story, *records: dict[str, Any]) -> Any:
-    """The next invoice, with usage that was never sent."""
+def preview(
+    client: Asking, story: Story, *records: dict[str, Any], as_of: int | None = None
+) -> Any:
+    """The next invoice, with usage that was never sent; now, or as of a position."""
     named = ("eventName", "timestamp", "value", "properties")
     extra = [{name: one[name] for name in named if name in one} for one in records]
-    return client.field(PREVIEW, id=story.subscription, extra=extra)
+    moment = None if as_of is None else {"position": str(as_of)}
+    return client.field(PREVIEW, id=story.subscription, extra=extra, asOf=moment)
 
 
 def effects(client: Asking, price: str, **asked: Any) -> Any:
@@ -97,6 +101,19 @@ def test_what_waits_already_and_what_is_supposed_are_one_adjustment(
     assert (line["quantity"], line["amount"]["amount"]) == ("570", "22.80")
     client.record(LATER)
     assert preview(client, story)["contentHash"] == supposed["contentHash"]
+
+
+def test_what_was_supposed_then_comes_to_what_it_came_to(client: Asking, story: Story) -> None:
+    """Also after it was really sent, billed, and taken back."""
+    client.record(tokens(1))
+    move(client, FEBRUARY)
+    then, supposed = client.position, preview(client, story, LATE, OPEN)
+    assert len(adjustments(supposed)) == 1
+    client.record(LATE, OPEN)
+    move(client, MARCH)
+    client.mutate("voidUsage", "VoidUsageInput", {"id": LATE["id"]})
+    assert preview(client, story, LATE, OPEN, as_of=then) == supposed
+    assert preview(client, story, as_of=then) != supposed
 
 
 def test_usage_without_a_time_is_never_late(client: Asking, story: Story) -> None:

@@ -1,12 +1,14 @@
 """Part d: what a question costs in a small and in a large ledger."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 
 from app.ledger import Ledger
-from domain.periods import Period
+from app.schema import Context, schema
+from domain.periods import Period, format_instant
 from domain.subscriptions import Subscription
 from projections import as_of, current, invoice_previews, meter_summaries
 from projections.meter_summaries import Question
@@ -25,11 +27,18 @@ def preview(_: Ledger, views: Views, subscription: Subscription) -> object:
 
 
 def as_known(ledger: Ledger, views: Views, subscription: Subscription) -> object:
-    """The next invoice as known when the last tenth of the ledger was not recorded yet."""
-    position = ledger.store.head()[0] * 9 // 10
-    customer = subscription.customer_id
+    """The next invoice as known when the last tenth of the usage was not recorded yet."""
+    customer, position = subscription.customer_id, earlier(ledger, views, subscription)
     with as_of.known(views, ledger.store.at, customer, position) as then:
         return invoice_previews.preview(then, subscription, now=NOW)
+
+
+def earlier(ledger: Ledger, views: Views, subscription: Subscription) -> int:
+    """A position with nine tenths of what came after a subscription."""
+    found = current.find(views, Subscription, subscription.id)
+    assert found is not None
+    since, head = found.position, ledger.store.head()[0]
+    return since + (head - since) * 9 // 10
 
 
 def month(_: Ledger, views: Views, subscription: Subscription) -> object:
@@ -59,12 +68,60 @@ QUESTIONS: Mapping[str, Ask] = {
     "summary, unaligned": unaligned,
 }
 
+OBJECT = """query($id: ID!, $asOf: AsOf) { subscription(id: $id, asOf: $asOf) {
+  status customer { name } items { quantity price { nickname product { name } } } } }"""
+MONEY = """query($id: ID!, $asOf: AsOf) { subscription(id: $id, asOf: $asOf) {
+  customer { balances { amount } invoices { nodes { number status } } } } }"""
+FEED = """query($customer: ID, $usage: Boolean, $types: [String!], $from: DateTime) {
+  ledgerEvents(last: 20, customerId: $customer, withUsage: $usage, types: $types,
+    recordedFrom: $from) { nodes { position type recordedAt hash } } }"""
+BATCH = """{ ledgerEvents(last: 1, types: ["usage.recorded"]) { nodes {
+  records(first: 20) { nodes { row hash record { id state } } } } } }"""
+
+LOOKING_BACK: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "a subscription, now": (OBJECT, {"id": "its id"}),
+    "the same, as of": (OBJECT, {"id": "its id", "asOf": "before"}),
+    "its money, as of": (MONEY, {"id": "its id", "asOf": "before"}),
+    "20 facts, the newest": (FEED, {}),
+    "20 facts since an instant": (FEED, {"from": format_instant(NOW)}),
+    "20 facts of a rare type": (FEED, {"types": ["meter.created", "price.created"]}),
+    "20 facts of a customer": (FEED, {"customer": "its customer"}),
+    "the same, with its usage": (FEED, {"customer": "its customer", "usage": True}),
+    "20 records of a batch": (BATCH, {}),
+}
+"""What is asked by GraphQL: a query and its variables."""
+
+
+def by_graphql(runner: asyncio.Runner, query: str, variables: Mapping[str, object]) -> Ask:
+    """A question as a client asks it, parsed and checked like any other."""
+
+    def ask(ledger: Ledger, views: Views, subscription: Subscription) -> object:
+        known: Mapping[object, object] = {
+            "its id": subscription.id,
+            "its customer": subscription.customer_id,
+            "before": {"position": str(earlier(ledger, views, subscription))},
+        }
+        said = {
+            name: known.get(value, value) if isinstance(value, str) else value
+            for name, value in variables.items()
+        }
+        asked = schema.execute(query, said, context_value=Context(ledger, "bench"))
+        result = runner.run(asked)
+        assert result.errors is None, result.errors
+        return result.data
+
+    return ask
+
 
 def run(directory: Path, sizes: Sizes, large: Business) -> None:
     """Ask a small ledger and the large one in turn, and print the table."""
     with business(directory / "latency-small", sizes) as small:
         fill(small, sizes, sizes.small)
         rows = [_row(name, ask, sizes, small, large) for name, ask in QUESTIONS.items()]
+        with asyncio.Runner() as runner:
+            for name, (query, variables) in LOOKING_BACK.items():
+                ask = by_graphql(runner, query, variables)
+                rows.append(_row(f"{name} (GraphQL)", ask, sizes, small, large))
     few, many = f"{sizes.small:,} records", f"{sizes.records:,} records"
     report.table(
         TITLE,

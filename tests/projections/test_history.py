@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from domain.periods import Interval, IntervalUnit
-from domain.prices import PriceCreated, Timing
+from domain.prices import PriceArchived, PriceCreated, Timing
 from domain.pricing import PerUnit
 from projections import history
 from tests.projections.book import START, Book, used
@@ -38,6 +38,32 @@ def test_a_fact_is_part_of_the_history_of_everything_it_is_about(book: Book) -> 
         assert history.positions(views, "prod_1", None, limit=9) == [3]
         assert history.positions(views, "cus_1", None, limit=9) == [2]
         assert history.positions(views, "nothing", None, limit=9) == []
+
+
+def test_what_happens_to_an_object_happens_to_its_owners(book: Book) -> None:
+    """Without that the fact says so: a price that is archived is its product's history too."""
+    told(book)
+    book.happened("price_1", PriceArchived(id="price_1", archived_at=START))
+    for views in book.everywhere():
+        assert history.positions(views, "prod_1", None, limit=9) == [3, 6]
+        assert history.positions(views, "met_1", ["price.archived"], limit=9) == [6]
+        assert history.positions(views, "cus_1", None, limit=9) == [2]
+
+
+def test_what_is_about_two_objects(book: Book) -> None:
+    told(book)
+    for views in book.everywhere():
+        assert history.positions(views, "met_1", None, also="prod_1", limit=9) == [3]
+        assert history.positions(views, "met_1", None, also="cus_1", limit=9) == []
+        assert history.count(views, "met_1", None, also="prod_1") == 1
+
+
+def test_counting_between_two_positions(book: Book) -> None:
+    told(book)
+    for views in book.everywhere():
+        assert history.count(views, None, None) == 5
+        assert history.count(views, None, None, after=1, before=5) == 3
+        assert history.count(views, None, ["usage.recorded", "usage.recorded"]) == 2
 
 
 def test_the_whole_ledger_by_type_and_by_page(book: Book) -> None:
