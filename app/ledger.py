@@ -1,6 +1,7 @@
 """One ledger wired together: the store, the views folded from it, its clock and its writer."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -24,6 +25,10 @@ from projections.engine import Engine
 from projections.tables import Views
 
 VIEWS = "views.db"
+WORTH_TELLING = 1_000
+"""So many events not folded yet take seconds, in which whoever starts a server wants to be told."""
+
+_log = logging.getLogger("tallybook.ledger")
 
 
 class WrongClock(Exception):
@@ -141,7 +146,14 @@ class Ledger:
     def _open(self, name: str, test_clock_at: datetime | None) -> LedgerState:
         if self.store.head()[0] == 0:
             self._begin(name, test_clock_at)
-        self.engine.follow(self.store.head()[0], self.store.read, self.store.hash_at)
+        head = self.store.head()[0]
+
+        def told(position: int) -> None:
+            if head - begun > WORTH_TELLING:
+                _log.info("folding the ledger into views: %s of %s events", position, head)
+
+        begun = self.engine.database.writing.checkpoint()
+        self.engine.follow(head, self.store.read, self.store.hash_at, told)
         views = self.engine.database.writing
         state: LedgerState = current.ledger(views).state
         if test_clock_at not in (None, state.test_clock_at):

@@ -160,11 +160,17 @@ class Engine:
         """
         return ahead.add(self.database.writing, self._usage, run)
 
-    def follow(self, head: int, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
+    def follow(
+        self,
+        head: int,
+        read: Read,
+        hash_at: Callable[[int], bytes | None],
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         """Be the views of this ledger as it stands: made anew when they were those of another."""
         if not self.follows(head, hash_at):
             self.start_over()
-        self.catch_up(read)
+        self.catch_up(read, progress)
         self.seal(hash_at)
 
     def follows(self, head: int, hash_at: Callable[[int], bytes | None]) -> bool:

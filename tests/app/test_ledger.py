@@ -1,5 +1,6 @@
 """A ledger: opened, caught up after any crash, and held by one process."""
 
+import logging
 import shutil
 import sqlite3
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app import ledger as ledgers
 from app.clock import SystemClock
 from app.ledger import VIEWS, Ledger, WrongClock
 from app.lock import LedgerInUse
@@ -128,6 +130,21 @@ def test_lost_views_are_made_again(told: Path) -> None:
     (told / VIEWS).unlink()
     with Ledger(told) as ledger:
         assert dump(ledger) == live == rebuilt(ledger)
+
+
+def test_whoever_waits_for_many_events_to_be_folded_is_told(
+    told: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "tallybook.ledger"):
+        engine.remove(told / VIEWS)
+        with Ledger(told) as ledger:
+            head = ledger.store.head()[0]
+        assert caplog.messages == []  # so few are folded at once
+        monkeypatch.setattr(ledgers, "WORTH_TELLING", 10)
+        engine.remove(told / VIEWS)
+        with Ledger(told):
+            pass
+    assert caplog.messages == [f"folding the ledger into views: {head} of {head} events"]
 
 
 def test_views_that_fell_behind_catch_up(told: Path) -> None:
