@@ -38,7 +38,7 @@ from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
 
-CODE_VERSION = 12
+CODE_VERSION = 13
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (

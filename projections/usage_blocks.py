@@ -21,8 +21,11 @@ HOUR_US = 3_600_000_000
 ROWS_PER_EVENT = 1_024
 """More than an event holds; a record's place in the ledger is position * this + row."""
 
-SHARES = 16
-"""Into how many shares the customers fall: more make a read cheaper, and a write dearer."""
+SHARES = 32
+"""Into how many shares the customers fall: more make a read cheaper, and a write dearer.
+
+With fewer, what a full batch leaves in a share would not fit into a page of the views.
+"""
 
 BLOCKS = Table(
     "usage_blocks",
