@@ -22,8 +22,8 @@ from projections import ahead, engine
 from projections.ahead import Part, Run, Unfit
 from projections.tables import ViewsDatabase
 
-PART_BYTES = 8_000_000
-"""How much of the log a process folds at a time: some 90,000 usage records."""
+PART_BYTES = 24_000_000
+"""How much of the log a process folds at a time: some 250,000 usage records."""
 WORTH_BYTES = 200_000
 """Less than this is folded in its place sooner than it is handed over."""
 PART_EVENTS = 5_000
