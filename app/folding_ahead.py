@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from app import identity_checks
+from app import identity_checks, stored
 from app.identity_checks import Identities, Wrong
 from app.store import Store
 from domain.decider import Recorded
@@ -134,14 +134,14 @@ def _fold(after: int, until: int) -> Run | None:
 def _examine(after: int, until: int) -> Examined | None:
     assert _opened is not None, "the process was opened when it began"
     store, database = _opened
-    kept, wrong = 0, list[Wrong]()
+    kept_of, kept, wrong = stored.Identities(store), 0, list[Wrong]()
 
     def looked_up() -> Iterator[Recorded]:
         nonlocal kept
         for recorded in store.read(after, until):
             if recorded.envelope.idempotency_key is not None:
                 raise Unfit("its key has to be looked up, too")
-            found = identity_checks.check(store, [recorded])
+            found = identity_checks.check(kept_of, [recorded])
             kept += found.kept
             wrong.extend(found.wrong)
             yield recorded

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from app import stored
-from app.store import Store
 from domain import usage
 from domain.decider import Recorded
 from domain.usage import UsageRecorded
@@ -28,13 +27,13 @@ class Identities(NamedTuple):
     wrong: list[Wrong]
 
 
-def check(store: Store, events: Sequence[Recorded]) -> Identities:
+def check(kept_of: stored.Identities, events: Sequence[Recorded]) -> Identities:
     """Look every usage record of these events up."""
     found, wrong = 0, list[Wrong]()
     for recorded in events:
         if isinstance(recorded.event, UsageRecorded):
             records = recorded.event.records
-            kept = stored.identities(store, [(one.source, one.id) for one in records])
+            kept = kept_of.of([(one.source, one.id) for one in records])
             found += len(kept) - kept.count(None)
             wrong += _wrong(recorded.position, records, kept)
     return Identities(found, wrong)
@@ -49,8 +48,8 @@ def _wrong(
         name = f"the identity of usage record {record.id!r} of {record.source!r}"
         if found is None:
             yield Wrong(position, "IDENTITY_MISSING", f"{name} is not kept")
-        elif (found.position, found.row) != (position, index):
+        elif found[:2] != (position, index):
             message = f"{name} leads elsewhere than to row {index} here"
             yield Wrong(position, "IDENTITY_DIFFERS", message)
-        elif found.digest not in usage.digests_of(record):
+        elif found[2] not in usage.digests_of(record):
             yield Wrong(position, "IDENTITY_DIFFERS", f"{name} is kept for other content")

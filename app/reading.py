@@ -61,6 +61,7 @@ class Reading:
         self._identities = 0
         self._sound = True
         self._store = store
+        self._kept_of = stored.Identities(store)
         self._progress = progress
         self._folded = folded
         self._others = others
@@ -189,7 +190,7 @@ class Reading:
     # ----------------------------------------------------------------------- what stands beside
 
     def _check_identities(self, page: Sequence[Recorded]) -> None:
-        self._note_identities(identity_checks.check(self._store, page))
+        self._note_identities(identity_checks.check(self._kept_of, page))
 
     def _note_identities(self, found: Identities) -> None:
         self._identities += found.kept

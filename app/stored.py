@@ -16,6 +16,8 @@ from domain.usage import Identity
 
 _BEFORE_ALL = -(2**63)
 _PER_QUERY = 250
+_BATCHES_ONE_BY_ONE = 100
+"""After a batch whose ids do not lie side by side, so many are not even tried."""
 PAGE_EVENTS = 100
 """Events read at a time: their usage records, 100,000 at most, are held in memory together."""
 _PAGE = """SELECT e.rowid,
@@ -51,12 +53,8 @@ class Ends(NamedTuple):
     chain_end: int
 
 
-class Kept(NamedTuple):
-    """The row that keeps an identity; its values are what the file says, of any type."""
-
-    position: object
-    row: object
-    digest: object
+Kept = tuple[object, object, object]
+"""(position, row, digest) of an identity that is kept, as the file says: of any type."""
 
 
 def ends(store: Store) -> Ends:
@@ -119,29 +117,63 @@ def _row(
     return Row(position, id, version or 0, name, state or b"", hash, readable)
 
 
-def identities(store: Store, wanted: Sequence[Identity]) -> list[Kept | None]:
-    """What the file says of each of the identities, in their order; None for what is not kept."""
-    names = sorted({source for source, _ in wanted})
-    sources = store.select(
-        f"SELECT CAST(name AS BLOB), number FROM usage_sources WHERE name IN ({_marks(names)})",
-        names,
-    )
-    numbers = {name.decode(): number for name, number in sources}
-    ids = stored_ids([id for _, id in wanted])
-    asked = [(numbers.get(source), id) for (source, _), id in zip(wanted, ids, strict=True)]
-    found: list[Kept | None] = [None] * len(asked)
-    for start in range(0, len(asked), _PER_QUERY):
-        chunk = asked[start : start + _PER_QUERY]
-        values = ",".join(f"({start + at},?,?)" for at in range(len(chunk)))
-        rows = store.select(
-            f"WITH wanted(at, number, one) AS (VALUES {values})"
-            " SELECT at, position, row, CAST(digest AS BLOB) FROM wanted CROSS JOIN"
-            " usage_identities ON source=number AND id=one",
-            [*chain.from_iterable(chunk)],
+class Identities:
+    """Looks up the identities of usage records, by ranges for as long as ids come in order.
+
+    Ids that carry their time lie side by side in the index, and reading them in one go takes a
+    third of the time of looking each of them up.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._one_by_one = 0
+
+    def of(self, wanted: Sequence[Identity]) -> list[Kept | None]:
+        """What the file says of each, in their order; None for what is not kept."""
+        ids = stored_ids([id for _, id in wanted])
+        names = sorted({source for source, _ in wanted})
+        sources = self._store.select(
+            f"SELECT CAST(name AS BLOB), number FROM usage_sources WHERE name IN ({_marks(names)})",
+            names,
         )
-        for at, position, row, digest in rows:
-            found[at] = Kept(position, row, digest)
-    return found
+        numbers = {name.decode(): number for name, number in sources}
+        if len(names) == 1 and names[0] in numbers and not self._one_by_one:
+            found = self._between(numbers[names[0]], ids)
+            if found is not None:
+                return list(map(found.get, ids))
+        self._one_by_one = (self._one_by_one or _BATCHES_ONE_BY_ONE) - 1
+        asked = [(numbers.get(source), id) for (source, _), id in zip(wanted, ids, strict=True)]
+        return self._each(asked)
+
+    def _between(
+        self, source: object, ids: Sequence[bytes | str]
+    ) -> dict[bytes | str, Kept] | None:
+        """What lies between the first id and the last; None when that is much more than these."""
+        if not all(isinstance(id, bytes) for id in ids):
+            return None
+        ordered = sorted(ids)
+        most = 2 * len(ids)
+        rows = self._store.select(
+            "SELECT id, position, row, CAST(digest AS BLOB) FROM usage_identities"
+            " WHERE source=? AND id>=? AND id<=? LIMIT ?",
+            (source, ordered[0], ordered[-1], most),
+        )
+        return {row[0]: tuple(row)[1:] for row in rows} if len(rows) < most else None
+
+    def _each(self, asked: Sequence[tuple[object, bytes | str]]) -> list[Kept | None]:
+        found: list[Kept | None] = [None] * len(asked)
+        for start in range(0, len(asked), _PER_QUERY):
+            chunk = asked[start : start + _PER_QUERY]
+            values = ",".join(f"({start + at},?,?)" for at in range(len(chunk)))
+            rows = self._store.select(
+                f"WITH wanted(at, number, one) AS (VALUES {values})"
+                " SELECT at, position, row, CAST(digest AS BLOB) FROM wanted CROSS JOIN"
+                " usage_identities ON source=number AND id=one",
+                [*chain.from_iterable(chunk)],
+            )
+            for at, position, row, digest in rows:
+                found[at] = (position, row, digest)
+        return found
 
 
 def count_identities(store: Store, until: int) -> int:
