@@ -43,6 +43,7 @@ SCHEMA = ("app/schema/", "app/server.py")
 HTTP = ("app/server.py", "app/ingest.py", "app/auth.py")
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
 CLOCK = ("app/clock.py",)
+SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 
 DOORS = {
     "strawberry": SCHEMA,
@@ -54,8 +55,8 @@ DOORS = {
     "pyarrow": ("app/exports/parquet.py",),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
-    **dict.fromkeys(("uuid", "random", "secrets"), CLOCK),
-    **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py",)),
+    **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
+    **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py", *SENDER)),
     "msgspec": ("app/", "domain/", "projections/"),
 }
 """Each library that lets the world in, with the only files that may import it."""
@@ -114,8 +115,8 @@ def libraries_have_one_door(source: Source) -> Iterator[Finding]:
 
 
 def time_comes_from_the_clock(source: Source) -> Iterator[Finding]:
-    """The wall clock and the system's randomness are read in app/clock.py only."""
-    if not within(source.path, CLOCK):
+    """The wall clock and the system's randomness are read in app/clock.py, or by the sender."""
+    if not within(source.path, (*CLOCK, *SENDER)):
         yield from reading(source, WALL_CLOCK)
 
 
@@ -170,10 +171,11 @@ def numbers_are_exact(source: Source) -> Iterator[Finding]:
 
 
 def files_are_short(source: Source) -> Iterator[Finding]:
-    """A file has at most 400 lines."""
+    """A file has at most 400 lines; one that is copied cannot be split, and has at most 560."""
+    most = 560 if within(source.path, SENDER) else MOST_LINES_OF_A_FILE
     lines = len(source.text.splitlines())
-    if lines > MOST_LINES_OF_A_FILE:
-        yield Finding(source.path, lines, f"{lines} lines, over {MOST_LINES_OF_A_FILE}")
+    if lines > most:
+        yield Finding(source.path, lines, f"{lines} lines, over {most}")
 
 
 def functions_are_short(source: Source) -> Iterator[Finding]:
@@ -341,6 +343,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (numbers_are_exact, "projections/current.py", "x = float(y)"),
     (numbers_are_exact, "domain/money.py", "def f(x: float) -> int: ..."),
     (files_are_short, "app/cli.py", "x = 1\n" * 401),
+    (files_are_short, "app/client.py", "x = 1\n" * 561),
     (functions_are_short, "app/cli.py", "async def f():\n" + "    x = 1\n" * 60),
     (names_say_something, "app/date_utils.py", ""),
     (names_say_something, "app/cli.py", "class MeterManager: ..."),
@@ -348,11 +351,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (everything_public_is_explained, "app/cli.py", "x = 1"),
     (everything_public_is_explained, "app/cli.py", '"""Doc."""\ndef main(): ...'),
     (everything_public_is_explained, "app/cli.py", '"""Doc."""\nif x:\n    class A: ...'),
-    (
-        everything_public_is_explained,
-        "app/cli.py",
-        '"""D."""\nclass A:\n    "D"\n    def f(s): ...',
-    ),
+    (everything_public_is_explained, "app/a.py", '"""D."""\nclass A:\n    "D"\n    def f(s): ...'),
     (everything_public_is_explained, "app/a.py", OVERRIDE.replace("NAME", "g")),
     (the_command_line_prints, "app/server.py", "print(1)"),
 ]
