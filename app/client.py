@@ -410,8 +410,12 @@ class _Spool:
         self._path = path
         self._turn: IO[bytes] | None = None
         self._sent = self._read = 0
-        with self._alone() as file:
-            os.fsync(file.fileno())
+        with self._alone():
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # or a new file could be gone after a power cut, with all in it
+            finally:
+                os.close(folder)
 
     @contextmanager
     def _alone(self) -> Iterator[FileIO]:
