@@ -109,11 +109,8 @@ class Client:
         self._spool = None if spool is None else _Spool(spool)
         self._durable, self._on_problem = durable, on_problem
         self._batch_records, self._batch_bytes = batch_records, batch_bytes
-        self._max_age_s, self._queue_records, self._patience_s = (
-            max_age_s,
-            queue_records,
-            patience_s,
-        )
+        self._max_age_s, self._patience_s = max_age_s, patience_s
+        self._queue_records = queue_records
         self._changed = threading.Condition()
         self._queue: deque[bytes] = deque()
         self._queue_bytes, self._oldest = 0, 0.0

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.client import Client
 from tests.app.sending import (
@@ -14,6 +16,7 @@ from tests.app.sending import (
     PATIENCE_SECONDS,
     Between,
     Counting,
+    Plan,
     answering,
     be_down,
     between,
@@ -196,3 +199,46 @@ def test_a_client_that_is_killed_loses_nothing_that_was_safe(
     assert len(arrived) <= len(safe) + 1
     assert counting.counted(customer) == (len(arrived), str(len(arrived)))
     assert not later.problems
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    plans=st.lists(
+        st.sampled_from([pass_on, be_down, lose_the_reply, answering(503), answering(401)]),
+        max_size=12,
+    ),
+    durable=st.booleans(),
+    patience_s=st.sampled_from([0, 60]),
+    batch_records=st.integers(1, 8),
+)
+def test_whatever_goes_wrong_on_the_way_each_record_counts_once(
+    between: Between,
+    counting: Counting,
+    tmp_path: Path,
+    plans: list[Plan],
+    durable: bool,
+    patience_s: float,
+    batch_records: int,
+) -> None:
+    name, customer = counting.customer()
+    spool = tmp_path / name
+    between.plans.extend(plans)
+    for _ in range(3):
+        with Client(
+            between.url,
+            spool=spool,
+            durable=durable,
+            patience_s=patience_s,
+            batch_records=batch_records,
+            queue_records=5,
+        ) as client:
+            for _ in range(7):
+                client.record(EVENT_NAME, name, 1)
+        assert not client.problems
+    between.plans.clear()
+    with Client(between.url, spool=spool) as last:
+        assert last.flush(PATIENCE_SECONDS)
+    assert spool.read_bytes() == b""
+    assert counting.counted(customer) == (21, "21")
