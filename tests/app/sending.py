@@ -17,7 +17,6 @@ import pytest
 
 from app import client as sender
 from tests.benchmarks.serving import Server, serving
-from tests.house import ROOT
 
 PATIENCE_SECONDS = 30
 """How long a test waits for what must happen at once, before it fails instead of hanging."""
@@ -231,7 +230,3 @@ def child(url: str, spool: Path, customer: str, number: int, source: str = "chil
     """The command of a process that records so many."""
     arguments = [url, str(spool), customer, source, str(number)]
     return [sys.executable, "-c", CHILD, *arguments]
-
-
-HERE = ROOT
-"""Where such a process finds the client."""

@@ -1,6 +1,8 @@
 """The Python client: it batches, sends again with the same ids, and says what was not counted."""
 
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,6 +26,7 @@ from tests.app.sending import (
     lose_the_reply,
     pass_on,
 )
+from tests.house import ROOT
 
 __all__ = ["between", "counting"]
 
@@ -258,3 +261,18 @@ def test_a_client_does_not_go_on_in_a_fork(
                 client.record(EVENT_NAME, "al", 1)
             client.close()
         client.record(EVENT_NAME, "al", 1)
+
+
+@pytest.mark.parametrize("last_line", ["", "raise SystemExit(3)", "1 / 0"])
+def test_a_program_that_ends_sends_what_is_left(last_line: str, counting: Counting) -> None:
+    name, customer = counting.customer()
+    program = f"""
+from app.client import Client
+client = Client({counting.url!r}, max_age_s=60)
+for value in range(10):
+    client.record({EVENT_NAME!r}, {name!r}, value)
+{last_line}
+"""
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, cwd=ROOT, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
+    assert counting.counted(customer) == (10, "45")

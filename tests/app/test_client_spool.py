@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from app.client import Client
 from tests.app.sending import (
     EVENT_NAME,
-    HERE,
     PATIENCE_SECONDS,
     Between,
     Counting,
@@ -28,6 +27,7 @@ from tests.app.sending import (
     waiting,
 )
 from tests.benchmarks.serving import free_port
+from tests.house import ROOT
 
 __all__ = ["between", "counting"]
 
@@ -165,7 +165,7 @@ def test_two_processes_share_a_spool(between: Between, counting: Counting, spool
     name, customer = counting.customer()
     between.plans.extend([be_down, lose_the_reply, answering(503), lose_the_reply])
     processes = [
-        subprocess.Popen(child(between.url, spool, name, 100), cwd=HERE, stdout=subprocess.PIPE)
+        subprocess.Popen(child(between.url, spool, name, 100), cwd=ROOT, stdout=subprocess.PIPE)
         for _ in range(2)
     ]
     said = [process.communicate(timeout=PATIENCE_SECONDS)[0].split() for process in processes]
@@ -183,7 +183,7 @@ def test_a_client_that_is_killed_loses_nothing_that_was_safe(
     name, customer = counting.customer()
     between.always = {"down": be_down, "up": pass_on, "deaf": lose_the_reply}[state]
     command: Any = child(between.url, spool, name, 1_000_000)
-    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             safe = [process.stdout.readline().decode().strip() for _ in range(50)]
