@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from app import cli, ingest
-from app.schema import TOKENS_LIMIT
 from app.schema import usage as usage_schema
+from app.schema.guard import TOKENS_LIMIT
 from app.settings import PREFIX, Settings
 from domain import text, usage
 from tests.benchmarks.serving import serving
