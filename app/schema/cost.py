@@ -18,6 +18,7 @@ from graphql import (
     GraphQLField,
     GraphQLNamedType,
     GraphQLSchema,
+    InlineFragmentNode,
     IntValueNode,
     ListValueNode,
     ObjectValueNode,
@@ -80,6 +81,7 @@ class Cost:
     def _selected(self, selection_set: SelectionSetNode, parent: GraphQLNamedType | None) -> Sum:
         """What the fields in here cost. One call for each level, for levels may be many."""
         once = each = 0
+        found: Sum = (0, 0)
         for node in selection_set.selections:
             if isinstance(node, FragmentSpreadNode):
                 found = self._fragment(node.name.value)
@@ -93,11 +95,10 @@ class Cost:
                 if node.selection_set is not None:
                     beneath = self._selected(node.selection_set, get_named_type(field.type))
                 found = self._field(node, field, parent.name, beneath)
-            else:
-                condition = getattr(node, "type_condition", None)
+            elif isinstance(node, InlineFragmentNode):
+                condition = node.type_condition
                 type = self._schema.get_type(condition.name.value) if condition else parent
-                inner = getattr(node, "selection_set")  # noqa: B009  # an inline fragment
-                found = self._selected(inner, type)
+                found = self._selected(node.selection_set, type)
             once, each = once + found[0], each + found[1]
         return once, each
 

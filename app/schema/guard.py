@@ -96,9 +96,8 @@ def part(definition: ExecutableDefinitionNode) -> Part:
                 fields += 1
                 aliases += node.alias is not None
                 roots += above == 0
-            inner = getattr(node, "selection_set", None)
-            if inner is not None:
-                waiting.append((inner, below))
+            if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set:
+                waiting.append((node.selection_set, below))
     return Part(Counts(depth, fields, aliases, directives, roots), spreads)
 
 

@@ -13,8 +13,11 @@ from graphql import (
     ASTValidationRule,
     DocumentNode,
     FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
+    InlineFragmentNode,
     OperationDefinitionNode,
     specified_rules,
     validate,
@@ -81,7 +84,7 @@ class Limits(SchemaExtension):
         if self._cost > COST_LIMIT:
             raise too_much("cost", COST_LIMIT, self._cost)
         try:
-            async with asyncio.timeout(_deadline(operation)):
+            async with asyncio.timeout(_deadline(context.graphql_document, operation)):
                 yield
         except TimeoutError as error:
             raise _timed_out() from error
@@ -100,11 +103,29 @@ def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode
     return next(named, operations[0])
 
 
-def _deadline(operation: OperationDefinitionNode) -> int | None:
+def _deadline(document: DocumentNode, operation: OperationDefinitionNode) -> int | None:
     """How long an operation may take; None for as long as it needs."""
-    asked = (one for one in operation.selection_set.selections if isinstance(one, FieldNode))
-    unbounded = any(one.name.value in WITHOUT_DEADLINE for one in asked)
-    return None if unbounded else DEADLINE_SECONDS
+    return None if WITHOUT_DEADLINE & _roots(document, operation) else DEADLINE_SECONDS
+
+
+def _roots(document: DocumentNode, operation: OperationDefinitionNode) -> set[str]:
+    """The fields of an operation that lie beneath no other one."""
+    fragments = {
+        one.name.value: one.selection_set
+        for one in document.definitions
+        if isinstance(one, FragmentDefinitionNode)
+    }
+    found: set[str] = set()
+    waiting = [operation.selection_set]
+    while waiting:
+        for node in waiting.pop().selections:
+            if isinstance(node, FieldNode):
+                found.add(node.name.value)
+            elif isinstance(node, InlineFragmentNode):
+                waiting.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value in fragments:
+                waiting.append(fragments.pop(node.name.value))
+    return found
 
 
 def _timed_out() -> GraphQLError:
