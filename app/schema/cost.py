@@ -38,7 +38,7 @@ from app.schema.connections import PAGE_DEFAULT, PAGE_LIMIT
 COST_LIMIT = 50_000
 """The most that one operation may cost: about as many objects as a second or two can answer."""
 MUTATION_COST = 10
-LIST_ENTRIES = 10
+LIST_ENTRIES = 5
 """How many entries a list is taken to have that says nothing of its length, such as lines."""
 
 HEAVY: Mapping[tuple[str, str], int] = {
@@ -82,9 +82,13 @@ class Cost:
         """What the fields in here cost. One call for each level, for levels may be many."""
         once = each = 0
         found: Sum = (0, 0)
+        apart: dict[str, int] = {}  # an object is of one type only: the dearest one counts
         for node in selection_set.selections:
             if isinstance(node, FragmentSpreadNode):
-                found = self._fragment(node.name.value)
+                name = node.name.value
+                found = self._fragment(name)
+                type = self._schema.get_type(self._fragments[name].type_condition.name.value)
+                found = self._apart(found, type, parent, apart)
             elif isinstance(node, FieldNode):
                 field = self._schema.get_field(
                     cast("GraphQLCompositeType", parent), node.name.value
@@ -99,8 +103,22 @@ class Cost:
                 condition = node.type_condition
                 type = self._schema.get_type(condition.name.value) if condition else parent
                 found = self._selected(node.selection_set, type)
+                found = self._apart(found, type, parent, apart)
             once, each = once + found[0], each + found[1]
-        return once, each
+        return once + max(apart.values(), default=0), each
+
+    def _apart(
+        self,
+        found: Sum,
+        type: GraphQLNamedType | None,
+        parent: GraphQLNamedType | None,
+        apart: dict[str, int],
+    ) -> Sum:
+        """Put aside what is asked of one of the types that an object may be of."""
+        if type is None or not (is_interface_type(parent) and is_object_type(type)):
+            return found
+        apart[type.name] = apart.get(type.name, 0) + found[0]
+        return 0, 0
 
     def _fragment(self, name: str) -> Sum:
         """A fragment has the same sum wherever it is spread: its type is its own."""
@@ -143,7 +161,7 @@ class Cost:
         if "first" in field.args:
             return self._page(node, field)
         if parent.startswith("__"):
-            return _introspected(self._schema)[node.name.value]
+            return _introspected(self._schema).get(node.name.value, LIST_ENTRIES)
         return LIST_ENTRIES
 
     def _page(self, node: FieldNode, field: GraphQLField) -> int:
@@ -186,14 +204,13 @@ def entries(value: object) -> int:
     >>> entries({"records": [{"id": "a"}, {"id": "b", "tags": ["x"]}]})
     3
     """
-    found, waiting = 0, [value]
+    found, waiting = 0, [value] if isinstance(value, list | dict) else []
     while waiting:
         one = waiting.pop()
         if isinstance(one, list):
             found += len(one)
-            waiting += one
-        elif isinstance(one, dict):
-            waiting += one.values()
+        inner = one.values() if isinstance(one, dict) else one
+        waiting += [value for value in inner if isinstance(value, list | dict)]
     return found
 
 

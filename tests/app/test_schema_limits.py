@@ -66,8 +66,17 @@ COSTS: list[tuple[str, dict[str, Any], int]] = [
         35,
     ),
     ('{ node(id: "cus_1") { ... on Customer { history { totalCount } } } }', {}, 21),
-    ('{ invoice(id: "inv_1") { lines { amount { amount } } total { amount } } }', {}, 22),
-    ('{ invoice(id: "inv_1") { lines { explanation { check { holds } } } } }', {}, 1_031),
+    (
+        (
+            '{ node(id: "cus_1") { ... on Customer { history { totalCount } } ...L h: history(last: 2)'
+            " { totalCount } ... { ... on Ledger { clock { now } } } } }"
+            " fragment L on Ledger { clock { now } history { totalCount } }"
+        ),
+        {},
+        25,
+    ),
+    ('{ invoice(id: "inv_1") { lines { amount { amount } } total { amount } } }', {}, 12),
+    ('{ invoice(id: "inv_1") { lines { explanation { check { holds } } } } }', {}, 516),
     (
         (
             "query($r: [SampleRecordInput!]!) { aggregationPreview(aggregation: COUNT, records: $r)"
