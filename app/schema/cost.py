@@ -149,12 +149,10 @@ class Cost:
             size = self._page(node, field)
             whole += size - 1
         elif parent == "Mutation":
-            whole += given + MUTATION_COST - 1
+            whole += MUTATION_COST - 1
         elif is_list_type(get_nullable_type(field.type)):
             return given + self._entries(node, field, parent) * (whole + each), 0
-        else:
-            whole += given
-        return whole + size * each, 0
+        return whole + given + size * each, 0
 
     def _entries(self, node: FieldNode, field: GraphQLField, parent: str) -> int:
         """How many entries a list is taken to have."""

@@ -46,6 +46,7 @@ COSTS: list[tuple[str, dict[str, Any], int]] = [
     ("query($n: Int) { meters(first: $n) { nodes { id } } }", {}, 20),
     ("query($n: Int = 8) { meters(first: $n) { nodes { id } } }", {}, 8),
     ("query($n: Int = 8) { meters(first: $n) { nodes { id } } }", {"n": None}, 20),
+    ('{ ledgerEvents(first: 5, types: ["a", "b"]) { nodes { type } } }', {}, 7),
     ("{ customers(first: 5) { nodes { history(first: 4) { nodes { type } } } } }", {}, 25),
     ("{ customers(first: 5) { nodes { history(first: 4) { nodes { data } } } } }", {}, 2_025),
     ("{ customers(first: 5) { edges { node { history(first: 4) { totalCount } } } } }", {}, 25),
@@ -68,8 +69,8 @@ COSTS: list[tuple[str, dict[str, Any], int]] = [
     ('{ node(id: "cus_1") { ... on Customer { history { totalCount } } } }', {}, 21),
     (
         (
-            '{ node(id: "cus_1") { ... on Customer { history { totalCount } } ...L h: history(last: 2)'
-            " { totalCount } ... { ... on Ledger { clock { now } } } } }"
+            '{ node(id: "cus_1") { ... on Customer { history { totalCount } } ...L'
+            " h: history(last: 2) { totalCount } ... { ... on Ledger { clock { now } } } } }"
             " fragment L on Ledger { clock { now } history { totalCount } }"
         ),
         {},
