@@ -10,7 +10,7 @@ from domain.customers import Customer
 from domain.decider import Code, Rejected
 from domain.meters import Meter
 from domain.money import format_decimal
-from domain.periods import Period, UsageWindow, check_period, to_us, windows
+from domain.periods import Period, UsageWindow, to_us, windows
 from projections import current, meter_summaries
 from projections.meter_summaries import Question, Summary
 from projections.tables import Views
@@ -47,14 +47,21 @@ class Asked(msgspec.Struct, frozen=True):
             raise Rejected(Code.INVALID_VALUE, path, "value_grouping_window must be hour or day")
         window, step = _GRAINS[grain]
         start, end = (_instant(parameters, name, step) for name in ("start_time", "end_time"))
+        if end <= start:
+            raise Rejected(Code.INVALID_VALUE, ("end_time",), "end_time must be after start_time")
         limit = parameters.get("limit", str(PAGE_DEFAULT))
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:4]) <= PAGE_LIMIT):
+        if not (
+            limit.isascii()
+            and limit.isdigit()
+            and len(limit) <= 3
+            and 1 <= int(limit) <= PAGE_LIMIT
+        ):
             message = f"limit must be a number from 1 to {PAGE_LIMIT}"
             raise Rejected(Code.INVALID_VALUE, ("limit",), message)
         return cls(
             meter_id,
             _given(parameters, "customer"),
-            check_period(start, end, ("end_time",)),
+            Period(start, end),
             window,
             int(limit),
             parameters.get("starting_after"),
