@@ -32,7 +32,7 @@ test: $(DEV) ## Check format, lint and types, then run every test
 	$(VENV) -m ruff format --check --quiet .
 	$(VENV) -m ruff check --quiet .
 	$(VENV) -m mypy
-	$(VENV) -m pytest --quiet
+	$(VENV) -m pytest --quiet --numprocesses auto --dist loadfile
 
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
