@@ -1,5 +1,6 @@
 """What was used as Stripe's event summaries tell it, read from the same buckets as every bill."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ from projections.usage_records import MeterRef, meters_over
 PAGE_DEFAULT, PAGE_LIMIT = 10, 100
 WINDOWS_LIMIT = 10_000
 
+_DIGITS = re.compile(r"[0-9]{1,3}")
 _GRAINS = {
     None: (None, timedelta(minutes=1)),
     "hour": (UsageWindow.HOUR, timedelta(hours=1)),
@@ -50,12 +52,7 @@ class Asked(msgspec.Struct, frozen=True):
         if end <= start:
             raise Rejected(Code.INVALID_VALUE, ("end_time",), "end_time must be after start_time")
         limit = parameters.get("limit", str(PAGE_DEFAULT))
-        if not (
-            limit.isascii()
-            and limit.isdigit()
-            and len(limit) <= 3
-            and 1 <= int(limit) <= PAGE_LIMIT
-        ):
+        if not (_DIGITS.fullmatch(limit) and 1 <= int(limit) <= PAGE_LIMIT):
             message = f"limit must be a number from 1 to {PAGE_LIMIT}"
             raise Rejected(Code.INVALID_VALUE, ("limit",), message)
         return cls(

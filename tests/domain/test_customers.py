@@ -78,6 +78,20 @@ def test_a_refused_customer(command: CreateCustomer, code: str, path: str) -> No
     given().when(command, FACTS).then_rejected(code, path)
 
 
+def test_an_external_id_may_begin_as_ours_do() -> None:
+    given().when(CreateCustomer(name="x", external_id="cus_NciAYcXfLnqBoz"), FACTS).then(
+        CustomerCreated(
+            id="cus_1",
+            name="x",
+            external_id="cus_NciAYcXfLnqBoz",
+            email=None,
+            description=None,
+            time_zone="UTC",
+            created_at=AT,
+        )
+    )
+
+
 def test_an_external_id_means_one_customer() -> None:
     taken = Facts(id="cus_2", at=AT, external_id_owner="cus_1")
     command = CreateCustomer(name="Impostor", external_id="alpaca-lover")
