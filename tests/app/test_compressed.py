@@ -22,6 +22,13 @@ LAGO = {
     "external_customer_id": "al",
     "properties": {"value": 1},
 }
+
+
+def packed(body: bytes) -> bytes:
+    """The body as gzip, without the time at which it was made: a test is named after it."""
+    return gzip.compress(body, mtime=0)
+
+
 DOORS = [
     ("/v1/usage", "application/json", json.dumps(RECORDS[:1]).encode()),
     (
@@ -54,13 +61,13 @@ def test_every_door_takes_gzip(ledger: Ledger, path: str, kind: str, body: bytes
 @pytest.mark.parametrize(
     ("encoding", "sent", "status"),
     [
-        ("gzip", gzip.compress(b" " * 5_242_881), 413),
+        ("gzip", packed(b" " * 5_242_881), 413),
         ("gzip", b"no gzip", 400),
         ("gzip", b"", 400),
-        ("gzip", gzip.compress(b"[]")[:-1], 400),
-        ("gzip", gzip.compress(b"[]") + b"more", 400),
-        ("gzip", gzip.compress(b"") * 101, 400),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"[]")), 415),
+        ("gzip", packed(b"[]")[:-1], 400),
+        ("gzip", packed(b"[]") + b"more", 400),
+        ("gzip", packed(b"") * 101, 400),
+        ("gzip, gzip", packed(packed(b"[]")), 415),
         ("zstd", b"[]", 415),
         ("deflate", zlib.compress(b"[]"), 415),
     ],
