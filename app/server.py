@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
+from strawberry.schema.exceptions import InvalidOperationTypeError
 
 from app import adapters, checkpoints, graphiql, invoice_page, replay
 from app.adapters import lago, stripe
@@ -141,9 +142,20 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         try:
             return await super().run(request, *args, **kwargs)
         except HTTPException as error:
-            problem = {"message": error.reason, "extensions": {"code": "BAD_REQUEST"}}
-            content = msgspec.json.encode({"errors": [problem]})
-            return Response(content, error.status_code, media_type="application/json")
+            status, headers = error.status_code, {}
+            if isinstance(error.__cause__, InvalidOperationTypeError):  # a mutation by GET
+                status, headers = 405, {"allow": "POST"}
+            elif status == 405:
+                headers = {"allow": "GET, POST"}
+            code = "METHOD_NOT_ALLOWED" if status == 405 else "BAD_REQUEST"
+            problem = {"message": error.reason, "extensions": {"code": code}}
+            # The reason may repeat half of a surrogate pair, which not every encoder writes.
+            content = self.encode_json({"errors": [problem]})
+            return Response(content, status, headers, media_type="application/json")
+
+    def parse_query_params(self, params: Mapping[str, str | None]) -> dict[str, Any]:
+        """What a GET asks; a form sends what nobody filled in as an empty text."""
+        return super().parse_query_params({name: text for name, text in params.items() if text})
 
     def decode_json(self, data: str | bytes) -> object:
         """The body as JSON; whatever is wrong with it is one kind of error."""

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from app import cli, offers
-from app.schema import TOKENS_LIMIT
+from app.schema import cost, guard, limits
 from app.schema import usage as usage_schema
+from app.schema.connections import PAGE_DEFAULT
+from app.schema.errors import ERRORS_LIMIT
 from app.settings import PREFIX, Settings
 from domain import text, usage
 from tests.benchmarks.serving import serving
@@ -176,8 +178,35 @@ def definitions(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
         usage.PROPERTIES_LIMIT,
         text.VALUE_BYTES,
         text.NAME_BYTES,
-        TOKENS_LIMIT,
+        guard.TOKENS_LIMIT,
     ],
 )
 def test_the_limits_are_those_of_the_code(limit: int) -> None:
     assert re.search(rf"\b{limit:,} (?:records|strings|bytes|tokens)", section("Sending usage"))
+
+
+def test_the_limits_of_graphql_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", section("Limits of a GraphQL"), re.MULTILINE)
+    assert {name: int(most.replace(",", "")) for name, most in rows} == {
+        "bytes": guard.DOCUMENT_BYTES,
+        "tokens": guard.TOKENS_LIMIT,
+        "depth": guard.DEPTH_LIMIT,
+        "fields": guard.FIELDS_LIMIT,
+        "aliases": guard.ALIASES_LIMIT,
+        "repeats": guard.REPEATS_LIMIT,
+        "directives": guard.DIRECTIVES_LIMIT,
+        "mutations": guard.MUTATIONS_LIMIT,
+        "cost": cost.COST_LIMIT,
+    }
+    assert set(guard.SAYING) == {name for name, _ in rows} - {"tokens"}
+
+
+def test_the_other_figures_of_graphql_are_those_of_the_code() -> None:
+    text = " ".join(section("Limits of a GraphQL").split())
+    assert f"{PAGE_DEFAULT} when left out" in text
+    assert f"as much as {cost.LIST_ENTRIES} entries" in text
+    assert f"A mutation costs {cost.MUTATION_COST}," in text
+    assert all(f"explanation cost {one}," in text for one in cost.HEAVY.values())
+    assert f"After {limits.DEADLINE_SECONDS} seconds" in text
+    assert all(f"`{field}`" in text for field in limits.WITHOUT_DEADLINE)
+    assert f"at most {ERRORS_LIMIT} errors" in text

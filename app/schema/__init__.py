@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 import strawberry
-from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
+from strawberry.extensions import ParserCache
 from strawberry.schema.config import StrawberryConfig
 
 from app.schema.as_of import AsKnown, found
@@ -19,6 +19,7 @@ from app.schema.invoice_items import InvoiceItem, InvoiceItemMutations
 from app.schema.invoice_queries import InvoiceQueries, shown
 from app.schema.late_usage import LateUsageQueries
 from app.schema.ledgers import Ledger, LedgerQueries
+from app.schema.limits import Limits
 from app.schema.meters import Meter, MeterMutations, MeterQueries
 from app.schema.previews import PreviewQueries
 from app.schema.prices import Price, PriceMutations, PriceQueries
@@ -41,9 +42,6 @@ from app.schema.verifications import VerificationQueries
 from projections.current import KINDS
 
 __all__ = ["SHOWN", "Context", "schema", "sdl"]
-
-TOKENS_LIMIT = 5_000
-"""The longest document that is parsed."""
 
 Show = Callable[[Info, Any], Awaitable[Node]]
 
@@ -127,12 +125,7 @@ schema = Schema(
     query=Query,
     mutation=Mutation,
     config=StrawberryConfig(scalar_map=SCALARS, info_class=Info),
-    extensions=[
-        lambda: MaxTokensLimiter(max_token_count=TOKENS_LIMIT),
-        Closing,
-        ParserCache,
-        ValidationCache,
-    ],
+    extensions=[Closing, Limits, ParserCache],
 )
 
 

@@ -152,9 +152,15 @@ class Closing(SchemaExtension):
     """Lets go of what a request has opened when it is answered."""
 
     def on_operation(self) -> Iterator[None]:
-        """Around the whole operation."""
-        yield
+        """Around the whole operation, however it ends."""
         context = self.execution_context.context
+        try:
+            yield
+        except BaseException:
+            if isinstance(context, Context):
+                # Past a deadline a thread may still be reading there; nobody waits for it but this.
+                asyncio.get_running_loop().run_in_executor(None, context.close)
+            raise
         if isinstance(context, Context):
             context.close()
 

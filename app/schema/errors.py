@@ -26,6 +26,7 @@ from strawberry.types.execution import ExecutionContext
 
 from app.clock import new_id
 from app.jobs import Busy, Closed
+from app.schema.guard import TOKENS_LIMIT
 from app.schema.scalars import BigIntText, described
 from app.verification import VerificationRunning
 from domain.decider import Code, Path, Rejected
@@ -40,6 +41,7 @@ _STEP = re.compile(r"\w+")
 _FIELD = re.compile(
     r"Expected value of type '\w+' (?:not )?to include (?:required|unknown) field '(\w+)'"
 )
+_TOKENS = re.compile(r"Syntax Error: (Document contains more than [\d,]+ tokens)")
 _EXCEPTION = re.compile(r", but encountered error '.*'(?=; found)", re.DOTALL)
 _log = logging.getLogger(__name__)
 
@@ -154,6 +156,8 @@ def _plain(message: str) -> str:
 
 def _of_the_document(error: GraphQLError, document: DocumentNode | None) -> dict[str, Any]:
     """The extensions of an error that the GraphQL library found in a document or its variables."""
+    if isinstance(error, GraphQLSyntaxError) and _TOKENS.match(error.message):
+        return {"code": "LIMIT_EXCEEDED", "limit": "tokens", "allowed": TOKENS_LIMIT}
     if isinstance(error, GraphQLSyntaxError):
         return {"code": "GRAPHQL_PARSE_FAILED"}
     field = _FIELD.search(error.message)

@@ -52,10 +52,10 @@ fragment invoice on Invoice {
   lines {
     id kind description quantity amount { amount } exactAmount period { start end }
     adjustsInvoiceId steps { description } price { ...price } priceVersion { number }
-    usage {
+    usage(first: 10) {
       totalCount
       nodes { id state value customer { name } corrections { kind position }
-        history { totalCount nodes { position type } } }
+        history(first: 3) { totalCount nodes { position type } } }
     }
     explanation {
       sentences

@@ -28,7 +28,15 @@ def graphql(talking: Talking, body: bytes) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     "body",
-    [b"1", b"null", b'"x"', b"[]", b"{", b"\xff", b'{"query": 1}', b"[" * 100_000, b"9" * 10_000],
+    [
+        *(b"1", b"null", b'"x"', b"[]", b"[1]", b"{", b"\xff", b"", b'{"query": 1}', b"{}"),
+        *(b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000),
+        b'{"query": "{ ledger { id } }", "variables": 1}',
+        b'{"query": "{ ledger { id } }", "variables": {"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}}",
+        b'{"query": "{ ledger { id } }", "operationName": "A"}',
+        b'{"query": "{ ledger { id } }", "operationName": "\\ud800"}',
+        b'{"query": "{ ledger { id } }", "operationName": [1]}',
+    ],
 )
 def test_a_body_that_is_no_request_is_a_typed_400(talking: Talking, body: bytes) -> None:
     assert graphql(talking, body) == (400, "BAD_REQUEST")
@@ -45,8 +53,42 @@ def test_a_query_may_come_by_get_and_a_mutation_may_not(talking: Talking) -> Non
     assert answer.json()["data"] == {"ledger": {"name": "main"}}
     mutation = 'mutation { createProduct(input: {name: "x"}) { position } }'
     refused = talking.request("GET", "/graphql", params={"query": mutation})
-    assert refused.status_code == 400
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert refused.json()["errors"][0]["extensions"]["code"] == "METHOD_NOT_ALLOWED"
     assert talking.ledger.store.head()[0] == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_other_methods_are_told_which_there_are(talking: Talking, method: str) -> None:
+    answer = talking.request(method, "/graphql", params={"query": "{ ledger { name } }"})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert answer.json()["errors"][0]["extensions"]["code"] == "METHOD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("empty", ["variables", "extensions", "operationName"])
+def test_what_a_form_leaves_empty_was_not_given(talking: Talking, empty: str) -> None:
+    params = {"query": "{ ledger { name } }", empty: ""}
+    answer = talking.request("GET", "/graphql", params=params)
+    assert (answer.status_code, answer.json()["data"]) == (200, {"ledger": {"name": "main"}})
+
+
+@pytest.mark.parametrize("variables", ["1", "{", "[" * 10_000, '"x"', "[]"])
+def test_variables_of_a_get_are_an_object(talking: Talking, variables: str) -> None:
+    params = {"query": "{ ledger { name } }", "variables": variables}
+    answer = talking.request("GET", "/graphql", params=params)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+
+
+def test_an_answer_says_what_it_cost(talking: Talking) -> None:
+    answer = talking.request("POST", "/graphql", json={"query": "{ meters { totalCount } }"})
+    assert answer.json()["extensions"] == {"cost": {"requested": 20, "limit": 50_000}}
+
+
+def test_a_document_that_is_too_long_is_a_typed_error(talking: Talking) -> None:
+    answer = talking.request("POST", "/graphql", json={"query": "{ ledger { id } }" + " " * 50_000})
+    (error,) = answer.json()["errors"]
+    assert error["extensions"]["limit"] == "bytes"
 
 
 @pytest.mark.parametrize(

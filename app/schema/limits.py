@@ -1,0 +1,137 @@
+"""The limits of one GraphQL request, in the order in which they cost anything to look at.
+
+The document's bytes, then its tokens, then what it comes to, then whether it is valid, then what it
+would cost, and at last how long it takes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from functools import lru_cache
+from typing import Any
+
+from graphql import (
+    ASTValidationRule,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    specified_rules,
+    validate,
+)
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+
+from app.schema.cost import COST_LIMIT, Cost
+from app.schema.errors import ERRORS_LIMIT
+from app.schema.guard import DOCUMENT_BYTES, TOKENS_LIMIT, Guard, too_much
+
+DEADLINE_SECONDS = 10
+"""How long an operation may take; whoever asks for more has stopped waiting for the answer."""
+WITHOUT_DEADLINE = {"ledgerVerification", "advanceClock"}
+"""The root fields that work through the ledger however long it is, one at a time."""
+REMEMBERED = 128
+"""Documents whose validation is remembered."""
+
+RULES: tuple[type[ASTValidationRule], ...] = (
+    Guard,
+    *specified_rules,
+    MaybeNullValidationRule,
+    OneOfInputValidationRule,
+)
+"""What a document is held to. The first one ends the validation before the others begin."""
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _validated(schema: GraphQLSchema, document: DocumentNode) -> tuple[GraphQLError, ...]:
+    return tuple(validate(schema, document, RULES, max_errors=ERRORS_LIMIT))
+
+
+class Limits(SchemaExtension):
+    """Holds a request to the limits, and tells what it costs."""
+
+    def __init__(self) -> None:
+        self._cost: int | None = None
+
+    def on_parse(self) -> Iterator[None]:
+        """Before the document is read. Raises a `GraphQLError` when it is too long."""
+        document = self.execution_context.query or ""
+        found = len(document.encode("utf-8", "surrogatepass"))
+        if found > DOCUMENT_BYTES:
+            raise too_much("bytes", DOCUMENT_BYTES, found)
+        self.execution_context.parse_options["max_tokens"] = TOKENS_LIMIT
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        """Instead of Strawberry's own validation, which knows neither the order nor a limit."""
+        context = self.execution_context
+        assert context.graphql_document is not None, "it was parsed"
+        errors = _validated(context.schema._schema, context.graphql_document)
+        context.pre_execution_errors = list(errors)
+        yield
+
+    async def on_execute(self) -> AsyncIterator[None]:
+        """Around the execution. Raises a `GraphQLError` when it costs or takes too much."""
+        context = self.execution_context
+        assert context.graphql_document is not None, "it was parsed"
+        operation = _chosen(context.graphql_document, context.operation_name)
+        cost = Cost(context.schema._schema, context.graphql_document, context.variables or {})
+        self._cost = cost.of(operation)
+        if self._cost > COST_LIMIT:
+            raise too_much("cost", COST_LIMIT, self._cost)
+        try:
+            async with asyncio.timeout(_deadline(context.graphql_document, operation)):
+                yield
+        except TimeoutError as error:
+            raise _timed_out() from error
+
+    def get_results(self) -> dict[str, Any]:
+        """What the answer says beside its data, once the cost is known."""
+        if self._cost is None:
+            return {}
+        return {"cost": {"requested": self._cost, "limit": COST_LIMIT}}
+
+
+def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    """The operation that is carried out."""
+    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    named = (one for one in operations if one.name and one.name.value == name)
+    return next(named, operations[0])
+
+
+def _deadline(document: DocumentNode, operation: OperationDefinitionNode) -> int | None:
+    """How long an operation may take; None for as long as it needs."""
+    return None if WITHOUT_DEADLINE & _roots(document, operation) else DEADLINE_SECONDS
+
+
+def _roots(document: DocumentNode, operation: OperationDefinitionNode) -> set[str]:
+    """The fields of an operation that lie beneath no other one."""
+    fragments = {
+        one.name.value: one.selection_set
+        for one in document.definitions
+        if isinstance(one, FragmentDefinitionNode)
+    }
+    found: set[str] = set()
+    waiting = [operation.selection_set]
+    while waiting:
+        for node in waiting.pop().selections:
+            if isinstance(node, FieldNode):
+                found.add(node.name.value)
+            elif isinstance(node, InlineFragmentNode):
+                waiting.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value in fragments:
+                waiting.append(fragments.pop(node.name.value))
+    return found
+
+
+def _timed_out() -> GraphQLError:
+    """Whoever changes something must know that it may be done all the same."""
+    message = (
+        f"the answer took more than {DEADLINE_SECONDS} seconds; a mutation may have been done all "
+        "the same, and is done once when it is sent again with the same idempotency key"
+    )
+    return GraphQLError(message, extensions={"code": "TIMED_OUT", "allowed": DEADLINE_SECONDS})
