@@ -1,24 +1,20 @@
-"""Usage in bulk over plain HTTP: JSON or NDJSON in, one summary of the verdicts out.
+"""Usage in bulk over plain HTTP: JSON, NDJSON or CloudEvents in, one summary of verdicts out.
 
 The same command path, identities and receipts as the GraphQL mutation, without its cost per field.
 A record that does not even decode is answered by itself, like one that the domain refuses.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.jobs import Busy, Closed, Receipt
+from app import cloud_events
 from app.ledger import Ledger
-from domain.decider import Code
+from app.offers import UNREADABLE, Judged, Offered, Refused, each, judge
 from domain.usage import RecordInput, Status
-
-RECORDS_LIMIT = 10_000
-RETRY_AFTER_SECONDS = "1"
 
 _COUNTED = {
     Status.ACCEPTED: "accepted",
@@ -27,29 +23,24 @@ _COUNTED = {
     Status.CONFLICT: "conflicts",
     Status.REJECTED: "rejected",
 }
-_CONFLICT = "this id was recorded before with other content; the first one stands"
 
 
-_MISSING = re.compile(r"missing required field `(\w+)`")
-_WRONG = re.compile(r"Expected `([^`]+)`, got `([^`]+)` - at `\$\.(\w+)`")
+REASONS = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Entity",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
+"""What HTTP calls the statuses of our refusals."""
 
 
 class _Body(msgspec.Struct):
     records: list[msgspec.Raw]
-
-
-class _Problem(msgspec.Struct, frozen=True):
-    """A record that was not written, by its place in the request."""
-
-    index: int
-    status: Status
-    code: str
-    message: str
-    path: tuple[str, ...] = ()
-
-
-class _BadBody(Exception):
-    """The body as a whole cannot be read."""
 
 
 _bodies = msgspec.json.Decoder(_Body | list[msgspec.Raw])
@@ -59,106 +50,67 @@ _records = msgspec.json.Decoder(RecordInput)
 async def post_usage(request: Request) -> Response:
     """Record the usage in the body. 200 with counts and problems; 400, 413, 415, 429 or 503."""
     ledger: Ledger = request.app.state.ledger
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await request.body()
+    kind = kind_of(request)
     try:
-        # No type at all is what another site's page can make a browser send: it must be said.
-        if kind == "application/json":
-            raw = _split_json(body)
-        elif kind in ("application/x-ndjson", "application/ndjson"):
-            raw = [msgspec.Raw(line) for line in body.splitlines() if line.strip()]
-        else:
-            message = "send application/json or application/x-ndjson"
-            return refusal(415, "UNSUPPORTED_MEDIA_TYPE", message)
-    except _BadBody as error:
-        return refusal(400, "BAD_JSON", str(error))
-    if len(raw) > RECORDS_LIMIT:
-        return refusal(413, Code.LIMIT_EXCEEDED, f"send at most {RECORDS_LIMIT} records at once")
-    return await _record(ledger, raw)
+        offered = cloud_events.offered(kind, request.headers, await request.body())
+        if offered is not None:
+            return _answer(await judge(ledger, offered, "bulk", cloud_events.NAMES))
+        offered = _own(kind, await request.body())
+        return _answer(await judge(ledger, offered, "bulk"))
+    except Refused as refused:
+        return refusal(refused)
 
 
-async def _record(ledger: Ledger, raw: Sequence[msgspec.Raw]) -> Response:
-    """Decode each record, record those that decode, and put all verdicts in one answer."""
-    records: list[RecordInput] = []
-    places: list[int] = []
-    problems: list[_Problem] = []
-    for index, one in enumerate(raw):
-        try:
-            records.append(_records.decode(one))
-            places.append(index)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            problems.append(_undecodable(index, error))
-    try:
-        receipts = await ledger.record(records, actor="bulk")
-    except Busy:
-        headers = {"retry-after": RETRY_AFTER_SECONDS}
-        return refusal(429, "TOO_BUSY", "too many requests wait; nothing was written", headers)
-    except Closed:
-        return refusal(503, "SHUTTING_DOWN", "the server is stopping; nothing was written")
-    return _answer(ledger, receipts, places, problems)
+def _own(kind: str, body: bytes) -> list[Offered]:
+    """The records of a body in our own shape. Raises `Refused`."""
+    # No type at all is what another site's page can make a browser send: it must be said.
+    if kind == "application/json":
+        return each(_records.decode, _split_json(body))
+    if kind in ("application/x-ndjson", "application/ndjson"):
+        return each(_records.decode, [line for line in body.splitlines() if line.strip()])
+    message = "send application/json, application/x-ndjson or CloudEvents"
+    raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", message)
 
 
-def _answer(
-    ledger: Ledger, receipts: Sequence[Receipt], places: Sequence[int], problems: list[_Problem]
-) -> Response:
+def kind_of(request: Request) -> str:
+    """The content type of a request, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _answer(judged: Judged) -> Response:
     """Counts of every verdict, the problems in the order of the request, the newest position."""
     counts = dict.fromkeys(_COUNTED.values(), 0)
-    counts["rejected"] = len(problems)
-    position = 0
-    for receipt, index in zip(receipts, places, strict=True):
-        counts[_COUNTED[receipt.status]] += 1
-        position = max(position, receipt.position or 0)
-        if receipt.error is not None:
-            error = receipt.error
-            problem = _Problem(index, receipt.status, error.code, error.message, error.path)
-            problems.append(problem)
-        elif receipt.status is Status.CONFLICT:
-            problems.append(_Problem(index, Status.CONFLICT, Code.CONFLICT, _CONFLICT, ("id",)))
+    for status in judged.statuses:
+        counts[_COUNTED[status]] += 1
     content: dict[str, Any] = {
-        "position": position or ledger.store.head()[0],
+        "position": judged.position,
         **counts,
-        "problems": sorted(problems, key=lambda problem: problem.index),
+        "problems": judged.problems,
     }
-    return _json(200, content)
+    return answer(200, content)
 
 
 def _split_json(body: bytes) -> list[msgspec.Raw]:
     """The records of `[...]` or `{"records": [...]}`, each still as its own text."""
     try:
         decoded = _bodies.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _BadBody(f'expected [...] or {{"records": [...]}}: {error}') from error
+    except UNREADABLE as error:
+        message = f'expected [...] or {{"records": [...]}}: {error}'
+        raise Refused(400, "BAD_JSON", message) from error
     return decoded.records if isinstance(decoded, _Body) else decoded
 
 
-def _undecodable(index: int, error: Exception) -> _Problem:
-    """A record that is no JSON, or whose fields are missing or of the wrong type."""
-    text = str(error)
-    missing = _MISSING.search(text)
-    if missing:
-        field = missing[1]
-        return _Problem(index, Status.REJECTED, Code.REQUIRED, f"{field} is required", (field,))
-    wrong = _WRONG.search(text)
-    if wrong:
-        expected, got, field = wrong.groups()
-        message = f"{field} must be a string, not {got}"
-        if expected.startswith("object"):
-            message = f"{field} must be an object of strings, not {got}"
-        elif field == "value":
-            message = f'value must be a decimal string such as "0.04", not {got}'
-        return _Problem(index, Status.REJECTED, Code.INVALID_VALUE, message, (field,))
-    message = f"the record cannot be read: {text.replace('`', '')}"
-    return _Problem(index, Status.REJECTED, Code.INVALID_VALUE, message)
-
-
-def refusal(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None
-) -> Response:
+def refusal(refused: Refused) -> Response:
     """A typed answer to a request that cannot be served at all."""
-    return _json(status, {"error": {"code": code, "message": message}}, headers)
+    content = {"error": {"code": refused.code, "message": refused.message}}
+    return answer(refused.status, content, refused.headers)
 
 
-def _json(status: int, content: object, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        msgspec.json.encode(content), status, headers=headers, media_type="application/json"
-    )
+def answer(
+    status: int,
+    content: object,
+    headers: Mapping[str, str] | None = None,
+    kind: str = "application/json",
+) -> Response:
+    """An answer in JSON."""
+    return Response(msgspec.json.encode(content), status, headers=headers, media_type=kind)

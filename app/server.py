@@ -21,11 +21,14 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.schema.exceptions import InvalidOperationTypeError
 
-from app import checkpoints, graphiql, invoice_page, replay
+from app import adapters, checkpoints, graphiql, invoice_page, replay
+from app.adapters import lago, stripe
 from app.clock import new_id
+from app.compressed import plain
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
 from app.ledger import Ledger
+from app.offers import Refused
 from app.schema import schema
 from app.schema.context import Context
 from app.settings import Settings
@@ -57,6 +60,10 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
             Mount("/graphiql", _Assets(directory=graphiql.ASSETS)),
             Route("/invoices/{name}", _invoice),
             Route("/v1/usage", post_usage, methods=["POST"]),
+            Route(adapters.EVENTS, adapters.post_events, methods=["POST"]),
+            Route(f"{adapters.EVENTS}/batch", lago.post_batch, methods=["POST"]),
+            Route("/v1/billing/meter_events", stripe.post_meter_event, methods=["POST"]),
+            Route("/v1/billing/meters/{id}/event_summaries", stripe.get_event_summaries),
             Route("/livez", _alive),
             Route("/readyz", _ready),
         ],
@@ -163,7 +170,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
 
 
 class BodyLimit:
-    """Read a request's body before anything else, and refuse it as soon as it is too large."""
+    """Read a request's body before anything else, and refuse it as soon as it is too large.
+
+    Usage may come compressed; then its limit is that of what it is inflated to, too.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -174,16 +184,17 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
-        limit = self._settings.body_limit_bytes
-        if scope["path"].startswith("/v1/"):
-            limit = self._settings.ingest_limit_bytes
+        is_usage = scope["path"].startswith(("/v1/", "/api/v1/"))
+        settings, request = self._settings, Request(scope)
+        limit = settings.ingest_limit_bytes if is_usage else settings.body_limit_bytes
         try:
             body = await _read(receive, limit)
+            if is_usage:
+                body = plain(body, request.headers.get("content-encoding", ""), limit)
         except ClientDisconnect:
             return  # half a body is never taken for a whole one
-        if body is None:
-            answer = refusal(413, "BODY_TOO_LARGE", f"the body is larger than {limit} bytes")
-            await answer(scope, receive, send)
+        except Refused as refused:
+            await adapters.refusal(request, refused)(scope, receive, send)
             return
         whole: Message = {"type": "http.request", "body": body, "more_body": False}
         given = False
@@ -198,8 +209,8 @@ class BodyLimit:
         await self._app(scope, receive_whole, send)
 
 
-async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None as soon as it exceeds the limit. Raises `ClientDisconnect`."""
+async def _read(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises `ClientDisconnect`, or `Refused` as soon as it exceeds the limit."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -209,7 +220,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit:
-            return None
+            raise Refused(413, "BODY_TOO_LARGE", f"the body is larger than {limit} bytes")
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
@@ -264,14 +275,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "BAD_REQUEST")
     headers = dict(error.headers or {})
-    return refusal(error.status_code, code, f"{request.method} {request.url.path}", headers)
+    what = f"{request.method} {request.url.path}"
+    return refusal(Refused(error.status_code, code, what, headers))
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
     """A bug: the asker gets an id, the log the rest."""
     id = new_id("err")
     _log.error("internal error %s at %s", id, request.url.path, exc_info=error)
-    return refusal(500, "INTERNAL", f"internal error {id}")
+    return refusal(Refused(500, "INTERNAL", f"internal error {id}"))
 
 
 async def _alive(request: Request) -> Response:

@@ -16,7 +16,9 @@ from domain.decider import Code, Event, Rejected, existing, registered
 from domain.periods import check_zone
 from domain.text import NOTE_BYTES, check_optional, check_text
 
-ID_PREFIX = "cus_"
+_OWN_ID = re.compile("cus_[0-9a-hjkmnp-tv-z]{26}")
+"""How Tallybook writes the ids of customers; others begin theirs with `cus_`, too."""
+
 _CHANGEABLE = ("name", "email", "description", "external_id", "time_zone")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
@@ -200,8 +202,8 @@ def _check_external_id(external_id: str | None, facts: Facts) -> str | None:
     kept = check_optional(external_id, path)
     if kept is None:
         return None
-    if kept.startswith(ID_PREFIX):
-        message = f"externalId must not start with {ID_PREFIX}, which marks Tallybook's own ids"
+    if _OWN_ID.fullmatch(kept):
+        message = "externalId must not be written as Tallybook's own ids are"
         raise Rejected(Code.INVALID_VALUE, path, message)
     if facts.external_id_owner is not None:
         message = f"externalId is already that of {facts.external_id_owner}"

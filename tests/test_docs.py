@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app import cli, ingest
+from app import cli, offers
 from app.schema import cost, guard, limits
 from app.schema import usage as usage_schema
 from app.schema.connections import PAGE_DEFAULT
@@ -174,7 +174,7 @@ def definitions(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
     "limit",
     [
         usage_schema.RECORDS_LIMIT,
-        ingest.RECORDS_LIMIT,
+        offers.RECORDS_LIMIT,
         usage.PROPERTIES_LIMIT,
         text.VALUE_BYTES,
         text.NAME_BYTES,

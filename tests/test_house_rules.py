@@ -40,7 +40,7 @@ DOMAIN_LIBRARIES = set(
 )
 
 SCHEMA = ("app/schema/", "app/server.py")
-HTTP = ("app/server.py", "app/ingest.py", "app/auth.py")
+HTTP = ("app/server.py", "app/ingest.py", "app/adapters/", "app/auth.py")
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there

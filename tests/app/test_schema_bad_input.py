@@ -38,7 +38,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("product", {"description": "x" * 4_097}, "LIMIT_EXCEEDED", "description"),
     ("product", {"unitLabel": "\ud800"}, "INVALID_VALUE", "unitLabel"),
     ("customer", {"email": "nobody"}, "INVALID_VALUE", "email"),
-    ("customer", {"externalId": "cus_1"}, "INVALID_VALUE", "externalId"),
+    ("customer", {"externalId": f"cus_{'0' * 26}"}, "INVALID_VALUE", "externalId"),
     ("customer", {"externalId": "llama"}, "ALREADY_EXISTS", "externalId"),
     ("customer", {"externalId": "\ud800"}, "INVALID_VALUE", "externalId"),
     ("customer", {"timeZone": "Mars/Olympus"}, "INVALID_VALUE", "timeZone"),

@@ -65,13 +65,31 @@ def test_creating_a_customer_twice_writes_nothing() -> None:
         (CreateCustomer(name="x", email="a@" + "b" * 254), "LIMIT_EXCEEDED", "input.email"),
         (CreateCustomer(name="x", description="x" * 4097), "LIMIT_EXCEEDED", "input.description"),
         (CreateCustomer(name="x", external_id="x" * 256), "LIMIT_EXCEEDED", "input.externalId"),
-        (CreateCustomer(name="x", external_id="cus_9"), "INVALID_VALUE", "input.externalId"),
+        (
+            CreateCustomer(name="x", external_id=f"cus_{'0' * 26}"),
+            "INVALID_VALUE",
+            "input.externalId",
+        ),
         (CreateCustomer(name="x", time_zone="Mars/Olympus"), "INVALID_VALUE", "input.timeZone"),
         (CreateCustomer(name="x", time_zone="../etc"), "INVALID_VALUE", "input.timeZone"),
     ],
 )
 def test_a_refused_customer(command: CreateCustomer, code: str, path: str) -> None:
     given().when(command, FACTS).then_rejected(code, path)
+
+
+def test_an_external_id_may_begin_as_ours_do() -> None:
+    given().when(CreateCustomer(name="x", external_id="cus_NciAYcXfLnqBoz"), FACTS).then(
+        CustomerCreated(
+            id="cus_1",
+            name="x",
+            external_id="cus_NciAYcXfLnqBoz",
+            email=None,
+            description=None,
+            time_zone="UTC",
+            created_at=AT,
+        )
+    )
 
 
 def test_an_external_id_means_one_customer() -> None:

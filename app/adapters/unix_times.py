@@ -1,0 +1,31 @@
+"""Times as others send them: seconds since 1970, perhaps with a fraction, always exact."""
+
+import re
+from datetime import datetime
+
+from domain.decider import Code, Rejected
+from domain.periods import END_OF_TIME, from_us, to_us
+
+_UNIX = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?", re.ASCII)
+_WHOLE = re.compile(r"[0-9]+", re.ASCII)
+
+
+def is_unix(text: str) -> bool:
+    """Whether a text is seconds since 1970."""
+    return _UNIX.fullmatch(text) is not None
+
+
+def parse_unix(text: str, name: str, *, fraction: bool = False) -> datetime:
+    """The instant, to the microsecond. Raises `Rejected` INVALID_VALUE at `name`.
+
+    >>> parse_unix("1651240791.1234567", "timestamp", fraction=True).isoformat()
+    '2022-04-29T13:59:51.123456+00:00'
+    """
+    match = _UNIX.fullmatch(text) if fraction or _WHOLE.fullmatch(text) else None
+    if match is None:
+        kind = "seconds" if fraction else "whole seconds"
+        raise Rejected(Code.INVALID_VALUE, (name,), f"{name} must be {kind} since 1970")
+    us = int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0")[:6])
+    if us >= to_us(END_OF_TIME):
+        raise Rejected(Code.INVALID_VALUE, (name,), f"{name} must not be after the year 2999")
+    return from_us(us)
