@@ -20,7 +20,7 @@ from projections.buckets import DimensionRefs, Folding, Labels
 from projections.tables import Row, Views
 from projections.usage_days import Day, Days, Slots, nothing
 from projections.usage_fold import UsageFold
-from projections.usage_records import ALWAYS_US, MeterRef
+from projections.usage_records import ALWAYS_US, Matching, MeterRef
 
 T = TypeVar("T")
 
@@ -114,6 +114,9 @@ class _OwnDays(Days):
     def _read(self, views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
         return {day: nothing() for day in days}
 
+    def write(self, views: Views) -> None:
+        raise Unfit("more days than are handed over at once")
+
 
 class _OwnNumbers(DimensionRefs):
     """Numbers of dimension values that mean something in this run only."""
@@ -130,7 +133,7 @@ class _OwnNumbers(DimensionRefs):
 def fold(views: Views, batches: Iterable[Recorded]) -> Run | None:
     """Fold batches of usage against a moment of the views; None when they have to wait."""
     gathered, days, numbers = _Gathered(views), _OwnDays(), _OwnNumbers()
-    usage = UsageFold(Folding(days, numbers))
+    usage = UsageFold(Folding(days, numbers), Matching(keeps_all=True))
     position, earliest_us = 0, ALWAYS_US
     for one in batches:
         position = one.position

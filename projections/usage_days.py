@@ -29,6 +29,8 @@ DAYS = Table(
 
 REMEMBERED = 20_000
 """Days kept in memory between transactions, at most some 40 MB, before they are read anew."""
+OPEN = 50_000
+"""Days that may wait to be written, some 100 MB, before they are."""
 _ROWS_PER_QUERY = 250
 
 Day = tuple[int, int, int]
@@ -88,6 +90,8 @@ class Days:
             slots[count + HOURS_PER_DAY] += times * one
             slots[_COUNT] += times
             slots[_UNITS] += times * one
+        if len(changed) > OPEN:
+            self.write(views)
 
     def write(self, views: Views) -> None:
         """Write what was added; a day without a record left is none."""

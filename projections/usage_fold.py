@@ -14,8 +14,8 @@ from projections.usage_records import Matching, MeterRef, Placed
 class UsageFold:
     """Folds usage, and remembers between batches what it needs to know for it."""
 
-    def __init__(self, folding: Folding | None = None) -> None:
-        self.matching = Matching()
+    def __init__(self, folding: Folding | None = None, matching: Matching | None = None) -> None:
+        self.matching = matching or Matching()
         self.folding = folding or Folding()
         self.billed_until = BilledUntil()
 

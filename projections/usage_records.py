@@ -65,9 +65,13 @@ class MeterRef(msgspec.Struct, frozen=True):
 
 
 class Matching:
-    """Which meters read an event name and which customer a key means, kept between batches."""
+    """Which meters read an event name and which customer a key means, kept between batches.
 
-    def __init__(self) -> None:
+    Of customers at most so many, unless all are kept for who has to say what was asked.
+    """
+
+    def __init__(self, *, keeps_all: bool = False) -> None:
+        self._keeps_all = keeps_all
         self._meters: dict[str, tuple[MeterRef, ...]] = {}
         self._customers: dict[str, int | None] = {}
 
@@ -91,7 +95,7 @@ class Matching:
     def customers(self, views: Views, keys: Iterable[str]) -> dict[str, int | None]:
         """The references of the customers that senders' keys mean: our ids, or theirs."""
         known = self._customers
-        if len(known) > CUSTOMERS_REMEMBERED:
+        if len(known) > CUSTOMERS_REMEMBERED and not self._keeps_all:
             known.clear()
         for key in keys:
             if key not in known:

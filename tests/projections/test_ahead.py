@@ -7,13 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.aggregation import Aggregation
 from domain.decider import Recorded
 from domain.usage import UsageRecorded
-from projections import ahead
+from projections import ahead, usage_days, usage_records
 from projections.ahead import Part, Run
 from projections.engine import Engine
 from projections.tables import ViewsDatabase
@@ -96,6 +97,33 @@ def test_what_was_folded_before_a_meter_came_is_folded_again(book: Book, tmp_pat
     book.meter("met_2", by=["model"])
     book.usage(used("2"))  # folded ahead when there was one meter
     assert same(tmp_path, book, 1, careful=False) == 1
+
+
+def test_more_days_than_are_handed_over_at_once_are_folded_in_their_turn(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.meter()
+    book.customer()
+    book.usage(used("1"), used("2", HOUR * 30), used("3", HOUR * 60))
+    book.usage(used("4"), used("5", HOUR * 31))
+    monkeypatch.setattr(usage_days, "OPEN", 2)
+    assert same(tmp_path, book, 1, careful=True) == 1
+
+
+def test_a_run_says_of_every_customer_whom_it_was_taken_for(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_records, "CUSTOMERS_REMEMBERED", 1)
+    book.meter()
+    book.customer()
+    book.customer("cus_2", "bo")
+    book.customer("cus_3", "cy")
+    for name in ("al", "bo", "cy"):
+        book.usage(used("1", by=name))
+    with book.live.database.snapshot() as views:
+        run = ahead.fold(views, book.log[-3:])
+    assert run is not None
+    assert list(run.customers) == ["al", "bo", "cy"]
 
 
 STEPS = st.one_of(
