@@ -1,37 +1,30 @@
 """The server put together: routes, middleware and what happens at start and stop."""
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from cross_web import HTTPException
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
-from strawberry.asgi import GraphQL
-from strawberry.schema.exceptions import InvalidOperationTypeError
 
 from app import adapters, checkpoints, graphiql, invoice_page, replay
 from app.adapters import lago, stripe
 from app.clock import new_id
-from app.compressed import plain
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
 from app.ledger import Ledger
 from app.offers import Refused
-from app.schema import schema
-from app.schema.context import Context
 from app.settings import Settings
+from app.web.bodies import BodyLimit
+from app.web.graphql import GraphQLEndpoint
 from app.webhooks import Delivery, Hook, read_hook
 from app.worker import Worker
 
@@ -122,108 +115,6 @@ async def _working(app: Starlette) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class GraphQLEndpoint(GraphQL[Context, None]):
-    """The schema over HTTP; what cannot be executed at all still gets a typed JSON answer."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(schema, graphql_ide=None)
-        self._ledger = ledger
-
-    async def get_context(
-        self, request: Request | WebSocket, response: Response | WebSocket
-    ) -> Context:
-        """What resolvers work on: the ledger, and who asks."""
-        return Context(ledger=self._ledger, actor="graphql")
-
-    async def run(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Serve one request."""
-        try:
-            return await super().run(request, *args, **kwargs)
-        except HTTPException as error:
-            status, headers = error.status_code, {}
-            if isinstance(error.__cause__, InvalidOperationTypeError):  # a mutation by GET
-                status, headers = 405, {"allow": "POST"}
-            elif status == 405:
-                headers = {"allow": "GET, POST"}
-            code = "METHOD_NOT_ALLOWED" if status == 405 else "BAD_REQUEST"
-            problem = {"message": error.reason, "extensions": {"code": code}}
-            # The reason may repeat half of a surrogate pair, which not every encoder writes.
-            content = self.encode_json({"errors": [problem]})
-            return Response(content, status, headers, media_type="application/json")
-
-    def parse_query_params(self, params: Mapping[str, str | None]) -> dict[str, Any]:
-        """What a GET asks; a form sends what nobody filled in as an empty text."""
-        return super().parse_query_params({name: text for name, text in params.items() if text})
-
-    def decode_json(self, data: str | bytes) -> object:
-        """The body as JSON; whatever is wrong with it is one kind of error."""
-        try:
-            decoded: object = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(str(error), "", 0) from error
-        # A body comes as bytes, and must be an object; the variables of a GET come as text.
-        if isinstance(data, bytes) and not isinstance(decoded, dict | list):
-            raise json.JSONDecodeError("the body must be a JSON object", "", 0)
-        return decoded
-
-
-class BodyLimit:
-    """Read a request's body before anything else, and refuse it as soon as it is too large.
-
-    Usage may come compressed; then its limit is that of what it is inflated to, too.
-    """
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its whole body, or answer 413."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
-            await self._app(scope, receive, send)
-            return
-        is_usage = scope["path"].startswith(("/v1/", "/api/v1/"))
-        settings, request = self._settings, Request(scope)
-        limit = settings.ingest_limit_bytes if is_usage else settings.body_limit_bytes
-        try:
-            body = await _read(receive, limit)
-            if is_usage:
-                body = plain(body, request.headers.get("content-encoding", ""), limit)
-        except ClientDisconnect:
-            return  # half a body is never taken for a whole one
-        except Refused as refused:
-            await adapters.refusal(request, refused)(scope, receive, send)
-            return
-        whole: Message = {"type": "http.request", "body": body, "more_body": False}
-        given = False
-
-        async def receive_whole() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return whole
-
-        await self._app(scope, receive_whole, send)
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises `ClientDisconnect`, or `Refused` as soon as it exceeds the limit."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise Refused(413, "BODY_TOO_LARGE", f"the body is larger than {limit} bytes")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
 
 
 class _Assets(StaticFiles):

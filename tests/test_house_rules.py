@@ -39,8 +39,8 @@ DOMAIN_LIBRARIES = set(
     " operator string struct textwrap types typing unicodedata zoneinfo".split()
 )
 
-SCHEMA = ("app/schema/", "app/server.py")
-HTTP = ("app/server.py", "app/ingest.py", "app/adapters/", "app/auth.py")
+SCHEMA = ("app/schema/", "app/web/graphql.py")
+HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
@@ -49,7 +49,7 @@ DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "cross_web": ("app/server.py",),
+    "cross_web": ("app/web/graphql.py",),
     "uvicorn": ("app/cli.py",),
     "eventsourcing": ("app/store.py",),
     "pyarrow": ("app/exports/parquet.py",),

@@ -10,7 +10,7 @@ import pytest
 
 from app.jobs import Busy, Closed
 from app.ledger import Ledger
-from app.server import GraphQLEndpoint
+from app.web.graphql import GraphQLEndpoint
 from projections import current
 from tests.app.asking import Asking, Story, client, story, tokens
 
