@@ -20,7 +20,7 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench crash tampering oracle simulation schema format lock explorer clean
+.PHONY: help run test bench clients crash tampering oracle simulation schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(DEV) ## Check format, lint and types, then run every test
 
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
+
+clients: $(DEV) ## Let the clients of others ask a running server: audits and client suites (needs Node)
+	$(VENV) -m tests.clients
 
 crash: $(DEV) ## Kill a ledger under load 1,000 times and count what it lost or doubled (takes long)
 	$(VENV) -m tests.app.crash --runs 1000
@@ -65,7 +68,7 @@ explorer: ## Build the GraphiQL page into app/static (needs Node)
 	cd app/explorer && npm ci && npm run build
 
 clean: ## Remove the virtual environment, the demo data and every cache
-	rm -rf .venv .data/demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis app/explorer/node_modules
+	rm -rf .venv .data/demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis app/explorer/node_modules tests/clients/node_modules
 	find app domain projections tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment starts empty whenever the lock changes, so nothing a lock no longer names stays in it.

@@ -1,0 +1,1 @@
+"""The clients of others, each asking a running Tallybook: `make clients`."""
