@@ -7,7 +7,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +35,25 @@ class Server:
 @contextmanager
 def serving(data: Path, *options: str) -> Iterator[Server]:
     """Serve the ledger in a directory for as long as the block lasts. Raises `NotStarted`."""
+    arguments = ["-m", "app.cli", "serve", "--data", str(data), *options]
+    with _started(arguments, data) as server:
+        yield server
+
+
+@contextmanager
+def serving_nothing() -> Iterator[Server]:
+    """Serve the bare application, which keeps nothing. Raises `NotStarted`."""
+    arguments = ["-m", "uvicorn", "tests.benchmarks.bare:app", "--log-level", "warning"]
+    with _started(arguments, ROOT) as server:
+        yield server
+
+
+@contextmanager
+def _started(arguments: Sequence[str], data: Path) -> Iterator[Server]:
     port = free_port()
-    arguments = ["serve", "--data", str(data), "--host", "127.0.0.1", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", *arguments],
+            [sys.executable, *arguments, "--host", "127.0.0.1", "--port", str(port)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
