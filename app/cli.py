@@ -1,7 +1,6 @@
 """The command line: parse, call, print."""
 
 import argparse
-import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from time import perf_counter
 import msgspec
 import uvicorn
 
-from app import checkpoints, demo, forks, replay, schema, verification
+from app import checkpoints, demo, forks, logs, replay, schema, verification
 from app.backups import Copied, copied
 from app.clock import SystemClock
 from app.explain import explainer
@@ -60,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--grace-period", help="how long a draft waits for late usage (default PT1H)"
     )
+    serve.add_argument("--log-format", choices=list(logs.LogFormat), help="how lines are logged")
+    serve.add_argument("--log-level", choices=logs.LEVELS, help="the least of what is logged")
     serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
     serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
     serve.add_argument("--demo", action="store_true", help="load the demo data first")
@@ -140,7 +141,7 @@ def _open(settings: Settings) -> Ledger:
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Serve until told to stop; everything accepted is answered first."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings.log_format, settings.least_logged)
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
     signal.signal(signal.SIGTERM, _stop)
     with _open(settings) as ledger:
@@ -153,7 +154,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
             app,
             host=settings.host,
             port=settings.port,
-            log_level="warning",
+            log_config=None,  # its lines go the way of ours
             access_log=False,
             server_header=False,
         )

@@ -53,6 +53,7 @@ DOORS = {
     "uvicorn": ("app/cli.py",),
     "eventsourcing": ("app/store.py",),
     "pyarrow": ("app/exports/parquet.py",),
+    "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
