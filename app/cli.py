@@ -11,7 +11,7 @@ from time import perf_counter
 import msgspec
 import uvicorn
 
-from app import checkpoints, demo, forks, logs, replay, schema, verification
+from app import bench, checkpoints, demo, forks, logs, replay, schema, verification
 from app.backups import Copied, copied
 from app.clock import SystemClock
 from app.explain import explainer
@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="make a ledger from a backup")
     restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
     restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
+    measuring = commands.add_parser("bench", help="measure what this machine makes of it")
+    measuring.add_argument("--data", type=Path, help="measure beside this directory")
+    measuring.add_argument("--seconds", type=int, default=16, help="how long in all (default 16)")
+    measuring.add_argument("--clients", type=int, default=50, help="who send singly (default 50)")
     commands.add_parser("schema", help="print the GraphQL schema")
     return parser
 
@@ -278,6 +282,14 @@ def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
 
 
+def _bench(settings: Settings, parsed: argparse.Namespace) -> int:
+    if parsed.seconds < 1 or parsed.clients not in range(1, settings.queue_limit):
+        raise ValueError(f"from 1 second, and 1 to {settings.queue_limit - 1} clients")
+    found = bench.measure(settings.data, parsed.seconds, parsed.clients)
+    print(*bench.table(found), "", bench.verdict(found), sep="\n")
+    return 0
+
+
 def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
     with explainer(settings.data, parsed.invoice) as one:
@@ -342,6 +354,7 @@ _REFUSALS = (
     WrongClock,
     CorruptLedger,
     BadLog,
+    bench.NotMeasured,
     VerificationRunning,
     ValueError,
     OSError,
@@ -359,6 +372,7 @@ _COMMANDS = {
     "backup": _backup,
     "fork": _fork,
     "restore": _restore,
+    "bench": _bench,
 }
 
 _WELCOME = """Tallybook serves the ledger in {data}

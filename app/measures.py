@@ -1,7 +1,8 @@
 """What is counted and timed while a ledger is served, for whoever watches over it.
 
 One set for each ledger. The writer's part costs about ten microseconds for a group of requests, and
-next to nothing for a record. What can be looked up when somebody asks is not kept here (`app/web/metrics.py`).
+next to nothing for a record. What can be looked up when somebody asks is not kept here, but in
+`app/web/metrics.py`.
 """
 
 import logging
