@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from app.logs import LEVELS, LogFormat
+
 PREFIX = "TALLYBOOK_"
 MOST_GRACE = timedelta(days=30)
 """The longest time that late usage may be waited for."""
@@ -40,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Largest body of a bulk usage request."""
     queue_limit: int = 1_000
     """Requests that may wait for the writer; more are answered 429."""
+    log_format: LogFormat = LogFormat.TEXT
+    """How log lines are written: `text` or `json`."""
+    log_level: str = "info"
+    """The least of what is logged: `debug`, `info`, `warning`, `error` or `critical`."""
     webhook_url: str | None = None
     """Where facts of the ledger are delivered to; without it nobody is told."""
     webhook_secret: str | None = None
@@ -56,6 +62,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def grace(self) -> timedelta:
         """The grace period. Raises `ValueError` for a text that is none."""
         return _duration("GRACE_PERIOD", self.grace_period, MOST_GRACE)
+
+    @property
+    def least_logged(self) -> str:
+        """The log level. Raises `ValueError` for a text that is none."""
+        level = self.log_level.lower()
+        if level not in LEVELS:
+            raise ValueError(f"{PREFIX}LOG_LEVEL: {level}: one of {', '.join(LEVELS)}")
+        return level
 
     @property
     def between_checkpoints(self) -> timedelta:
