@@ -41,7 +41,9 @@ DOMAIN_LIBRARIES = set(
 
 SCHEMA = ("app/schema/", "app/web/graphql.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
-DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
+DATABASE = tuple(
+    "app/store.py app/snapshots.py app/control.py projections/tables.py app/bench_floor.py".split()
+)
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 

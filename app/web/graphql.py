@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.schema.exceptions import InvalidOperationTypeError
 
-from app.ledger import Ledger
+from app.callers import Caller
 from app.schema import schema
 from app.schema.context import Context
 
@@ -19,15 +19,15 @@ from app.schema.context import Context
 class GraphQLEndpoint(GraphQL[Context, None]):
     """The schema over HTTP; what cannot be executed at all still gets a typed JSON answer."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self) -> None:
         super().__init__(schema, graphql_ide=None)
-        self._ledger = ledger
 
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
         """What resolvers work on: the ledger, and who asks."""
-        return Context(ledger=self._ledger, actor="graphql")
+        caller: Caller = request.state.caller
+        return Context(request.state.ledger, caller.named("graphql"), caller)
 
     async def run(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Serve one request."""
