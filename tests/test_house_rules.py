@@ -39,7 +39,7 @@ DOMAIN_LIBRARIES = set(
     " operator string struct textwrap types typing unicodedata zoneinfo".split()
 )
 
-SCHEMA = ("app/schema/", "app/web/graphql.py")
+SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
 CLOCK = ("app/clock.py",)
@@ -49,7 +49,6 @@ DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "cross_web": ("app/web/graphql.py",),
     "uvicorn": ("app/cli.py",),
     "eventsourcing": ("app/store.py",),
     "pyarrow": ("app/exports/parquet.py",),
