@@ -1,5 +1,6 @@
 """A real server in a process of its own: started, waited for, stopped."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.settings import PREFIX
 from tests.house import ROOT
 
 START_S = 60
@@ -33,14 +35,18 @@ class Server:
 
 
 @contextmanager
-def serving(data: Path, *options: str) -> Iterator[Server]:
-    """Serve the ledger in a directory for as long as the block lasts. Raises `NotStarted`."""
+def serving(data: Path, *options: str, **settings: object) -> Iterator[Server]:
+    """Serve the ledger in a directory for as long as the block lasts. Raises `NotStarted`.
+
+    Settings that have no option come by their names.
+    """
     port = free_port()
     arguments = ["serve", "--data", str(data), "--host", "127.0.0.1", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", *arguments],
             cwd=ROOT,
+            env=os.environ | {PREFIX + name.upper(): str(of) for name, of in settings.items()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
