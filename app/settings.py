@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -40,6 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Largest body of a bulk usage request."""
     queue_limit: int = 1_000
     """Requests that may wait for the writer; more are answered 429."""
+    trusted_documents: Literal["off", "allow", "only"] = "allow"
+    """Whether documents may be named instead of sent: `off`, `allow`, or `only` trusted ones."""
+    trusted_manifest: str | None = None
+    """Manifest of trusted documents, or a directory of manifests; read at the start."""
     webhook_url: str | None = None
     """Where facts of the ledger are delivered to; without it nobody is told."""
     webhook_secret: str | None = None

@@ -14,14 +14,16 @@ from strawberry.schema.exceptions import InvalidOperationTypeError
 from app.ledger import Ledger
 from app.schema import schema
 from app.schema.context import Context
+from app.web.documents import Documents, Untrusted
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):
     """The schema over HTTP; what cannot be executed at all still gets a typed JSON answer."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, documents: Documents | None = None) -> None:
         super().__init__(schema, graphql_ide=None)
         self._ledger = ledger
+        self._documents = documents or Documents()
 
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
@@ -33,6 +35,12 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         """Serve one request."""
         try:
             return await super().run(request, *args, **kwargs)
+        except Untrusted as error:
+            problem = {"message": error.message, "extensions": {"code": error.code}}
+            content = self.encode_json({"errors": [problem]})
+            # An answer to a GET that asks for more must not be kept for those who ask the same.
+            headers = {"cache-control": "no-store"}
+            return Response(content, error.status, headers, media_type="application/json")
         except HTTPException as error:
             status, headers = error.status_code, {}
             if isinstance(error.__cause__, InvalidOperationTypeError):  # a mutation by GET
@@ -47,7 +55,18 @@ class GraphQLEndpoint(GraphQL[Context, None]):
 
     def parse_query_params(self, params: Mapping[str, str | None]) -> dict[str, Any]:
         """What a GET asks; a form sends what nobody filled in as an empty text."""
-        return super().parse_query_params({name: text for name, text in params.items() if text})
+        given = {name: text for name, text in params.items() if text}
+        return self._documents.completed(super().parse_query_params(given))
+
+    def should_render_graphql_ide(self, request: Any) -> bool:
+        """Never: a GET that names no text may name its document in another way."""
+        return False
+
+    def parse_json(self, data: str | bytes) -> Any:
+        """What a body asks, or the variables of a GET."""
+        parsed = super().parse_json(data)
+        is_request = isinstance(data, bytes) and isinstance(parsed, dict)
+        return self._documents.completed(parsed) if is_request else parsed
 
     def decode_json(self, data: str | bytes) -> object:
         """The body as JSON; whatever is wrong with it is one kind of error."""
