@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -66,6 +66,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Connections at a time; more are answered 503."""
     shutdown_seconds: Positive = 30
     """How long a server that is told to stop goes on with what it accepted."""
+    trusted_documents: Literal["off", "allow", "only"] = "allow"
+    """Whether documents may be named instead of sent: `off`, `allow`, or `only` trusted ones."""
+    trusted_manifest: str | None = None
+    """Manifest of trusted documents, or a directory of manifests; read at the start."""
     webhook_url: str | None = None
     """Where facts of the ledger are delivered to; without it nobody is told."""
     webhook_secret: str | None = None
