@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -11,7 +10,6 @@ from pathlib import Path
 from time import perf_counter
 
 import msgspec
-import uvicorn
 from msgspec.structs import replace
 
 from app import (
@@ -44,6 +42,7 @@ from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
+from app.web import serving
 from app.web.auth import OPEN_WARNING, is_open_now
 from domain.decider import Rejected
 from domain.periods import Period, check_period, format_instant, parse_instant
@@ -96,7 +95,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Serve until told to stop; everything accepted is answered first."""
     logs.set_up(settings.log_format, settings.least_logged)
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
-    signal.signal(signal.SIGTERM, _stop)
+    serving.end_on_signals()
 
     def opened(directory: Path, name: str) -> Ledger:
         if name == settings.ledger:  # it may be a new one, as the settings want it
@@ -113,20 +112,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
             door = _OPEN
             _log.warning(OPEN_WARNING)
         print(_WELCOME.format(address=address, data=settings.data, door=door), flush=True)
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,  # its lines go the way of ours
-            access_log=False,
-            server_header=False,
-        )
-    return 0
-
-
-def _stop(number: int, frame: object) -> None:
-    """Being told to stop is a normal end."""
-    raise SystemExit(0)
+        return 0 if serving.serve(app, settings) else 1
 
 
 def _demo(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -26,6 +26,7 @@ from app.web import health, metrics
 from app.web.access import Access
 from app.web.auth import Door, check_settings
 from app.web.bodies import BodyLimit
+from app.web.documents import Documents
 from app.web.graphql import GraphQLEndpoint
 from app.webhooks import read_hook
 
@@ -35,21 +36,27 @@ _PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
+_CLOSED = """\
+The explorer is closed: it asks whatever its reader writes, and this server carries out trusted
+documents only (TALLYBOOK_TRUSTED_DOCUMENTS=only). Serve the ledger with `allow` to explore it.
+"""
+
 
 def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
     """The web application over one open ledger, or over all that are served; the caller closes it.
 
-    Raises `ValueError` when the settings ask for a webhook that cannot be, or for no keys where
-    others than this machine reach it.
+    Raises `ValueError` when the settings ask for a webhook, or trust documents, that cannot be, or
+    for no keys where others than this machine reach it.
     """
     hook = read_hook(settings)
+    documents = Documents.of(settings)
     check_settings(settings)
     if isinstance(served, Ledger):
         served = Served(served)
     app = Starlette(
         routes=[
             Route("/", _home),
-            Route("/graphql", GraphQLEndpoint()),
+            Route("/graphql", GraphQLEndpoint(documents)),
             Route("/graphiql", _explorer),
             Route("/graphiql/tabs.json", _tabs),
             Route("/graphiql/", _home),
@@ -75,6 +82,7 @@ def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
     app.state.served = served
     app.state.living = Living(served, hook, settings.between_checkpoints)
     app.state.stopping = False
+    app.state.documents = documents
     return app
 
 
@@ -102,6 +110,8 @@ async def _home(request: Request) -> Response:
 
 
 async def _explorer(request: Request) -> Response:
+    if request.app.state.documents.closed:
+        return PlainTextResponse(_CLOSED, 403, _PAGE_HEADERS)
     return FileResponse(
         graphiql.ASSETS / "index.html", headers={**_PAGE_HEADERS, "cache-control": "no-cache"}
     )

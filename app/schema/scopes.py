@@ -31,8 +31,8 @@ _READ, _WRITE, _AUDIT = Scope.BILLING_READ, Scope.BILLING_WRITE, Scope.AUDIT_REA
 ROOTS: Mapping[str, Mapping[Scope, str]] = {
     "Query": {
         _READ: """
-            ledger node customer customers product products price prices priceQuote meter meters
-            subscription subscriptions subscriptionPreview subscriptionChangePreview
+            ledger node nodes customer customers product products price prices priceQuote meter
+            meters subscription subscriptions subscriptionPreview subscriptionChangePreview
             cancellationPreview invoice invoices invoicePreview priceBacktest
             priceSupersessionPreview usageSummary aggregationPreview usageRecord usageRecords
             unratedUsage usageReconciliation waitingAdjustments writtenOffUsage""",

@@ -24,6 +24,7 @@ from app.offers import Refused
 from app.rates import Throttle
 from app.served import Served
 from app.settings import PREFIX, Auth, Settings
+from app.web.bodies import turned_away
 
 LEDGER = "x-tallybook-ledger"
 """The header that names a ledger, where no key does."""
@@ -73,7 +74,8 @@ class Door:
         try:
             caller, ledger = self._let_in(request)
         except Refused as refused:
-            await adapters.refusal(request, refused)(scope, receive, send)
+            answer = adapters.refusal(request, refused)
+            await turned_away(answer, self._settings, scope, receive, send)
             return
         if caller is not None and caller.actor is not None:
             kept = scope["headers"]

@@ -59,7 +59,7 @@ def test_without_a_key_nothing_is_even_looked_at(served: Keyed, method: str, pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "sk_test_1", new_key()[1], written("key_" + "0" * 26, "0" * 43), "tbk_é"]
+    "text", ["", "x", "sk_test_1", "tbk_", written("key_" + "0" * 26, "0" * 43), "tbk_é"]
 )
 def test_a_bad_key_is_not_repeated(served: Keyed, text: str) -> None:
     headers = {"authorization": f"Bearer {text}".encode("latin-1")}
