@@ -1,5 +1,6 @@
 """A real server in a process of its own: started, waited for, stopped."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +34,20 @@ class Server:
 
 
 @contextmanager
-def serving(data: Path, *options: str) -> Iterator[Server]:
-    """Serve the ledger in a directory for as long as the block lasts. Raises `NotStarted`."""
+def serving(
+    data: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Serve the ledger in a directory for as long as the block lasts. Raises `NotStarted`.
+
+    What the environment holds comes on top of that of this process.
+    """
     port = free_port()
     arguments = ["serve", "--data", str(data), "--host", "127.0.0.1", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", *arguments],
             cwd=ROOT,
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
