@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from app.offers import Refused
 from app.schema.guard import DOCUMENT_BYTES
 from app.settings import PREFIX, Settings
 
@@ -26,16 +27,6 @@ _SHA256 = "sha256:"
 # another status.
 _NOT_FOUND = ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
 _NOT_SUPPORTED = ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported", 200)
-
-
-class Untrusted(Exception):
-    """A document that is not carried out, and why, as one typed error."""
-
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.status = status
 
 
 class Documents:
@@ -65,23 +56,23 @@ class Documents:
         """Whether only trusted documents are carried out."""
         return self._mode == "only"
 
-    def completed(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """What is asked, with the text of its document. Raises `Untrusted`.
+    def text_of(
+        self, text: str | None, id: str | None, extensions: Mapping[str, Any] | None
+    ) -> str | None:
+        """The text of the document that is asked for, by itself or by a name; None without both.
 
-        What is no request at all is left to whoever refuses it.
+        Raises `Refused` for a name that is not known, and for what is not trusted.
         """
-        text = asked.get("query")
-        if not isinstance(text, str | None):
-            return dict(asked)
+        persisted = (extensions or {}).get("persistedQuery")
         if self._mode == "off":
-            if text is None and _is_named(asked):
-                raise Untrusted(*_NOT_SUPPORTED)
-            return dict(asked)
-        name = _name(asked)
+            if text is None and (persisted is not None or id is not None):
+                raise _refused(*_NOT_SUPPORTED)
+            return text
+        name = _name(id, persisted)
         if text is None:
-            return {**asked, "query": self._named(name)} if name is not None else dict(asked)
+            return None if name is None else self._named(name)
         self._sent(text, name)
-        return dict(asked)
+        return text
 
     def _named(self, name: str) -> str:
         """The text of the document with this name."""
@@ -92,7 +83,7 @@ class Documents:
             raise _not_trusted()
         registered = self._registered.get(name)
         if registered is None:
-            raise Untrusted(*_NOT_FOUND)
+            raise _refused(*_NOT_FOUND)
         self._registered.move_to_end(name)
         return registered.decode("utf-8", "surrogatepass")
 
@@ -102,7 +93,7 @@ class Documents:
         known_by = digest(content)
         if name is not None and name != known_by and self._trusted.get(name) != text:
             message = "the name of the document is not the SHA-256 of its text"
-            raise Untrusted("PERSISTED_QUERY_MISMATCH", message)
+            raise _refused("PERSISTED_QUERY_MISMATCH", message)
         if known_by in self._trusted:
             return
         if self.closed:
@@ -127,36 +118,31 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _not_trusted() -> Untrusted:
+def _not_trusted() -> Refused:
     message = "this server carries out trusted documents only, and this is none of them"
-    return Untrusted("DOCUMENT_NOT_TRUSTED", message)
+    return _refused("DOCUMENT_NOT_TRUSTED", message)
 
 
-def _is_named(asked: Mapping[str, Any]) -> bool:
-    extensions = asked.get("extensions")
-    named = isinstance(extensions, dict) and extensions.get("persistedQuery") is not None
-    return named or asked.get("documentId") is not None
-
-
-def _name(asked: Mapping[str, Any]) -> str | None:
+def _name(id: str | None, persisted: object) -> str | None:
     """The name that a document was given, if any; the two ways of giving one may not differ."""
     names: set[str] = set()
-    id, extensions = asked.get("documentId"), asked.get("extensions")
     if id is not None:
-        if not isinstance(id, str):
-            raise Untrusted("BAD_REQUEST", "documentId must be a string")
         names.add(id.removeprefix(_SHA256))
-    persisted = extensions.get("persistedQuery") if isinstance(extensions, dict) else None
     if persisted is not None:
         match persisted:
             case {"version": int(1), "sha256Hash": str(name)}:
                 names.add(name)
             case _:
                 message = "extensions.persistedQuery must hold version 1 and a sha256Hash"
-                raise Untrusted("BAD_REQUEST", message)
+                raise _refused("BAD_REQUEST", message)
     if len(names) > 1:
-        raise Untrusted("BAD_REQUEST", "documentId and sha256Hash name two documents")
+        raise _refused("BAD_REQUEST", "documentId and sha256Hash name two documents")
     return next(iter(names), None)
+
+
+def _refused(code: str, message: str, status: int = 400) -> Refused:
+    # An answer to a GET that asks for more must not be kept for those who ask the same.
+    return Refused(status, code, message, {"cache-control": "no-store"})
 
 
 # ------------------------------------------------------------------------------------ manifests

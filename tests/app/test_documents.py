@@ -10,11 +10,12 @@ import httpx
 import pytest
 
 from app.ledger import Ledger
+from app.offers import Refused
 from app.schema.guard import DOCUMENT_BYTES
 from app.server import create_app
 from app.settings import Settings, settings_from
 from app.web import documents
-from app.web.documents import Documents, Untrusted, read_manifest
+from app.web.documents import Documents, read_manifest
 from tests.app.http import Talking
 
 NAME = "{ ledger { name } }"
@@ -125,20 +126,20 @@ def test_those_asked_for_last_are_remembered(monkeypatch: pytest.MonkeyPatch) ->
     known = Documents()
     texts = [f"{{ ledger {{ name }} }} #{number}" for number in range(3)]
     for text in texts[:2]:
-        known.completed({"query": text, "extensions": persisted(text)})
-    known.completed({"extensions": persisted(texts[0])})
-    known.completed({"query": texts[2], "extensions": persisted(texts[2])})
-    assert known.completed({"extensions": persisted(texts[0])})["query"] == texts[0]
-    assert known.completed({"extensions": persisted(texts[2])})["query"] == texts[2]
-    with pytest.raises(Untrusted, match="PersistedQueryNotFound"):
-        known.completed({"extensions": persisted(texts[1])})
+        known.text_of(text, None, persisted(text))
+    known.text_of(None, None, persisted(texts[0]))
+    known.text_of(texts[2], None, persisted(texts[2]))
+    assert known.text_of(None, None, persisted(texts[0])) == texts[0]
+    assert known.text_of(None, None, persisted(texts[2])) == texts[2]
+    with pytest.raises(Refused, match="PersistedQueryNotFound"):
+        known.text_of(None, None, persisted(texts[1]))
 
 
 def test_what_is_too_long_to_be_carried_out_is_not_remembered() -> None:
     known, text = Documents(), "{ ledger { name } }" + " " * DOCUMENT_BYTES
-    assert known.completed({"query": text, "extensions": persisted(text)})["query"] == text
-    with pytest.raises(Untrusted, match="PersistedQueryNotFound"):
-        known.completed({"extensions": persisted(text)})
+    assert known.text_of(text, None, persisted(text)) == text
+    with pytest.raises(Refused, match="PersistedQueryNotFound"):
+        known.text_of(None, None, persisted(text))
 
 
 @pytest.mark.parametrize(

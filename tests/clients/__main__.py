@@ -53,11 +53,8 @@ def _by_node(files: Sequence[str], data: Path, *, compiled: bool) -> int:
         if not compiled:
             return _run(command, environment)
         _compile(environment)
-        trusting = {
-            "TALLYBOOK_TRUSTED_DOCUMENTS": "only",
-            "TALLYBOOK_TRUSTED_MANIFEST": str(MANIFESTS),
-        }
-        with serving(data / "only", "--demo", environment=trusting) as other:
+        trusting = {"trusted_documents": "only", "trusted_manifest": MANIFESTS}
+        with serving(data / "only", "--demo", **trusting) as other:
             return _run(command, {**environment, "TALLYBOOK_TRUSTING_URL": other.url})
 
 
