@@ -69,12 +69,14 @@ format: $(DEV) ## Format the code and mend what lint can mend
 lock: $(DEV) ## Resolve the dependencies in pyproject.toml anew, with hashes
 	$(UV_LOCK) --upgrade pyproject.toml --output-file requirements.txt
 	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --group dev --output-file requirements-dev.txt
+	$(UV_LOCK) --upgrade --group clients --output-file tests/clients/requirements.txt
 
 explorer: ## Build the GraphiQL page into app/static (needs Node)
 	cd app/explorer && npm ci && npm run build
 
 clean: ## Remove the virtual environment, the demo data and every cache
-	rm -rf .venv .data/demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis app/explorer/node_modules tests/clients/node_modules
+	rm -rf .venv .data/demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis app/explorer/node_modules tests/clients/node_modules tests/clients/.venv
+	find tests/clients -name __generated__ -type d -prune -exec rm -rf {} +
 	find app domain projections tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment starts empty whenever the lock changes, so nothing a lock no longer names stays in it.
