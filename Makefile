@@ -57,6 +57,7 @@ simulation: $(DEV) ## Tell 2,000 random histories with crashes in them (SEED=, S
 
 fuzz: $(DEV) ## Send 20,000 hostile requests to a server (REQUESTS=, SEED=; takes long)
 	$(VENV) -m tests.fuzz --requests $(REQUESTS) --seed $(SEED)
+	$(VENV) -m tests.fuzz.by_schema --seed $(SEED)
 
 schema: $(CORE) ## Write the GraphQL schema to schema.graphql
 	$(VENV) -m app.cli schema > .venv/schema.graphql
