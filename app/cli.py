@@ -1,7 +1,6 @@
 """The command line: parse, call, print."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -9,7 +8,6 @@ from pathlib import Path
 from time import perf_counter
 
 import msgspec
-import uvicorn
 
 from app import bench, checkpoints, demo, forks, logs, replay, schema, verification
 from app.backups import Copied, copied
@@ -28,6 +26,7 @@ from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
+from app.web import serving
 from domain.decider import Rejected
 from domain.periods import Period, check_period, format_instant, parse_instant
 
@@ -147,27 +146,14 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Serve until told to stop; everything accepted is answered first."""
     logs.set_up(settings.log_format, settings.least_logged)
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
-    signal.signal(signal.SIGTERM, _stop)
+    serving.end_on_signals()
     with _open(settings) as ledger:
         app = create_app(ledger, settings)
         if parsed.demo:
             demo.load(ledger)
         address = f"http://{settings.host}:{settings.port}"
         print(_WELCOME.format(address=address, data=settings.data), flush=True)
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,  # its lines go the way of ours
-            access_log=False,
-            server_header=False,
-        )
-    return 0
-
-
-def _stop(number: int, frame: object) -> None:
-    """Being told to stop is a normal end."""
-    raise SystemExit(0)
+        return 0 if serving.serve(app, settings) else 1
 
 
 def _demo(settings: Settings, parsed: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.web import health, metrics
 from app.web.access import Access
 from app.web.bodies import BodyLimit
+from app.web.documents import Documents
 from app.web.graphql import GraphQLEndpoint
 from app.webhooks import Delivery, Hook, read_hook
 from app.worker import Worker
@@ -37,17 +38,23 @@ _PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
+_CLOSED = """\
+The explorer is closed: it asks whatever its reader writes, and this server carries out trusted
+documents only (TALLYBOOK_TRUSTED_DOCUMENTS=only). Serve the ledger with `allow` to explore it.
+"""
+
 
 def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     """The web application over one open ledger, which the caller closes.
 
-    Raises `ValueError` when the settings ask for a webhook that cannot be.
+    Raises `ValueError` when the settings ask for a webhook, or trust documents, that cannot be.
     """
     hook = read_hook(settings)
+    documents = Documents.of(settings)
     app = Starlette(
         routes=[
             Route("/", _home),
-            Route("/graphql", GraphQLEndpoint(ledger)),
+            Route("/graphql", GraphQLEndpoint(ledger, documents)),
             Route("/graphiql", _explorer),
             Route("/graphiql/tabs.json", _tabs),
             Route("/graphiql/", _home),
@@ -73,6 +80,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     app.state.hook = hook
     app.state.delivery = None
     app.state.stopping = False
+    app.state.documents = documents
     app.state.between_checkpoints = settings.between_checkpoints
     return app
 
@@ -142,6 +150,8 @@ async def _home(request: Request) -> Response:
 
 
 async def _explorer(request: Request) -> Response:
+    if request.app.state.documents.closed:
+        return PlainTextResponse(_CLOSED, 403, _PAGE_HEADERS)
     return FileResponse(
         graphiql.ASSETS / "index.html", headers={**_PAGE_HEADERS, "cache-control": "no-cache"}
     )

@@ -39,7 +39,7 @@ DOMAIN_LIBRARIES = set(
     " operator string struct textwrap types typing unicodedata zoneinfo".split()
 )
 
-SCHEMA = ("app/schema/", "app/web/graphql.py")
+SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
 CLOCK = ("app/clock.py",)
@@ -49,8 +49,8 @@ DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "cross_web": ("app/web/graphql.py",),
-    "uvicorn": ("app/cli.py",),
+    "uvicorn": ("app/web/deadlines.py", "app/web/serving.py"),
+    "h11": ("app/web/deadlines.py",),
     "eventsourcing": ("app/store.py",),
     "pyarrow": ("app/exports/parquet.py",),
     "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
