@@ -22,6 +22,7 @@ from tests.benchmarks import (
     many_items,
     over_http,
     rebuild,
+    small_queries,
     verifying,
 )
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
@@ -34,6 +35,7 @@ ALONE: Mapping[str, Alone] = {
     "group-commit": group_commit.run,
     "http": over_http.run,
     "billing": billing.run,
+    "small-queries": small_queries.run,
 }
 """The parts that make a ledger each."""
 ASKING: Mapping[str, Asking] = {

@@ -11,6 +11,7 @@ from tests.benchmarks import (
     many_items,
     over_http,
     rebuild,
+    small_queries,
     verifying,
 )
 from tests.benchmarks.__main__ import main
@@ -20,5 +21,5 @@ def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
     main(["--quick"])
     printed = capsys.readouterr().out
     parts = (batches, billing, group_commit, over_http, latency, many_items, rebuild)
-    for part in (*parts, verifying, explaining):
+    for part in (*parts, verifying, explaining, small_queries):
         assert f"## {part.TITLE}\n" in printed
