@@ -25,6 +25,7 @@ from graphql import (
 )
 
 from app.keys import Scope
+from app.schema.remembered import REMEMBERED, Same
 
 _READ, _WRITE, _AUDIT = Scope.BILLING_READ, Scope.BILLING_WRITE, Scope.AUDIT_READ
 
@@ -77,7 +78,8 @@ def forbidden(
     allowed: frozenset[Scope],
 ) -> GraphQLError | None:
     """The error for an operation of a valid document that asks for more than is allowed."""
-    for field, scope in needs(schema, document, operation):
+    name = operation.name.value if operation.name else None
+    for field, scope in needs(schema, Same(document), name):
         if scope not in allowed:
             message = f"this key may not ask for {field}: it does not allow {scope}"
             extensions = {"code": "FORBIDDEN", "scope": str(scope), "field": field}
@@ -85,15 +87,17 @@ def forbidden(
     return None
 
 
-@lru_cache(maxsize=128)
-def needs(
-    schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
-) -> tuple[Need, ...]:
-    """Everything that an operation needs, in the order in which it asks for it."""
+@lru_cache(maxsize=REMEMBERED)
+def needs(schema: GraphQLSchema, same: Same, name: str | None) -> tuple[Need, ...]:
+    """Everything that the operation of this name needs, each field once."""
+    definitions = same.document.definitions
+    operation = next(
+        one
+        for one in definitions
+        if isinstance(one, OperationDefinitionNode) and name == (one.name and one.name.value)
+    )
     fragments = {
-        one.name.value: one
-        for one in document.definitions
-        if isinstance(one, FragmentDefinitionNode)
+        one.name.value: one for one in definitions if isinstance(one, FragmentDefinitionNode)
     }
     root = schema.get_root_type(operation.operation)
     assert root is not None, "the document is a valid one"

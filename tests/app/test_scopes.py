@@ -2,10 +2,10 @@
 
 import pytest
 from graphql import GraphQLObjectType, build_schema, get_named_type, parse
-from graphql.language import OperationDefinitionNode
 
 from app.keys import Scope
 from app.schema import schema
+from app.schema.remembered import Same
 from app.schema.scopes import BENEATH, NEEDS, ROOTS, needs
 from tests.app.keyed import Keyed
 from tests.app.test_auth import served
@@ -24,12 +24,8 @@ def fields_of(name: str) -> set[str]:
 
 def needed(document: str, schema_text: str | None = None) -> list[tuple[str, Scope]]:
     """What the only operation of a document needs."""
-    parsed = parse(document)
-    operation = parsed.definitions[0]
-    assert isinstance(operation, OperationDefinitionNode)
-    return sorted(
-        needs(build_schema(schema_text) if schema_text else schema._schema, parsed, operation)
-    )
+    asked = build_schema(schema_text) if schema_text else schema._schema
+    return sorted(needs(asked, Same(parse(document)), None))
 
 
 def test_every_field_of_the_root_types_says_what_it_needs() -> None:
@@ -78,6 +74,15 @@ def test_facts_of_the_ledger_are_for_auditors_wherever_they_stand() -> None:
 )  # fmt: skip
 def test_an_operation_is_looked_through(document: str, expected: list[tuple[str, str]]) -> None:
     assert needed(document) == sorted(dict.fromkeys(expected))
+
+
+def test_each_operation_of_a_document_is_looked_through_by_itself() -> None:
+    same = Same(parse("query a { ledger { id } } query b { ledgerEvents { totalCount } }"))
+    found = [dict(needs(schema._schema, same, name)) for name in ("a", "b")]
+    assert found == [
+        {"Query.ledger": Scope.BILLING_READ},
+        {"Query.ledgerEvents": Scope.AUDIT_READ},
+    ]
 
 
 def test_a_field_that_nobody_thought_of_is_for_admins() -> None:
