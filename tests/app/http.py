@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import httpx
@@ -15,8 +16,14 @@ from app.settings import Settings
 class Talking:
     """A client of the web application over one ledger."""
 
-    def __init__(self, served: Ledger | Served, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        served: Ledger | Served,
+        settings: Settings | None = None,
+        run: Callable[[Coroutine[Any, Any, httpx.Response]], httpx.Response] = asyncio.run,
+    ) -> None:
         self.ledger = served.ledger if isinstance(served, Served) else served
+        self._run = run
         self._app = create_app(served, settings or Settings())
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
@@ -29,7 +36,7 @@ class Talking:
             ) as client:
                 return await client.request(method, path, **more)
 
-        return asyncio.run(go())
+        return self._run(go())
 
     def usage(self, body: object, kind: str = "application/json") -> httpx.Response:
         """Send usage in bulk; what is not bytes yet is sent as JSON."""

@@ -1,5 +1,6 @@
 """A data directory with two ledgers, served with keys to both."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,12 +27,14 @@ CLOCK = datetime(2026, 1, 15, 12, tzinfo=UTC)
 class Keyed:
     """Clients of one server, each with a key of its own."""
 
-    def __init__(self, served: ServedDirectory, settings: Settings) -> None:
+    def __init__(
+        self, served: ServedDirectory, settings: Settings, runner: "asyncio.Runner"
+    ) -> None:
         self.served = served
         self.settings = settings
-        self._talking = Talking(served, settings)
+        self._talking = Talking(served, settings, runner.run)
 
-    def key(self, *scopes: Scope, ledger: str = MAIN, **more: Any) -> str:
+    def key(self, *scopes: Scope, ledger: str = MAIN, rates: Rates | None = None) -> str:
         """A new key with these scopes; with all of them when none is named."""
         with Control(self.settings.data) as control:
             _, text = make_key(
@@ -41,7 +44,7 @@ class Keyed:
                 name="a test",
                 scopes=frozenset(scopes or {Scope.ADMIN}),
                 at=SystemClock().now(),
-                rates=Rates(**more),
+                rates=rates,
             )
         return text
 
@@ -77,8 +80,12 @@ def keyed(data: Path, **settings: Any) -> Iterator[Keyed]:
 @contextmanager
 def serving_directory(settings: Settings) -> Iterator[Keyed]:
     """Every ledger of a data directory, served as the settings say."""
-    with ServedDirectory(settings, lambda directory, name: Ledger(directory, name=name)) as served:
-        yield Keyed(served, settings)
+
+    def opened(directory: Path, name: str) -> Ledger:
+        return Ledger(directory, name=name)
+
+    with ServedDirectory(settings, opened) as served, asyncio.Runner() as runner:
+        yield Keyed(served, settings, runner)
 
 
 def error(answer: httpx.Response) -> tuple[int, str]:

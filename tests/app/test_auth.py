@@ -10,7 +10,7 @@ import pytest
 
 from app.arguments import parser
 from app.control import MAIN, Control, note_ledger, place
-from app.keys import Scope, id_in, new_key, written
+from app.keys import Rates, Scope, id_in, new_key, written
 from app.ledger import Ledger
 from app.server import create_app
 from app.settings import Auth, Settings, settings_from
@@ -228,7 +228,7 @@ def test_with_keys_any_name_is_answered(served: Keyed) -> None:
 
 
 def test_a_key_that_asks_too_often_is_told_when_to_ask_again(served: Keyed) -> None:
-    key = served.key(requests=1, requests_burst=2)
+    key = served.key(rates=Rates(requests=1, requests_burst=2))
     answers = [served.ask(key, ID) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert error(answers[2]) == (429, "THROTTLED")
@@ -237,7 +237,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_ask_again(served: Keyed) -> N
 
 
 def test_an_answer_says_how_much_cost_is_left(served: Keyed) -> None:
-    key = served.key(cost=1, cost_burst=25)
+    key = served.key(rates=Rates(cost=1, cost_burst=25))
     query = "{ meters { totalCount } }"
     answer = served.ask(key, query)
     assert answer.json()["extensions"]["cost"] == {
