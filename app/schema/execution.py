@@ -156,7 +156,11 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         key = (look.__name__, id(type), nodes)
         known = self._writes.get(key)
         if known is None or known[0] is not type:
-            known = self._writes[key] = type, look(type, details)
+            try:
+                known = type, look(type, details)
+            except Exception:  # noqa: BLE001  # what cannot even be looked at is not plain
+                known = type, None
+            self._writes[key] = known
         return known[1]
 
     def _field(self, parent: GraphQLObjectType, details: Any) -> Write | None:
