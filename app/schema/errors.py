@@ -22,11 +22,13 @@ from graphql import (
     ValueNode,
     VariableNode,
 )
+from strawberry.extensions import SchemaExtension
 from strawberry.types.execution import ExecutionContext
 
 from app.jobs import Busy, Closed
 from app.logs import error_id, fields
 from app.schema.guard import TOKENS_LIMIT
+from app.schema.phases import Phases
 from app.schema.scalars import BigIntText, described
 from app.verification import VerificationRunning
 from domain.decider import Code, Path, Rejected
@@ -100,6 +102,12 @@ class Schema(strawberry.Schema):
             if isinstance(type, GraphQLInputObjectType) and definition and definition.is_one_of:
                 # Strawberry checks it too, but only the GraphQL library says where in the input.
                 type.is_one_of = True
+
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> Phases:
+        """What the extensions do around the phases of a request."""
+        return Phases(execution_context, extensions)
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None

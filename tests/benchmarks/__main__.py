@@ -22,7 +22,11 @@ from tests.benchmarks import (
     many_items,
     over_http,
     rebuild,
+<<<<<<< HEAD
     scale,
+=======
+    small_queries,
+>>>>>>> front
     verifying,
 )
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
@@ -35,6 +39,7 @@ ALONE: Mapping[str, Alone] = {
     "group-commit": group_commit.run,
     "http": over_http.run,
     "billing": billing.run,
+    "small-queries": small_queries.run,
 }
 """The parts that make a ledger each."""
 LONG: Mapping[str, Alone] = {"scale": scale.run}
