@@ -22,11 +22,8 @@ from tests.benchmarks import (
     many_items,
     over_http,
     rebuild,
-<<<<<<< HEAD
     scale,
-=======
     small_queries,
->>>>>>> front
     verifying,
 )
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
