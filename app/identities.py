@@ -5,7 +5,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from app.record_ids import stored_ids
+from domain.record_ids import stored_ids
 
 ROWS_PER_STATEMENT = 250
 """Identities that one statement holds; fewer would spend the time on statements."""

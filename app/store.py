@@ -31,9 +31,9 @@ from msgspec.msgpack import Decoder
 from app.chain import GENESIS, Stored, chain_hash
 from app.identities import ROWS_PER_STATEMENT, IdentityRow, insert_identities
 from app.lock import hold
-from app.record_ids import stored_id, written_id
 from domain import decider, money
 from domain.decider import Envelope, Event, Recorded
+from domain.record_ids import stored_id, written_id
 from domain.usage import Identity, Prior
 
 PAGE_EVENTS = 500

@@ -58,7 +58,7 @@ def decide(command: RecordUsage, facts: Facts) -> Decided | None:
         )
         for place, (row, content) in enumerate(zip(rows, contents, strict=True))
     ]
-    return Decided([UsageRecorded(records=tuple(rows))], verdicts)
+    return Decided([UsageRecorded.of(rows)], verdicts)
 
 
 def _rows(records: Sequence[RecordInput], facts: Facts) -> list[UsageRecord] | None:
