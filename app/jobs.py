@@ -85,7 +85,7 @@ class Job(Generic[T]):
         return 1
 
 
-class UsageJob(Job[list[Receipt]]):
+class UsageJob(Job[Sequence[Receipt]]):
     """Usage records to be accepted, each judged by itself."""
 
     def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:

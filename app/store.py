@@ -29,7 +29,7 @@ from eventsourcing.sqlite import (
 from msgspec.msgpack import Decoder
 
 from app.chain import GENESIS, Stored, chain_hash
-from app.identities import ROWS_PER_STATEMENT, IdentityRow, insert_identities
+from app.identities import ROWS_PER_STATEMENT, Identities, insert_identities
 from app.lock import hold
 from domain import decider, money
 from domain.decider import Envelope, Event, Recorded
@@ -232,7 +232,7 @@ class Store:
     def append(
         self,
         events: Sequence[Pending],
-        identities: Sequence[IdentityRow] = (),
+        identities: Identities = (),
         keys: Sequence[KeyRow] = (),
     ) -> list[int]:
         """Write events and what goes with them in one transaction; return once it is on disk.
@@ -247,7 +247,7 @@ class Store:
     def take(
         self,
         events: Sequence[Stored],
-        identities: Sequence[IdentityRow],
+        identities: Identities,
         keys: Sequence[KeyRow],
     ) -> list[int]:
         """Write events from another copy of this log, byte for byte, as `append` does."""
@@ -260,7 +260,7 @@ class Store:
     def _insert(
         self,
         stored: Sequence[StoredEvent],
-        identities: Sequence[IdentityRow],
+        identities: Identities,
         keys: Sequence[KeyRow],
     ) -> list[int]:
         try:

@@ -13,16 +13,18 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
-from app.identities import IdentityRow
+from app.identities import IdentityRow, IdentityRun
 from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob
+from app.receipts import Written, identities_of, receipt_of
 from app.store import KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
 from domain.periods import from_us, to_us
-from domain.usage import Identity, Prior, RecordInput, Verdict
+from domain.usage import Identity, Prior, RecordInput
 from projections.engine import Engine
 from projections.tables import Views
 
@@ -45,7 +47,7 @@ class Group:
         self.now_us = now_us
         self.grace = grace
         self.pending: list[Pending] = []
-        self.identities: list[IdentityRow] = []
+        self.identities: list[IdentityRow | IdentityRun] = []
         self.keys: dict[str, KeyRow] = {}
         self._cause: int | None = None
         self._engine = engine
@@ -103,7 +105,8 @@ class Group:
         kept = self._store.identity(source, id)
         if kept is not None:
             return kept
-        found = (one for one in self.identities if (one.id, one.source) == (id, source))
+        runs = (one.rows() if isinstance(one, IdentityRun) else [one] for one in self.identities)
+        found = (one for one in chain.from_iterable(runs) if (one.id, one.source) == (id, source))
         return next(((one.position, one.row) for one in found), None)
 
     def at(self, position: int) -> Recorded:
@@ -132,7 +135,7 @@ class Group:
 
     def record(
         self, records: Sequence[RecordInput], actor: str | None, taken: Mapping[Identity, Prior]
-    ) -> list[Receipt]:
+    ) -> Sequence[Receipt]:
         """Decide usage records and add what was accepted."""
         first = self.next_position
         names = {record.event_name for record in records}
@@ -141,17 +144,16 @@ class Group:
         decided = usual_usage.decide(command, facts) or usage.decide(command, facts)
         for event in decided.events:
             self.append(new_id("ub"), 1, event, actor)
-        self.identities += [
-            IdentityRow(one.source, one.id, first + one.event, one.row, one.digest)
-            for one in decided.verdicts
-            if one.row >= 0
-        ]
-        return [_receipt(one, first) for one in decided.verdicts]
-
-
-def _receipt(verdict: Verdict, first: int) -> Receipt:
-    position = first + verdict.event if verdict.event >= 0 else verdict.position
-    return Receipt(verdict.id, verdict.source, verdict.status, position, verdict.error)
+        if isinstance(decided, usage.Decided):
+            self.identities += [
+                IdentityRow(one.source, one.id, first + one.event, one.row, one.digest)
+                for one in decided.verdicts
+                if one.row >= 0
+            ]
+            return [receipt_of(one, first) for one in decided.verdicts]
+        for at, (event, digests) in enumerate(zip(decided.events, decided.digests, strict=True)):
+            self.identities += identities_of(event, first + at, digests)
+        return Written(decided, first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -342,9 +344,11 @@ def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Pri
                 batch[0].fail(refusal)
             continue
         records = [record for job in batch for record in job.records]
-        receipts = iter(group.record(records, batch[0].actor, taken))
+        receipts = group.record(records, batch[0].actor, taken)
+        first = 0
         for job in batch:
-            job.answer([next(receipts) for _ in job.records])
+            job.answer(receipts[first : first + job.weight])
+            first += job.weight
 
 
 def _any_command(jobs: Sequence[Job[Any]]) -> bool:

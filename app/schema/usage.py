@@ -1,5 +1,6 @@
 """Sending usage: records, and the receipt that each of them gets."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 import strawberry
@@ -131,7 +132,7 @@ class RecordUsagePayload(Payload):
 
     @classmethod
     def of(
-        cls, receipts: list[Receipt], position: BigIntText, refusals: list[UserError]
+        cls, receipts: Sequence[Receipt], position: BigIntText, refusals: list[UserError]
     ) -> "RecordUsagePayload":
         """The receipts as they are shown, and how many there are of each kind."""
         statuses = [receipt.status for receipt in receipts]
