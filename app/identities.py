@@ -58,6 +58,13 @@ class Cursor(Protocol):
 Identities = Sequence[IdentityRow | IdentityRun]
 
 
+def place_among(identities: Identities, source: str, id: str) -> tuple[int, int] | None:
+    """Where the record with this identity stands, if it is among these: (position, row)."""
+    runs = (one.rows() if isinstance(one, IdentityRun) else [one] for one in identities)
+    found = (one for one in chain.from_iterable(runs) if (one.id, one.source) == (id, source))
+    return next(((one.position, one.row) for one in found), None)
+
+
 def insert_identities(c: Cursor, identities: Identities) -> None:
     """The identities in the order of their index, many to a statement."""
     numbers = _source_numbers(c, {identity.source for identity in identities})

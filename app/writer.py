@@ -13,11 +13,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
-from app.identities import IdentityRow, IdentityRun
+from app.identities import IdentityRow, IdentityRun, place_among
 from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob
 from app.receipts import Written, identities_of, receipt_of
 from app.store import KeyRow, Pending, Store, TakenError
@@ -68,11 +67,17 @@ class Group:
         self, stream_id: str, version: int, event: Event, actor: str | None, key: str | None = None
     ) -> int:
         """Add an event to the transaction and to the views; return its position."""
+        recorded = self._add(stream_id, version, event, actor, key)
+        self._engine.apply([recorded])
+        return recorded.position
+
+    def _add(
+        self, stream_id: str, version: int, event: Event, actor: str | None, key: str | None = None
+    ) -> Recorded:
         position = self.next_position
         envelope = Envelope(self.now_us, actor, key, self._cause)
         self.pending.append(Pending(stream_id, version, envelope, event))
-        self._engine.apply([Recorded(position, stream_id, version, envelope, event)])
-        return position
+        return Recorded(position, stream_id, version, envelope, event)
 
     @contextmanager
     def led_to_by(self, position: int) -> Iterator[None]:
@@ -102,12 +107,7 @@ class Group:
 
     def identity(self, source: str, id: str) -> tuple[int, int] | None:
         """Where a usage record stands, recorded in this group or ever: (position, row)."""
-        kept = self._store.identity(source, id)
-        if kept is not None:
-            return kept
-        runs = (one.rows() if isinstance(one, IdentityRun) else [one] for one in self.identities)
-        found = (one for one in chain.from_iterable(runs) if (one.id, one.source) == (id, source))
-        return next(((one.position, one.row) for one in found), None)
+        return self._store.identity(source, id) or place_among(self.identities, source, id)
 
     def at(self, position: int) -> Recorded:
         """The event at a position, written before or part of this group."""
@@ -142,8 +142,8 @@ class Group:
         facts = self.facts(names, {record.customer for record in records}, taken)
         command = usage.RecordUsage(records=records)
         decided = usual_usage.decide(command, facts) or usage.decide(command, facts)
-        for event in decided.events:
-            self.append(new_id("ub"), 1, event, actor)
+        # Folded together, so that what several of them add to is written once.
+        self._engine.apply([self._add(new_id("ub"), 1, event, actor) for event in decided.events])
         if isinstance(decided, usage.Decided):
             self.identities += [
                 IdentityRow(one.source, one.id, first + one.event, one.row, one.digest)

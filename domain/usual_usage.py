@@ -61,7 +61,7 @@ def decide(command: RecordUsage, facts: Facts) -> Accepted | None:
     told: set[Hashable] = set(accepted.ids)
     if len(told) < len(records):  # it may be those of several sources
         told = set(zip(accepted.sources, accepted.ids, strict=True))
-    if len(told) < len(records) or not _all_plain(accepted.ids):
+    if len(told) < len(records):
         return None
     for start in range(0, len(records), BATCH_RECORDS):
         if not _accept(records[start : start + BATCH_RECORDS], facts, accepted):
@@ -88,6 +88,8 @@ def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) ->
         decimals = _decimals(set(values), facts, set(names))
         values = list(map(decimals.__getitem__, values))
         event = UsageRecorded.by_columns(ids, sources, names, customers, times, values, several)
+        if not isinstance(event.ids, bytes) and not _all_plain(ids):
+            return False
         for column in (event.sources, event.event_names, event.customers):
             _check_names(column)
         _check_properties(event.properties.each)
