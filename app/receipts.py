@@ -52,6 +52,13 @@ class Written(Sequence[Receipt]):
         return self._position + max(self._rows) // BATCH_RECORDS
 
 
+def statuses_of(receipts: Sequence[Receipt]) -> Sequence[Status]:
+    """What became of each record, without a receipt that nobody has made yet."""
+    if isinstance(receipts, Written):
+        return receipts.statuses
+    return [receipt.status for receipt in receipts]
+
+
 def receipt_of(verdict: Verdict, first: int) -> Receipt:
     """The receipt for one verdict; the events that were decided with it begin at a position."""
     position = first + verdict.event if verdict.event >= 0 else verdict.position

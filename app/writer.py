@@ -8,7 +8,7 @@ request is nobody else's failure.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
 from app.identities import IdentityRow, IdentityRun, place_among
-from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob
+from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob, batches
+from app.measures import Measures
 from app.receipts import Written, identities_of, receipt_of
 from app.store import KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
@@ -176,11 +177,13 @@ class Writer:
         self._clock = clock
         self._queue_limit = queue_limit
         self._queue: deque[Job[Any]] = deque()
+        self.measures = Measures(self._queue)
         self._ready = threading.Condition()
         self._closing = False
         self._listeners: tuple[Listener, ...] = ()
         self._look()
-        self._thread = threading.Thread(target=self._run, name="tallybook-writer", daemon=True)
+        run = self.measures.watched(self._run)
+        self._thread = threading.Thread(target=run, name="tallybook-writer", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -223,6 +226,7 @@ class Writer:
             if self._closing:
                 raise Closed("the ledger is closing")
             if len(self._queue) >= self._queue_limit:
+                self.measures.turned_away.inc()
                 raise Busy(f"{self._queue_limit} requests wait already")
             self._queue.append(job)
             self._ready.notify()
@@ -233,7 +237,8 @@ class Writer:
             if isinstance(jobs[0], BetweenJob):
                 jobs[0].carry_out()
             else:
-                self._commit(jobs)
+                with self.measures.committing(jobs):
+                    self._commit(jobs)
             _deliver(jobs)
             if self._head > before:
                 self._tell(usage_only=not _any_command(jobs))
@@ -277,6 +282,7 @@ class Writer:
                 # Some record was sent before: decide again, knowing which ones are taken.
                 self._write(jobs, self._store.recorded(_identities(jobs)))
         except Exception as error:  # noqa: BLE001  # whatever it was, the askers are told
+            self.measures.failed(error)
             singly = len(jobs) > 1 and self._head == before  # else it was written all the same
             for job in jobs:
                 if singly:
@@ -336,7 +342,7 @@ class Writer:
 
 def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:
     """Decide the jobs in order; neighbouring usage of one actor becomes one batch."""
-    for batch in _batches(jobs):
+    for batch in batches(jobs):
         if isinstance(batch[0], CommandJob):
             try:
                 batch[0].answer(batch[0].run(group))
@@ -353,19 +359,6 @@ def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Pri
 
 def _any_command(jobs: Sequence[Job[Any]]) -> bool:
     return any(isinstance(job, CommandJob) for job in jobs)
-
-
-def _batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:
-    """Commands singly, neighbouring usage of the same actor together."""
-    batch: list[Any] = []
-    for job in jobs:
-        together = isinstance(job, UsageJob) and batch and isinstance(batch[-1], UsageJob)
-        if batch and not (together and batch[-1].actor == job.actor):
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
 
 
 def _identities(jobs: Sequence[Job[Any]]) -> list[Identity]:
