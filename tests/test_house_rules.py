@@ -41,7 +41,7 @@ DOMAIN_LIBRARIES = set(
 
 SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
-DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
+DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 
@@ -53,6 +53,7 @@ DOORS = {
     "h11": ("app/web/deadlines.py",),
     "eventsourcing": ("app/store.py",),
     "pyarrow": ("app/exports/parquet.py",),
+    "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),

@@ -20,6 +20,7 @@ class Asked(NamedTuple):
     variables: dict[str, Any] | None
     operation_name: str | None
     extensions: dict[str, Any] | None
+    document_id: str | None
 
 
 def by_post(content_type: str, body: bytes) -> Asked:
@@ -73,6 +74,7 @@ def _asked(content: dict[str, Any]) -> Asked:
         content.get("variables"),
         content.get("operationName"),
         content.get("extensions"),
+        content.get("documentId"),
     )
     if not isinstance(asked.query, str | None):
         raise _bad("query must be a string")
@@ -82,6 +84,8 @@ def _asked(content: dict[str, Any]) -> Asked:
         raise _bad("operationName must be a string or null")
     if not isinstance(asked.extensions, dict | None):
         raise _bad("extensions must be an object or null")
+    if not isinstance(asked.document_id, str | None):
+        raise _bad("documentId must be a string or null")
     return asked
 
 

@@ -16,6 +16,7 @@ from app.schema import schema
 from app.schema.context import Context
 from app.web import asked
 from app.web.answers import content_of, encoded, status_of
+from app.web.documents import Documents
 from app.web.negotiation import JSON, OFFERED, negotiated
 
 _ALLOWED = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
@@ -25,9 +26,10 @@ _ALLOWED = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, Operatio
 class GraphQLEndpoint(GraphQL[Context, None]):
     """The schema over HTTP; what cannot be executed at all still gets a typed JSON answer."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, documents: Documents | None = None) -> None:
         super().__init__(schema, graphql_ide=None)
         self._ledger = ledger
+        self._documents = documents or Documents()
 
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
@@ -58,9 +60,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         else:
             content_type = request.headers.get("content-type", "")
             wanted = asked.by_post(content_type, await request.body())
+        text = self._documents.text_of(wanted.query, wanted.document_id, wanted.extensions)
         try:
             result = await self.schema.execute(
-                wanted.query,
+                text,
                 variable_values=wanted.variables,
                 context_value=Context(ledger=self._ledger, actor="graphql"),
                 operation_name=wanted.operation_name,

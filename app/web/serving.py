@@ -29,6 +29,7 @@ def serve(app: Any, settings: Settings) -> bool:
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds + _AFTER_CUTTING_OFF_SECONDS,
         log_level="warning",
+        log_config=None,  # its lines go the way of ours
         access_log=False,
         server_header=False,
     )

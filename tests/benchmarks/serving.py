@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,27 @@ def serving(data: Path, *options: str, **settings: object) -> Iterator[Server]:
 
     Settings that have no option come by their names.
     """
+    arguments = ["-m", "app.cli", "serve", "--data", str(data), *options]
+    with _started(arguments, data, settings) as server:
+        yield server
+
+
+@contextmanager
+def serving_nothing() -> Iterator[Server]:
+    """Serve the bare application, which keeps nothing. Raises `NotStarted`."""
+    arguments = ["-m", "uvicorn", "tests.benchmarks.bare:app", "--log-level", "warning"]
+    with _started(arguments, ROOT, {}) as server:
+        yield server
+
+
+@contextmanager
+def _started(
+    arguments: Sequence[str], data: Path, settings: Mapping[str, object]
+) -> Iterator[Server]:
     port = free_port()
-    arguments = ["serve", "--data", str(data), "--host", "127.0.0.1", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", *arguments],
+            [sys.executable, *arguments, "--host", "127.0.0.1", "--port", str(port)],
             cwd=ROOT,
             env=os.environ | {PREFIX + name.upper(): str(of) for name, of in settings.items()},
             stdin=subprocess.DEVNULL,
