@@ -78,8 +78,7 @@ class Door:
             await turned_away(answer, self._settings, scope, receive, send)
             return
         if caller is not None and caller.actor is not None:
-            kept = scope["headers"]
-            scope["headers"] = [one for one in kept if one[0] != b"authorization"]
+            scope["headers"] = [one for one in scope["headers"] if one[0] != b"authorization"]
             note(actor=caller.actor)
         scope.setdefault("state", {}).update(caller=caller, ledger=ledger)
         await self._app(scope, receive, _told_to_wait(caller, send))
