@@ -5,12 +5,11 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from time import perf_counter
 
 import msgspec
-import uvicorn
 
 from app import checkpoints, demo, forks, replay, schema, verification
 from app.backups import Copied, copied
@@ -29,6 +28,7 @@ from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
+from app.web import live_sockets
 from domain.decider import Rejected
 from domain.periods import Period, check_period, format_instant, parse_instant
 
@@ -149,14 +149,8 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
             demo.load(ledger)
         address = f"http://{settings.host}:{settings.port}"
         print(_WELCOME.format(address=address, data=settings.data), flush=True)
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-        )
+        with suppress(KeyboardInterrupt):  # a normal end, too
+            live_sockets.server(app, app.state.live, settings).run()
     return 0
 
 

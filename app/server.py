@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from app import adapters, checkpoints, graphiql, invoice_page, replay
@@ -25,6 +25,9 @@ from app.offers import Refused
 from app.settings import Settings
 from app.web.bodies import BodyLimit
 from app.web.graphql import GraphQLEndpoint
+from app.web.live import Live
+from app.web.live_sse import EventStreams
+from app.web.live_ws import LiveSocket
 from app.webhooks import Delivery, Hook, read_hook
 from app.worker import Worker
 
@@ -43,10 +46,12 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     Raises `ValueError` when the settings ask for a webhook that cannot be.
     """
     hook = read_hook(settings)
+    live = Live(ledger, settings)
     app = Starlette(
         routes=[
             Route("/", _home),
-            Route("/graphql", GraphQLEndpoint(ledger)),
+            Route("/graphql", EventStreams(GraphQLEndpoint(ledger), live)),
+            WebSocketRoute("/graphql", LiveSocket(live)),
             Route("/graphiql", _explorer),
             Route("/graphiql/tabs.json", _tabs),
             Route("/graphiql/", _home),
@@ -66,6 +71,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     )
     app.state.ledger = ledger
     app.state.hook = hook
+    app.state.live = live
     app.state.between_checkpoints = settings.between_checkpoints
     return app
 

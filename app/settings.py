@@ -35,11 +35,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_period: str = "PT1H"
     """How often a signed checkpoint is noted beside the ledger; `PT0S` for never."""
     body_limit_bytes: int = 1_048_576
-    """Largest GraphQL request body."""
+    """Largest GraphQL request body, and message of a websocket."""
     ingest_limit_bytes: int = 5_242_880
     """Largest body of a bulk usage request."""
     queue_limit: int = 1_000
     """Requests that may wait for the writer; more are answered 429."""
+    live_limit: int = 1_000
+    """Subscriptions at a time, and websockets; more are refused."""
+    live_connection_limit: int = 100
+    """Operations at a time on one websocket; more are refused."""
+    live_init_seconds: int = 10
+    """How long a new websocket may take to begin the GraphQL protocol."""
+    live_ping_seconds: int = 20
+    """How often who is told nothing is pinged, and how long a websocket may take to answer."""
+    stalled_seconds: int = 20
+    """How long a client may read nothing of what waits for it before it is cut off."""
+    allowed_origins: str | None = None
+    """Other origins whose pages may open websockets, as `https://app.example`, commas between."""
     webhook_url: str | None = None
     """Where facts of the ledger are delivered to; without it nobody is told."""
     webhook_secret: str | None = None

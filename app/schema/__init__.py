@@ -20,6 +20,7 @@ from app.schema.invoice_queries import InvoiceQueries, shown
 from app.schema.late_usage import LateUsageQueries
 from app.schema.ledgers import Ledger, LedgerQueries
 from app.schema.limits import Limits
+from app.schema.live_updates import LiveUpdates, Streamed
 from app.schema.meters import Meter, MeterMutations, MeterQueries
 from app.schema.previews import PreviewQueries
 from app.schema.prices import Price, PriceMutations, PriceQueries
@@ -124,8 +125,9 @@ class Mutation(
 schema = Schema(
     query=Query,
     mutation=Mutation,
+    subscription=LiveUpdates,
     config=StrawberryConfig(scalar_map=SCALARS, info_class=Info),
-    extensions=[Closing, Limits, ParserCache],
+    extensions=[Closing, Streamed, Limits, ParserCache],
 )
 
 
@@ -133,6 +135,6 @@ def sdl() -> str:
     """The schema as text, always with its root types.
 
     A type here is named Subscription, which every tool would take for a root type if the text did
-    not say which types are.
+    not say which types are. It does, because the root type of subscriptions has another name.
     """
-    return f"schema {{\n  query: Query\n  mutation: Mutation\n}}\n\n{schema.as_str().strip()}\n"
+    return f"{schema.as_str().strip()}\n"

@@ -22,6 +22,8 @@ from graphql import (
     ValueNode,
     VariableNode,
 )
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext
 
 from app.clock import new_id
@@ -139,6 +141,12 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
             return "too many requests wait already; try again", {"code": "TOO_BUSY"}
         case Closed():
             return "the server is shutting down", {"code": "SHUTTING_DOWN"}
+        case MissingQueryError():
+            return "there is no query", {"code": "BAD_REQUEST"}
+        case CannotGetOperationTypeError() as unclear:
+            return unclear.as_http_error_reason()[:MESSAGE_LIMIT], {"code": "BAD_REQUEST"}
+        case InvalidOperationTypeError() as misplaced:  # only a GET does not take every kind
+            return misplaced.as_http_error_reason("GET"), {"code": "METHOD_NOT_ALLOWED"}
         case None | GraphQLError():
             return _plain(error.message), _of_the_document(error, document)
         case ValueError() if error.path is None:  # of a literal, before anything was executed
