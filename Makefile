@@ -13,6 +13,9 @@ SEED ?= 1
 SEEDS ?= 2000
 MINUTES ?=
 
+# How many usage records `make scale` puts into each ledger before it measures.
+FILLED ?= 10000000
+
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
 CORE := .venv/core.stamp
@@ -20,7 +23,7 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench clients crash tampering oracle simulation schema format lock explorer clean
+.PHONY: help run test bench scale clients crash tampering oracle simulation schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,9 @@ test: $(DEV) ## Check format, lint and types, then run every test
 
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
+
+scale: $(DEV) ## Measure the writer with 10 million records in the ledger (FILLED=; takes long)
+	$(VENV) -m tests.benchmarks --only scale --filled $(FILLED)
 
 clients: $(DEV) ## Let the clients of others ask a running server: audits and client suites (needs Node)
 	$(VENV) -m tests.clients

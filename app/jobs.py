@@ -80,6 +80,11 @@ class Job(Generic[T]):
             waiting.set_result(cast("T", result))
 
     @property
+    def held(self) -> T | None:
+        """The answer that is held ready; None for a refusal or a failure."""
+        return self._held[0]
+
+    @property
     def weight(self) -> int:
         """How many records it brings."""
         return 1

@@ -13,6 +13,7 @@ from app.announcements import Announcements
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
 from app.jobs import BetweenJob, Receipt, UsageJob
+from app.logs import note
 from app.store import Pending, Store
 from app.writer import Writer
 from domain import ledgers
@@ -71,6 +72,11 @@ class Ledger:
         self.writer = Writer(self.store, self.engine, self.clock, queue_limit, grace)
         self.announcements = Announcements(self.writer)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, or is being closed."""
+        return self._closed
+
     def close(self) -> None:
         """Answer what waits, then let go of everything; closing again does nothing."""
         if self._closed:
@@ -113,7 +119,9 @@ class Ledger:
 
     async def execute(self, command: Command, *, key: str | None, actor: str | None) -> Done:
         """Carry out a command. Raises `Rejected`, or `Busy` when too much waits already."""
-        return await self.writer.ask(worker.job(command, key=key, actor=actor))
+        done = await self.writer.ask(worker.job(command, key=key, actor=actor))
+        note(position=done.position)
+        return done
 
     async def advance(self, to: datetime, actor: str | None) -> Sequence[str]:
         """Move the test clock on; the ids of the invoices drafted or issued on the way.

@@ -11,6 +11,7 @@ import msgspec
 
 from app.jobs import Busy, Closed, Receipt
 from app.ledger import Ledger
+from app.logs import note
 from domain.decider import Code, Path, Rejected
 from domain.usage import RecordInput, Status
 
@@ -89,6 +90,8 @@ async def judge(
         if error is not None:
             problems.append(Problem(index, status, error.code, error.message, error.path))
     position = max((receipt.position or 0 for receipt in receipts), default=0)
+    note(position=position or None)
+    ledger.writer.measures.unreadable(len(offered) - len(records))
     return Judged(statuses, problems, position or ledger.store.head()[0])
 
 

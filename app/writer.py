@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from app.clock import Clock, TestClock, new_id
 from app.identities import IdentityRow
 from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob
+from app.measures import Measures
 from app.store import KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
@@ -174,11 +175,13 @@ class Writer:
         self._clock = clock
         self._queue_limit = queue_limit
         self._queue: deque[Job[Any]] = deque()
+        self.measures = Measures(self._queue)
         self._ready = threading.Condition()
         self._closing = False
         self._listeners: tuple[Listener, ...] = ()
         self._look()
-        self._thread = threading.Thread(target=self._run, name="tallybook-writer", daemon=True)
+        run = self.measures.watched(self._run)
+        self._thread = threading.Thread(target=run, name="tallybook-writer", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -221,6 +224,7 @@ class Writer:
             if self._closing:
                 raise Closed("the ledger is closing")
             if len(self._queue) >= self._queue_limit:
+                self.measures.turned_away.inc()
                 raise Busy(f"{self._queue_limit} requests wait already")
             self._queue.append(job)
             self._ready.notify()
@@ -231,7 +235,8 @@ class Writer:
             if isinstance(jobs[0], BetweenJob):
                 jobs[0].carry_out()
             else:
-                self._commit(jobs)
+                with self.measures.committing(jobs):
+                    self._commit(jobs)
             _deliver(jobs)
             if self._head > before:
                 self._tell(usage_only=not _any_command(jobs))
@@ -275,6 +280,7 @@ class Writer:
                 # Some record was sent before: decide again, knowing which ones are taken.
                 self._write(jobs, self._store.recorded(_identities(jobs)))
         except Exception as error:  # noqa: BLE001  # whatever it was, the askers are told
+            self.measures.failed(error)
             singly = len(jobs) > 1 and self._head == before  # else it was written all the same
             for job in jobs:
                 if singly:

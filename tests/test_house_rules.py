@@ -39,9 +39,9 @@ DOMAIN_LIBRARIES = set(
     " operator string struct textwrap types typing unicodedata zoneinfo".split()
 )
 
-SCHEMA = ("app/schema/", "app/web/graphql.py")
+SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
-DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
+DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 
@@ -49,11 +49,12 @@ DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "cross_web": ("app/web/graphql.py",),
-    "uvicorn": ("app/web/live_sockets.py",),
+    "uvicorn": ("app/web/deadlines.py", "app/web/live_sockets.py", "app/web/serving.py"),
+    "h11": ("app/web/deadlines.py",),
     "wsproto": ("app/web/live_sockets.py",),
     "eventsourcing": ("app/store.py",),
     "pyarrow": ("app/exports/parquet.py",),
+    "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),

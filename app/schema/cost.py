@@ -139,7 +139,7 @@ class Cost:
         if parent.startswith("__") and name == _WRAPPED:
             return 0, 0
         once, each = beneath
-        if name in _PER_ENTRY:  # its entries are counted with their page
+        if name in _PER_ENTRY and parent != "Query":  # its entries are counted with their page
             return heavy, once + each
         if parent.endswith("Edge") and name == "node":
             return heavy + once + each, 0
@@ -158,6 +158,9 @@ class Cost:
         """How many entries a list is taken to have."""
         if "first" in field.args:
             return self._page(node, field)
+        if "ids" in field.args:
+            arguments = {one.name.value: one.value for one in node.arguments or ()}
+            return max(1, self._length(arguments["ids"]))  # one id may stand without a list
         if parent.startswith("__"):
             return _introspected(self._schema).get(node.name.value, LIST_ENTRIES)
         return LIST_ENTRIES

@@ -26,8 +26,8 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext
 
-from app.clock import new_id
 from app.jobs import Busy, Closed
+from app.logs import error_id, fields
 from app.schema.guard import TOKENS_LIMIT
 from app.schema.scalars import BigIntText, described
 from app.verification import VerificationRunning
@@ -109,6 +109,9 @@ class Schema(strawberry.Schema):
         """Replace the errors, in place, by what a client may see of them."""
         document = execution_context.graphql_document if execution_context else None
         errors[:] = [shown(error, document) for error in errors[:ERRORS_LIMIT]]
+        context = execution_context.context if execution_context else None
+        if context is not None:
+            context.refused(errors)
 
 
 def shown(error: GraphQLError, document: DocumentNode | None) -> GraphQLError:
@@ -152,8 +155,8 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
         case ValueError() if error.path is None:  # of a literal, before anything was executed
             return _plain(error.message), _of_the_document(error, document)
         case unexpected:
-            id = new_id("err")
-            _log.error("internal error %s", id, exc_info=unexpected)
+            id = error_id()
+            _log.error("internal error", exc_info=unexpected, extra=fields(id=id))
             return "internal error", {"code": "INTERNAL", "id": id}
 
 

@@ -26,6 +26,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from app.logs import OPERATION_LIMIT, note
 from app.schema.cost import COST_LIMIT, Cost
 from app.schema.errors import ERRORS_LIMIT
 from app.schema.guard import DOCUMENT_BYTES, TOKENS_LIMIT, Guard, too_much
@@ -81,6 +82,8 @@ class Limits(SchemaExtension):
         operation = _chosen(context.graphql_document, context.operation_name)
         cost = Cost(context.schema._schema, context.graphql_document, context.variables or {})
         self._cost = cost.of(operation)
+        name = operation.name.value[:OPERATION_LIMIT] if operation.name else None
+        note(operation=name, cost=self._cost)
         if self._cost > COST_LIMIT:
             raise too_much("cost", COST_LIMIT, self._cost)
         try:

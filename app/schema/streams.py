@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 async def answers(
     context: Context,
-    query: str,
+    query: str | None,
     variables: dict[str, Any] | None,
     operation_name: str | None,
     *,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, cast
 import strawberry
 
 from app.jobs import Receipt
+from app.logs import note
 from app.schema.context import Info
 from app.schema.errors import Payload, UserError
 from app.schema.fields import mutation
@@ -171,5 +172,6 @@ class UsageMutations:
             for receipt in receipts
             if receipt.position and receipt.status in {Status.ACCEPTED, Status.UNMATCHED}
         ]
+        note(position=max(written, default=None))
         position = big_int(max(written)) if written else await context.position()
         return RecordUsagePayload.of(receipts, position, [])

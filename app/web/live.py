@@ -1,49 +1,35 @@
 """Who is connected to be told what happens: counted, bounded, and let go when the server stops."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from app.ledger import Ledger
+from app.offers import RETRY_AFTER_SECONDS, Refused
 from app.schema import Context
 from app.schema.streams import Answer, answers
 from app.settings import Settings
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """What is to be carried out."""
-
-    query: str
-    operation_name: str | None = msgspec.field(name="operationName", default=None)
-    variables: dict[str, Any] | None = None
-    extensions: dict[str, Any] | None = None
-
-
-class TooMany(Exception):
-    """There are as many subscribers as there may be."""
+from app.web.asked import Asked
+from app.web.documents import Documents
 
 
 class Live:
     """The subscribers of one server."""
 
-    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, documents: Documents) -> None:
         self.settings = settings
         self.sockets = Places(settings.live_limit)
         self.operations = Places(settings.live_limit)
         self.ending = asyncio.Event()
         self._ledger = ledger
+        self._documents = documents
 
-    def answers(
-        self, operation: Operation, *, may_change: bool = True
-    ) -> AsyncGenerator[Answer, None]:
-        """Carry out one operation, with a context of its own."""
+    def answers(self, asked: Asked, *, may_change: bool = True) -> AsyncGenerator[Answer, None]:
+        """Carry out one operation, with a context of its own. Raises `Refused`."""
+        text = self._documents.text_of(asked.query, asked.document_id, asked.extensions)
         context = Context(self._ledger, "graphql", streams=True)
-        asked = operation.query, operation.variables, operation.operation_name
-        return answers(context, *asked, may_change=may_change)
+        return answers(context, text, asked.variables, asked.operation_name, may_change=may_change)
 
     def end(self) -> None:
         """Let every event stream go; for when the server stops."""
@@ -59,9 +45,10 @@ class Places:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """A place for as long as the block lasts. Raises `TooMany`."""
+        """A place for as long as the block lasts. Raises `Refused`."""
         if self.taken >= self._limit:
-            raise TooMany(f"{self._limit} are here already")
+            message = f"there are {self._limit} of them already; end one, or try again later"
+            raise Refused(429, "TOO_BUSY", message, {"retry-after": RETRY_AFTER_SECONDS})
         self.taken += 1
         try:
             yield
@@ -69,12 +56,6 @@ class Places:
             self.taken -= 1
 
 
-def refused() -> dict[str, Any]:
-    """The error for an operation that finds no place."""
-    message = "there are as many live operations as there may be; end one, or try again later"
-    return {"message": message, "extensions": {"code": "TOO_BUSY"}}
-
-
-def encoded(content: object) -> str:
-    """An answer as JSON in one line; half of a surrogate pair is escaped, as it was sent."""
-    return json.dumps(content, separators=(",", ":"))
+def problem(refused: Refused) -> dict[str, Any]:
+    """A refusal as an error of GraphQL."""
+    return {"message": refused.message, "extensions": {"code": refused.code}}

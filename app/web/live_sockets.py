@@ -1,20 +1,16 @@
-"""The sockets of those who are told what happens: who does not read is cut off.
+"""Websockets: who does not read is cut off.
 
 A subscriber's answers wait until its socket takes them. One that is still connected but reads
 nothing would hold its socket for ever, and would not let the server stop.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
-import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 from wsproto.events import CloseConnection
 
 from app.settings import Settings
-from app.web.live import Live
 
 GOING_AWAY = 1001
 """How a websocket is closed when the server stops: its client may come back at once."""
@@ -45,49 +41,16 @@ class Stalled:
             self._timer = None
 
 
-class HTTPSocket(H11Protocol):
-    """An HTTP connection."""
-
-    stalled_seconds = 20
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """It begins."""
-        super().connection_made(transport)
-        self._stalled = Stalled(transport, self.stalled_seconds)
-
-    def pause_writing(self) -> None:
-        """The client is slow to read."""
-        super().pause_writing()
-        self._stalled.begin()
-
-    def resume_writing(self) -> None:
-        """It reads on."""
-        super().resume_writing()
-        self._stalled.end()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
-        super().connection_lost(exc)
-        self._stalled.end()
-
-    def shutdown(self) -> None:
-        """The server stops; whoever does not read would hold it up."""
-        if self._stalled.now:
-            self.transport.abort()
-        else:
-            super().shutdown()
-
-
-class WebsocketSocket(WSProtocol):
+class Websocket(WSProtocol):
     """A websocket. What is written must be read before anything else is written."""
 
-    stalled_seconds = 20
+    seconds: ClassVar[int]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """It begins."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
-        self._stalled = Stalled(transport, self.stalled_seconds)
+        self._stalled = Stalled(transport, self.seconds)
 
     def pause_writing(self) -> None:
         """The client is slow to read."""
@@ -118,35 +81,12 @@ class WebsocketSocket(WSProtocol):
             super().shutdown()
 
 
-class LiveServer(uvicorn.Server):
-    """A server that lets event streams go before it waits for its answers to be read."""
-
-    def __init__(self, config: uvicorn.Config, live: Live) -> None:
-        super().__init__(config)
-        self._live = live
-
-    async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """Stop."""
-        self._live.end()
-        await super().shutdown(sockets)
-
-
-def server(app: ASGIApp, live: Live, settings: Settings, **options: Any) -> LiveServer:
-    """The server of an application, ready to run."""
-    cut_off = {"stalled_seconds": settings.stalled_seconds}
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        http=type("HTTP", (HTTPSocket,), cut_off),
-        ws=type("Websocket", (WebsocketSocket,), cut_off),
-        ws_max_size=settings.body_limit_bytes,
-        ws_ping_interval=settings.live_ping_seconds,
-        ws_ping_timeout=settings.live_ping_seconds,
-        ws_per_message_deflate=False,  # a few bytes could be inflated to any number
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        **options,
-    )
-    return LiveServer(config, live)
+def websockets(settings: Settings) -> dict[str, Any]:
+    """How uvicorn is to serve websockets, held to these settings."""
+    return {
+        "ws": type("Websocket", (Websocket,), {"seconds": settings.answer_deadline_seconds}),
+        "ws_max_size": settings.body_limit_bytes,
+        "ws_ping_interval": settings.live_ping_seconds,
+        "ws_ping_timeout": settings.live_ping_seconds,
+        "ws_per_message_deflate": False,  # a few bytes could be inflated to any number
+    }

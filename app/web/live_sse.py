@@ -5,22 +5,21 @@ the end an event `complete`. A stream that ends without it was cut off, and may 
 """
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import msgspec
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.ingest import kind_of, refusal
-from app.offers import UNREADABLE, Refused
+from app.offers import Refused
 from app.schema.streams import Answer
-from app.web.live import Live, Operation, TooMany, encoded
+from app.web import asked
+from app.web.answers import encoded
+from app.web.graphql import refusal
+from app.web.live import Live
+from app.web.negotiation import OFFERED
 
 EVENT_STREAM = "text/event-stream"
-PLAIN = {"application/json", "application/graphql-response+json"}
-"""What an operation is answered as by itself, for clients that accept either."""
 
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -29,7 +28,6 @@ _HEADERS = [
 ]
 _PING = b":\n\n"
 _COMPLETE = b"event: complete\ndata:\n\n"
-_BODY = msgspec.json.Decoder(Operation)
 
 
 class EventStreams:
@@ -43,19 +41,20 @@ class EventStreams:
         """Serve one request."""
         request = Request(scope, receive)
         method = scope["method"]
-        if method not in ("GET", "POST") or not wanted(request.headers.get("accept", "")):
+        if method not in ("GET", "POST") or not is_wanted(request.headers.get("accept", "")):
             await self._app(scope, receive, send)
             return
         try:
-            operation = _of_address(request) if method == "GET" else await _of_body(request)
+            if method == "GET":
+                wanted = asked.by_get(request.query_params)
+            else:
+                content_type = request.headers.get("content-type", "")
+                wanted = asked.by_post(content_type, await request.body())
             with self._live.operations.one():
-                answers = self._live.answers(operation, may_change=method == "POST")
+                answers = self._live.answers(wanted, may_change=method == "POST")
                 await self._stream(answers, receive, send)
         except Refused as refused:
             await refusal(refused)(scope, receive, send)
-        except TooMany as error:
-            too_many = Refused(429, "TOO_BUSY", str(error), {"retry-after": "1"})
-            await refusal(too_many)(scope, receive, send)
 
     async def _stream(
         self, answers: AsyncGenerator[Answer, None], receive: Receive, send: Send
@@ -97,14 +96,14 @@ class EventStreams:
         return not any(end.done() for end in ends)
 
 
-def wanted(accept: str) -> bool:
+def is_wanted(accept: str) -> bool:
     """Whether a client would rather have an event stream than a single answer.
 
-    >>> wanted("text/event-stream, multipart/mixed")
+    >>> is_wanted("text/event-stream, multipart/mixed")
     True
-    >>> wanted("application/json, text/event-stream")
+    >>> is_wanted("application/json, text/event-stream")
     False
-    >>> wanted("application/json;q=0.5, text/event-stream")
+    >>> is_wanted("application/json;q=0.5, text/event-stream")
     True
     """
     streamed, plain = (0, 0), (0, 0)
@@ -114,7 +113,7 @@ def wanted(accept: str) -> bool:
         rank = _thousandths(weight), -place
         if kind == EVENT_STREAM:
             streamed = max(streamed, rank)
-        elif kind in PLAIN:
+        elif kind in OFFERED:
             plain = max(plain, rank)
     return streamed[0] > 0 and streamed > plain
 
@@ -124,29 +123,6 @@ def _thousandths(weight: str) -> int:
     whole, _, rest = weight.partition(".")
     digits = (whole + rest.ljust(3, "0"))[:4]
     return min(int(digits), 1000) if digits.isascii() and digits.isdigit() else 0
-
-
-async def _of_body(request: Request) -> Operation:
-    """What a POST asks for. Raises `Refused`."""
-    if kind_of(request) != "application/json":
-        raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", "an operation comes as application/json")
-    try:
-        return _BODY.decode(await request.body())
-    except UNREADABLE as error:
-        raise Refused(400, "BAD_REQUEST", f"the body is no operation: {error}") from error
-
-
-def _of_address(request: Request) -> Operation:
-    """What a GET asks for, as browsers' own event streams do. Raises `Refused`."""
-    given: Mapping[str, str] = {name: text for name, text in request.query_params.items() if text}
-    parts: dict[str, object] = dict(given)
-    try:
-        for name in ("variables", "extensions"):
-            if name in given:
-                parts[name] = json.loads(given[name])
-        return msgspec.convert(parts, Operation)
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, "BAD_REQUEST", f"the address has no operation: {error}") from error
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -160,4 +136,4 @@ def _event(answer: Answer) -> bytes:
     content = dict(answer.content)
     if not answer.executed:
         del content["data"]
-    return f"event: next\ndata: {encoded(content)}\n\n".encode()
+    return b"event: next\ndata: %b\n\n" % encoded(content)

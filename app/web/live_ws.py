@@ -6,6 +6,7 @@ client does not read, its subscriptions stand still.
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing, suppress
 from functools import partial
 from typing import Annotated, Any
@@ -14,8 +15,12 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from app.clock import new_id
-from app.web.live import Live, Operation, Places, TooMany, encoded, refused
+from app.logs import error_id, fields
+from app.offers import Refused
+from app.schema.streams import Answer
+from app.web.answers import encoded
+from app.web.asked import Asked
+from app.web.live import Live, Places, problem
 
 PROTOCOL = "graphql-transport-ws"
 REASON_BYTES = 123
@@ -40,6 +45,16 @@ class Pong(msgspec.Struct, tag="pong"):
     """The client is there."""
 
     payload: dict[str, Any] | None = None
+
+
+class Operation(msgspec.Struct):
+    """What is to be carried out."""
+
+    query: str | None = None
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = msgspec.field(name="operationName", default=None)
+    extensions: dict[str, Any] | None = None
+    document_id: str | None = msgspec.field(name="documentId", default=None)
 
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -85,7 +100,7 @@ class LiveSocket:
         with ExitStack() as place:
             try:
                 place.enter_context(self._live.sockets.one())
-            except TooMany:
+            except Refused:
                 await websocket.close()  # before it is accepted: the answer is 403
                 return
             if not self._may_open(websocket):
@@ -190,17 +205,18 @@ class Connection:
             try:
                 place.enter_context(self._places.one())
                 place.enter_context(self._live.operations.one())
-            except TooMany:
-                await self._send({"id": id, "type": "error", "payload": [refused()]})
+                found = self._live.answers(Asked(*msgspec.structs.astuple(operation)))
+            except Refused as refused:
+                await self._send({"id": id, "type": "error", "payload": [problem(refused)]})
                 return
-            task = asyncio.create_task(self._operate(id, operation))
+            task = asyncio.create_task(self._operate(id, found))
             task.add_done_callback(partial(_done, place.pop_all()))
             self._operations[id] = task
 
-    async def _operate(self, id: str, operation: Operation) -> None:
+    async def _operate(self, id: str, found: AsyncGenerator[Answer, None]) -> None:
         """Carry out one operation, each answer once the one before has been sent."""
         last: dict[str, Any] = {"id": id, "type": "complete"}
-        async with aclosing(self._live.answers(operation)) as found:
+        async with aclosing(found):
             async for answer in found:
                 if not answer.executed:
                     last = {"id": id, "type": "error", "payload": answer.content["errors"]}
@@ -215,7 +231,7 @@ class Connection:
 
     async def _send(self, message: dict[str, Any]) -> None:
         """Send one message, when the socket takes it."""
-        text = encoded(message)
+        text = encoded(message).decode()
         async with self._sending:
             await self._websocket.send_text(text)
 
@@ -230,4 +246,4 @@ def _done(place: ExitStack, task: asyncio.Task[None]) -> None:
     place.close()
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, WebSocketDisconnect):
-        _log.error("internal error %s of a live operation", new_id("err"), exc_info=error)
+        _log.error("internal error", exc_info=error, extra=fields(id=error_id()))

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.web.live_sse import wanted
+from app.web.live_sse import is_wanted
 from tests.app.watching import (
     PATIENCE_SECONDS,
     Closed,
@@ -102,7 +102,7 @@ def test_what_is_no_operation_is_refused(
     headers = {"content-type": "application/json", **STREAM, **headers}
     answer = httpx.post(f"{server.url}/graphql", content=body, headers=headers)
     assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-type"].startswith("application/json")
 
 
 def get(server: Server, **parameters: str) -> list[str]:
@@ -131,7 +131,7 @@ def test_a_browsers_own_event_stream_may_read_and_nothing_else(server: Server) -
     assert error["extensions"]["code"] == "METHOD_NOT_ALLOWED"
     assert ask(server.url, "{ ledger { position } }") == before
     assert "BAD_REQUEST" in get(server, query=query, variables="{")[0]
-    assert "BAD_REQUEST" in get(server)[0]
+    assert "BAD_REQUEST" in get(server)[1]
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_a_browsers_own_event_stream_may_read_and_nothing_else(server: Server) -
     ],
 )
 def test_only_who_wants_a_stream_gets_one(accept: str, streamed: bool) -> None:
-    assert wanted(accept) is streamed
+    assert is_wanted(accept) is streamed
 
 
 def test_who_wants_something_else_gets_one_answer(server: Server) -> None:
     accept = "application/json, text/event-stream"
     with streaming(server.url, "{ ledger { name } }", accept=accept) as stream:
-        assert stream.response.headers["content-type"] == "application/json"
+        assert stream.response.headers["content-type"].startswith("application/json")
     body = {"query": "subscription { ledgerEventAdded { type } }"}
     answer: Any = httpx.post(f"{server.url}/graphql", json=body).json()
     assert answer["errors"][0]["extensions"] == {"code": "NOT_STREAMED"}

@@ -21,11 +21,11 @@ WATCH = """subscription($after: BigInt, $types: [String!], $subject: ID) {
 ALL = """query($after: String) { ledgerEvents(first: 100, after: $after) {
     nodes { position } pageInfo { hasNextPage } } }"""
 LARGE = "{ ledgerEvents(first: 100) { nodes { hash data again: data oncemore: data } } }"
-ASKED = 40
+ASKED = 8
 """More answers than any two sockets hold: each has megabytes."""
 SETTINGS = {
     "LIVE_INIT_SECONDS": "1",
-    "STALLED_SECONDS": "1",
+    "ANSWER_DEADLINE_SECONDS": "1",
     "LIVE_CONNECTION_LIMIT": "3",
     "BODY_LIMIT_BYTES": "100000",
     "ALLOWED_ORIGINS": "https://app.example, https://other.example:8443",
@@ -281,7 +281,7 @@ def test_one_socket_has_room_for_so_many_operations(strict: Server) -> None:
 def test_who_does_not_read_is_cut_off_and_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TALLYBOOK_STALLED_SECONDS", "1")
+    monkeypatch.setenv("TALLYBOOK_ANSWER_DEADLINE_SECONDS", "1")
     monkeypatch.setenv("TALLYBOOK_LIVE_LIMIT", "1")
     with (
         serving(tmp_path, "--demo") as server,
