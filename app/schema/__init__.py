@@ -16,6 +16,7 @@ from app.schema.connections import Node
 from app.schema.context import Closing, Context, Info
 from app.schema.customers import Customer, CustomerMutations, CustomerQueries
 from app.schema.errors import Schema
+from app.schema.execution import Execution
 from app.schema.fields import resolver
 from app.schema.invoice_items import InvoiceItem, InvoiceItemMutations
 from app.schema.invoice_queries import InvoiceQueries, shown
@@ -158,6 +159,7 @@ schema = Schema(
     subscription=LiveUpdates,
     config=StrawberryConfig(scalar_map=SCALARS, info_class=Info),
     extensions=[Closing, Streamed, Limits, ParserCache],
+    execution_context_class=Execution,
 )
 
 

@@ -50,6 +50,8 @@ HEAVY: Mapping[tuple[str, str], int] = {
 _PER_ENTRY = {"nodes", "edges", "receipts"}
 _WRAPPED = "ofType"  # never more than three deep, whatever the document says
 
+_HOLDING = {dict, list}  # as JSON is read; this looks at every record of a mutation
+
 Sum = tuple[int, int]
 """What is there once, and what is there for each entry of the page that it belongs to."""
 
@@ -205,13 +207,13 @@ def entries(value: object) -> int:
     >>> entries({"records": [{"id": "a"}, {"id": "b", "tags": ["x"]}]})
     3
     """
-    found, waiting = 0, [value] if isinstance(value, list | dict) else []
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, list):
+    found, waiting = 0, [value]
+    for one in waiting:
+        if one.__class__ is dict:
+            waiting += [inner for inner in one.values() if inner.__class__ in _HOLDING]
+        elif one.__class__ is list:
             found += len(one)
-        inner = one.values() if isinstance(one, dict) else one
-        waiting += [value for value in inner if isinstance(value, list | dict)]
+            waiting += one
     return found
 
 

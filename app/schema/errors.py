@@ -23,12 +23,14 @@ from graphql import (
     VariableNode,
 )
 from strawberry.exceptions import MissingQueryError
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext
 
 from app.jobs import Busy, Closed
 from app.logs import error_id, fields
 from app.schema.guard import TOKENS_LIMIT
+from app.schema.phases import Phases
 from app.schema.scalars import BigIntText, described
 from app.verification import VerificationRunning
 from domain.decider import Code, Path, Rejected
@@ -102,6 +104,12 @@ class Schema(strawberry.Schema):
             if isinstance(type, GraphQLInputObjectType) and definition and definition.is_one_of:
                 # Strawberry checks it too, but only the GraphQL library says where in the input.
                 type.is_one_of = True
+
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> Phases:
+        """What the extensions do around the phases of a request."""
+        return Phases(execution_context, extensions)
 
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None

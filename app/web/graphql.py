@@ -19,8 +19,9 @@ from app.web.answers import content_of, encoded, status_of
 from app.web.documents import Documents
 from app.web.negotiation import JSON, OFFERED, negotiated
 
-_ALLOWED = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
-"""What may be carried out by which method."""
+_READ = {OperationType.QUERY, OperationType.SUBSCRIPTION}
+_ALLOWED = {"GET": _READ, "POST": {*_READ, OperationType.MUTATION}}
+"""What may be asked by which method; the schema tells a subscription where it is answered."""
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -158,9 +157,12 @@ def test_who_wants_something_else_gets_one_answer(server: Server) -> None:
     accept = "application/json, text/event-stream"
     with streaming(server.url, "{ ledger { name } }", accept=accept) as stream:
         assert stream.response.headers["content-type"].startswith("application/json")
-    body = {"query": "subscription { ledgerEventAdded { type } }"}
-    answer: Any = httpx.post(f"{server.url}/graphql", json=body).json()
-    assert answer["errors"][0]["extensions"] == {"code": "NOT_STREAMED"}
+    query = {"query": "subscription { ledgerEventAdded { type } }"}
+    for answer in (
+        httpx.post(f"{server.url}/graphql", json=query),
+        httpx.get(f"{server.url}/graphql", params=query),
+    ):
+        assert answer.json()["errors"][0]["extensions"] == {"code": "NOT_STREAMED"}
 
 
 def test_who_waits_is_pinged_and_leaves_a_place_free(narrow: Server) -> None:

@@ -10,6 +10,7 @@ import pytest
 from app import announcements, facts
 from app.announcements import Board
 from app.ledger import Ledger
+from app.logs import TextLines
 from app.schema import Context, live_updates
 from app.schema.streams import Answer, answers
 from app.store import Store
@@ -221,7 +222,8 @@ def test_a_bug_ends_a_subscription_and_shows_nothing_of_itself(
         (error,) = last.content["errors"]
         assert error["message"] == "internal error"
         assert error["extensions"]["code"] == "INTERNAL"
-        assert error["extensions"]["id"] in caplog.text
+        [logged] = [one for one in caplog.records if one.message == "internal error"]
+        assert f"id={error['extensions']['id']}" in TextLines().format(logged)
 
     run(client, talk)
     assert "a secret" in caplog.text
