@@ -12,6 +12,8 @@ from app.web.live_sse import is_wanted
 from tests.app.watching import (
     PATIENCE_SECONDS,
     Closed,
+    Stream,
+    Watching,
     ask,
     create_customer,
     streaming,
@@ -188,3 +190,25 @@ def test_the_server_stops_at_once_and_the_stream_has_no_end(tmp_path: Path) -> N
         with pytest.raises(Closed):
             stream.event()
         assert server.process.wait(STOP_S) == 0
+
+
+def test_only_trusted_documents_are_followed_where_no_others_are_carried_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"watch": WATCH}), encoding="utf-8")
+    monkeypatch.setenv("TALLYBOOK_TRUSTED_DOCUMENTS", "only")
+    monkeypatch.setenv("TALLYBOOK_TRUSTED_MANIFEST", str(manifest))
+    named = {"documentId": "watch", "variables": {"after": "0"}}
+    other = {"query": "subscription { ledgerEventAdded { position } }"}
+    with serving(tmp_path / "ledger") as server:
+        with Watching(server.url).begin() as watching:
+            watching.send({"id": "1", "type": "subscribe", "payload": other})
+            assert watching.error()["extensions"]["code"] == "DOCUMENT_NOT_TRUSTED"
+            watching.send({"id": "1", "type": "subscribe", "payload": named})
+            assert watching.next()["position"] == "1"
+        answer = httpx.post(f"{server.url}/graphql", json=other, headers=STREAM)
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["extensions"]["code"] == "DOCUMENT_NOT_TRUSTED"
+        with httpx.stream("POST", f"{server.url}/graphql", json=named, headers=STREAM) as response:
+            assert Stream(response).next()["position"] == "1"
