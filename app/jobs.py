@@ -1,9 +1,9 @@
 """What waits for the writer of a ledger: usage to be judged and commands to be decided."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -90,7 +90,7 @@ class Job(Generic[T]):
         return 1
 
 
-class UsageJob(Job[list[Receipt]]):
+class UsageJob(Job[Sequence[Receipt]]):
     """Usage records to be accepted, each judged by itself."""
 
     def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
@@ -124,3 +124,16 @@ class CommandJob(Job[T]):
     def __init__(self, run: "Callable[[Group], T]", actor: str | None) -> None:
         super().__init__(actor)
         self.run = run
+
+
+def batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:
+    """Commands singly, neighbouring usage of the same actor together."""
+    batch: list[Any] = []
+    for job in jobs:
+        together = isinstance(job, UsageJob) and batch and isinstance(batch[-1], UsageJob)
+        if batch and not (together and batch[-1].actor == job.actor):
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch

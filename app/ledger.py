@@ -135,7 +135,7 @@ class Ledger:
             touched |= dict.fromkeys(portion.invoices)
         return list(touched)
 
-    async def record(self, records: Sequence[RecordInput], actor: str | None) -> list[Receipt]:
+    async def record(self, records: Sequence[RecordInput], actor: str | None) -> Sequence[Receipt]:
         """Record usage; one receipt for each record in the order sent. Raises `Busy`."""
         return await self.writer.ask(UsageJob(records, actor)) if records else []
 
@@ -147,7 +147,7 @@ class Ledger:
         """Move the test clock on and wait, for callers without an event loop."""
         return asyncio.run(self.advance(to, None))
 
-    def record_now(self, records: Sequence[RecordInput]) -> list[Receipt]:
+    def record_now(self, records: Sequence[RecordInput]) -> Sequence[Receipt]:
         """Record usage and wait, for callers without an event loop."""
         return self.writer.submit(UsageJob(records, None)).result() if records else []
 

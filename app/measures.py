@@ -22,6 +22,7 @@ from prometheus_client import (
 
 from app.jobs import CommandJob, Job, UsageJob
 from app.logs import fields
+from app.receipts import statuses_of
 from app.store import CorruptLedger
 from domain.usage import Status
 
@@ -175,7 +176,7 @@ def _judged(jobs: Sequence[Job[Any]]) -> tuple[dict[Status, int], bool]:
     for job in jobs:
         held = job.held
         if isinstance(job, UsageJob):
-            judged += [receipt.status for receipt in held or ()]
+            judged += statuses_of(held or ())
         elif isinstance(job, CommandJob):
             worked = worked or held is not None
     counts, left = dict[Status, int](), len(judged)

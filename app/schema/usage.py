@@ -139,7 +139,7 @@ class RecordUsagePayload(Payload):
 
     @classmethod
     def of(
-        cls, receipts: list[Receipt], position: BigIntText, refusals: list[UserError]
+        cls, receipts: Sequence[Receipt], position: BigIntText, refusals: list[UserError]
     ) -> "RecordUsagePayload":
         """The receipts as they are shown, and how many there are of each kind."""
         statuses = [receipt.status for receipt in receipts]
