@@ -99,7 +99,7 @@ def test_the_ledger_is_watched_as_it_grows(page: Browser) -> None:
     if page.evaluate("!!document.querySelector('[aria-label^=Stop]')"):
         page.click(".graphiql-execute-button")
     page.click(".graphiql-execute-button")
-    page.wait_for("document.querySelector('[aria-label^=Stop]')")
+    page.wait_for("!!document.querySelector('[aria-label^=Stop]')")
     page.wait_for(f"{ANSWER_TEXT}.getValue().includes('ledgerEventAdded')")
     for name in ("Seen at once", "Seen next"):
         page.evaluate(
