@@ -13,6 +13,9 @@ SEED ?= 1
 SEEDS ?= 2000
 MINUTES ?=
 
+# How many requests `make fuzz` sends; SEED says which.
+REQUESTS ?= 20000
+
 # How many usage records `make scale` puts into each ledger before it measures.
 FILLED ?= 10000000
 
@@ -23,7 +26,7 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench scale clients crash tampering oracle simulation schema format lock explorer clean
+.PHONY: help run test bench scale clients crash tampering oracle simulation fuzz schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +60,10 @@ oracle: $(DEV) ## Price 100,000 generated cases by a second set of rules, none a
 
 simulation: $(DEV) ## Tell 2,000 random histories with crashes in them (SEED=, SEEDS=, MINUTES=; takes long)
 	$(VENV) -m tests.simulation --seed $(SEED) --seeds $(SEEDS) $(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz: $(DEV) ## Send 20,000 hostile requests to a server (REQUESTS=, SEED=; takes long)
+	$(VENV) -m tests.fuzz --requests $(REQUESTS) --seed $(SEED)
+	$(VENV) -m tests.fuzz.by_schema --seed $(SEED)
 
 schema: $(CORE) ## Write the GraphQL schema to schema.graphql
 	$(VENV) -m app.cli schema > .venv/schema.graphql

@@ -8,7 +8,7 @@ the library does it all over again: it knows how to say what is wrong.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -32,9 +32,13 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from app.schema.fast_inputs import read_ahead
+from app.schema.remembered import REMEMBERED, Same
 
 Write = Callable[[Any], Any]
 """Turns a value into what the answer says of it. Raises when the library must do it."""
+
+Writes = dict[tuple[str, int, tuple[int, ...]], tuple[Any, Write | None]]
+"""How fields and values of a type are written, by what is asked of them: nodes of a document."""
 
 _UNUSUAL = object()
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
@@ -67,9 +71,7 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         super().__init__(*args, **kwargs)
         manager = self.middleware_manager
         self._plain = manager is None or not manager.middlewares
-        # By the identity of a selection, which is kept lest another one takes its place.
-        self._of_fields: dict[tuple[int, int], tuple[Any, Write | None]] = {}
-        self._of_values: dict[tuple[int, int], tuple[Any, Write | None]] = {}
+        self._writes: Writes = {}
 
     @classmethod
     def build(
@@ -89,14 +91,15 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         built: Any = super().build(
             schema, document, root_value, context_value, variables, operation_name, *args, **kwargs
         )
-        if ahead.records and isinstance(built, Execution):
+        if isinstance(built, Execution):
             ahead.put_back(built.variable_values)
+            if not _has_directives(document):
+                built._writes = _remembered(Same(document))
         return built
 
     def build_per_event_executor(self, payload: Any) -> Any:
         """Prepare to carry out a subscription for one event more."""
         executor: Any = super().build_per_event_executor(payload)
-        executor._of_fields, executor._of_values = {}, {}
         executor._relevant_sub_fields = {}  # the library would keep those of all events
         return executor
 
@@ -106,11 +109,7 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         self, parent_type: GraphQLObjectType, source: Any, field_details_list: Any, *rest: Any
     ) -> Any:
         """What the answer says of a field of an object."""
-        known = self._of_fields.get((id(parent_type), id(field_details_list)))
-        if known is None:
-            known = field_details_list, self._field(parent_type, field_details_list)
-            self._of_fields[id(parent_type), id(field_details_list)] = known
-        done = _tried(known[1], source)
+        done = _tried(self._known(parent_type, field_details_list, self._field), source)
         if done is _UNUSUAL:
             return super().execute_field(parent_type, source, field_details_list, *rest)
         return done
@@ -125,7 +124,7 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         *rest: Any,
     ) -> Any:
         """What the answer says of a list that a resolver gave."""
-        done = _tried(self._known(return_type, field_details_list), result)
+        done = _tried(self._known(return_type, field_details_list, self._value), result)
         if done is _UNUSUAL:
             return super().complete_list_value(
                 return_type, field_details_list, info, path, result, *rest
@@ -142,18 +141,26 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         *rest: Any,
     ) -> Any:
         """What the answer says of an object that a resolver gave."""
-        done = _tried(self._known(return_type, field_details_list), result)
+        done = _tried(self._known(return_type, field_details_list, self._value), result)
         if done is _UNUSUAL:
             return super().complete_object_value(
                 return_type, field_details_list, info, path, result, *rest
             )
         return done
 
-    def _known(self, type: GraphQLOutputType, details: Any) -> Write | None:
-        """How values of a type are written, looked at once for each selection."""
-        known = self._of_values.get((id(type), id(details)))
-        if known is None:
-            known = self._of_values[id(type), id(details)] = details, self._value(type, details)
+    def _known(
+        self, type: Any, details: Any, look: Callable[[Any, Any], Write | None]
+    ) -> Write | None:
+        """How fields or values of a type are written, looked at once for each selection."""
+        nodes = tuple([id(one.node) for one in details])
+        key = (look.__name__, id(type), nodes)
+        known = self._writes.get(key)
+        if known is None or known[0] is not type:
+            try:
+                known = type, look(type, details)
+            except Exception:  # noqa: BLE001  # what cannot even be looked at is not plain
+                known = type, None
+            self._writes[key] = known
         return known[1]
 
     def _field(self, parent: GraphQLObjectType, details: Any) -> Write | None:
@@ -198,6 +205,17 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
             return {name: of(value) for name, of in fields}
 
         return write
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(same: Same) -> Writes:
+    """How what one document asks is written, from one request to the next."""
+    return {}
+
+
+def _has_directives(document: DocumentNode) -> bool:
+    """Whether what a document asks may depend on its variables."""
+    return document.loc is None or "@" in document.loc.source.body
 
 
 @cache

@@ -76,18 +76,21 @@ class _Body:
             if len(digits) > _MOST_DIGITS or int(digits or "0") > self._limit:
                 raise self._too_large()
         now = asyncio.get_running_loop().time
-        until = now() + self._settings.body_deadline_seconds
+        started = now()
+        idle, until = self._settings.body_idle_seconds, self._settings.body_deadline_seconds
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout_at(until) as deadline:
-                while self._more:
-                    deadline.reschedule(min(until, now() + self._settings.body_idle_seconds))
+            async with asyncio.timeout_at(started + min(idle, until)) as deadline:
+                while True:
                     part = await self._part()
                     size += len(part)
                     if size > self._limit:
                         raise self._too_large()
                     parts.append(part)
+                    if not self._more:
+                        break
+                    deadline.reschedule(min(started + until, now() + idle))
         except TimeoutError:
             message = "the body took too long, or paused for too long"
             raise Refused(408, "REQUEST_TIMEOUT", message) from None

@@ -76,7 +76,7 @@ class Deadlines(H11Protocol):
         transport.set_write_buffer_limits(high=0)
         super().connection_made(transport)
         if CLOSE_HEADER in self.server_state.default_headers:
-            self._refuse(503, "SHUTTING_DOWN", "the server is shutting down")
+            self.cut_off()
         elif len(self.connections) > self.settings.connections_limit:
             self._refuse(503, "TOO_BUSY", "there are too many connections already; try again")
         else:
@@ -139,6 +139,10 @@ class Deadlines(H11Protocol):
         super().shutdown()
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
+
+    def cut_off(self) -> None:
+        """The server ends: whoever was not answered by now is not."""
+        self._refuse(503, "SHUTTING_DOWN", "the server is shutting down")
 
     def pause_writing(self) -> None:
         """Something could not be sent, since the client does not take it."""

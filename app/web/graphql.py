@@ -17,7 +17,7 @@ from app.schema.context import Context
 from app.web import asked
 from app.web.answers import content_of, encoded, status_of
 from app.web.documents import Documents
-from app.web.negotiation import JSON, OFFERED, negotiated
+from app.web.negotiation import JSON, OFFERED, RESPONSE, negotiated
 
 _ALLOWED = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
 """What may be carried out by which method."""
@@ -86,7 +86,9 @@ def _refusal(refused: Refused, kind: str) -> Response:
     if refused.status == 406:
         extensions["offered"] = OFFERED
     problem = {"message": refused.message, "extensions": extensions}
-    return _response({"errors": [problem]}, refused.status, kind, refused.headers)
+    # A document whose name is not known is 200 for clients that read no other status.
+    status = max(refused.status, 400) if kind == RESPONSE else refused.status
+    return _response({"errors": [problem]}, status, kind, refused.headers)
 
 
 def _response(

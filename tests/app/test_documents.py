@@ -88,6 +88,21 @@ def test_what_was_registered_is_found_by_its_digest(ledger: Ledger, ask: Any) ->
     assert name_of(ask(talking, documentId=f"sha256:{sha256(NAME)}")) == "main"
 
 
+@pytest.mark.parametrize("mode", ["off", "allow"])
+def test_a_name_that_says_too_little_has_the_status_of_its_media_type(
+    ledger: Ledger, mode: str
+) -> None:
+    for kind, status in (("json", 200), ("graphql-response+json", 400)):
+        answer = server(ledger, mode).request(
+            "POST",
+            "/graphql",
+            json={"extensions": persisted(NAME)},
+            headers={"accept": f"application/{kind}"},
+        )
+        assert answer.headers["content-type"].startswith(f"application/{kind};")
+        assert (answer.status_code, refused(answer)[1][:15]) == (status, "PERSISTED_QUERY")
+
+
 def test_what_came_without_a_name_is_not_remembered(ledger: Ledger) -> None:
     talking = server(ledger, "allow")
     assert name_of(post(talking, query=NAME)) == "main"

@@ -72,6 +72,30 @@ def test_any_selection_is_answered_as_by_the_library(told: Ledger, document: str
     assert list(ours[0]) == list(theirs[0])
 
 
+def test_what_depends_on_variables_is_looked_at_each_time(told: Ledger) -> None:
+    document = "query($no: Boolean!) { customers { nodes { name ... @skip(if: $no) { email } } } }"
+    for no in (True, False, True):
+        ours, theirs = both(schema, document, {"no": no}, lambda: Context(told, "tester"))
+        assert ours == theirs
+        assert all(("email" in node) is not no for node in ours[0]["customers"]["nodes"])
+
+
+def test_what_does_not_is_looked_at_once(told: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    look = Execution._value
+
+    def noted(self: Execution, type: Any, *args: Any, **kwargs: Any) -> Any:
+        looked.append(str(type))
+        return look(self, type, *args, **kwargs)
+
+    noted.__name__ = look.__name__
+    monkeypatch.setattr(Execution, "_value", noted)
+    document = "{ customers { edges { node { onlyHere: name } } } }"
+    for _ in range(3):
+        answer(schema, document, {}, Context(told, "tester"))
+    assert looked.count("Customer") == 1
+
+
 # ------------------------------------------------------------------------------- odd values
 
 
@@ -284,8 +308,7 @@ def test_a_subscription_keeps_nothing_of_its_events(monkeypatch: pytest.MonkeyPa
     per_event = Execution.build_per_event_executor
 
     def noted(self: Execution, payload: Any) -> Any:
-        kept: list[Any] = [self._of_fields, self._of_values, self._relevant_sub_fields]
-        sizes.append(sum(len(one) for one in kept))
+        sizes.append(len(self._relevant_sub_fields))
         return per_event(self, payload)
 
     monkeypatch.setattr(Execution, "build_per_event_executor", noted)

@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import graphql
 import httpx
 import pytest
+from graphql import DocumentNode
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ledger import Ledger
+from app.schema.connections import PAGE_DEFAULT
 from app.web.answers import encoded
 from app.web.negotiation import JSON, OFFERED, RESPONSE, negotiated
 from tests.app.http import Talking
@@ -290,3 +293,30 @@ def test_a_number_that_is_none_and_half_a_character_break_no_answer() -> None:
     assert encoded({"a": float("nan"), "b": [float("inf")]}) == b'{"a":null,"b":[null]}'
     broken = encoded({"a": float("nan"), "b": [float("-inf"), "\ud800"], "c": 2**70})
     assert json.loads(broken) == {"a": None, "b": [None, "\ud800"], "c": 2**70}
+
+
+def test_a_document_is_read_and_validated_once_and_its_cost_reckoned_each_time(
+    talking: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[DocumentNode] = []
+
+    def validate(schema: Any, document: DocumentNode, *args: Any, **more: Any) -> Any:
+        validated.append(document)
+        return graphql.validate(schema, document, *args, **more)
+
+    monkeypatch.setattr("app.schema.limits.validate", validate)
+    query = "query OnceValidated($first: Int) { customers(first: $first) { totalCount } }"
+    for first in (5, 50, None):
+        answer = post(talking, {"query": query, "variables": {"first": first}}).json()
+        assert answer["data"] == {"customers": {"totalCount": 0}}
+        assert answer["extensions"]["cost"]["requested"] == (first or PAGE_DEFAULT)
+    broken = {"query": "query OnceValidated { nothing }"}
+    refused, again = (post(talking, broken, RESPONSE) for _ in range(2))
+    assert (refused.status_code, refused.content) == (400, again.content)
+    assert len(validated) == 2
+
+
+@pytest.mark.parametrize("accept", OFFERED)
+def test_the_same_request_is_answered_the_same_bytes(talking: Talking, accept: str) -> None:
+    query = "{ ledger { name id } meters { nodes { id } } __schema { types { name } } }"
+    assert len({post(talking, {"query": query}, accept).content for _ in range(3)}) == 1

@@ -7,9 +7,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.jobs import Busy
 from app.ledger import Ledger
+from domain.subscription_holds import UnparkSubscription
 from tests.app.http import Talking
+from tests.scenarios.story import Story
 
 RECORD = {"id": "a", "eventName": "tokens", "customer": "alpaca-lover", "value": "3"}
+
+PARKED = """
+2026-01-01 customer alpaca-lover
+2026-01-01 product "Alpaca.ai"
+2026-01-01 price licence: 100 USD, per month, in advance
+2026-01-01 subscribe alpaca-lover to licence, from 2020-01-01
+"""
+"""A subscription that begins years before it was known: more likely a mistake than a bill."""
 
 
 def figures(talking: Talking) -> dict[str, float]:
@@ -72,6 +82,16 @@ def test_the_ledger_says_where_it_stands(alpaca: Ledger) -> None:
     assert found["tallybook_writer_queue"] == 0
     assert found["tallybook_parked_subscriptions"] == 0
     assert found["process_cpu_seconds_total"] > 0
+
+
+def test_a_parked_subscription_is_counted_until_somebody_has_looked(ledger: Ledger) -> None:
+    story = Story(ledger)
+    story.tell(PARKED)
+    [subscription] = story.subscriptions.values()
+    talking = Talking(ledger)
+    assert figures(talking)["tallybook_parked_subscriptions"] == 1
+    ledger.execute_now(UnparkSubscription(subscription_id=subscription))
+    assert figures(talking)["tallybook_parked_subscriptions"] == 0
 
 
 def test_errors_of_graphql_are_counted_by_code(ledger: Ledger) -> None:

@@ -2,10 +2,9 @@
 
 import json
 import signal
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +22,8 @@ RECORD = """mutation($input: RecordUsageInput!) {
   recordUsage(input: $input) { receipts { id status position } }
 }"""
 
+BODY = asking("{ ledger { name } }")
+
 
 @dataclass
 class Load:
@@ -30,6 +31,7 @@ class Load:
 
     server: Server
     keep_alive: bool
+    sent: set[str] = field(default_factory=set)
     answered: dict[str, int] = field(default_factory=dict)
     """The position that each answered record stands at."""
     refused: list[Reply] = field(default_factory=list)
@@ -62,6 +64,7 @@ class Load:
         while True:
             id = f"{sender}-{number}"
             number += 1
+            self.sent.add(id)
             record = {"id": id, "eventName": "tokens", "customer": "llama", "value": "1"}
             reply = wire.send(post(asking(RECORD, input={"records": [record]}))).reply()
             if reply.status == 503:
@@ -76,15 +79,11 @@ class Load:
                 return number
 
 
-def recorded(data: Path) -> dict[str, int]:
-    """The records that the ledger holds, and where."""
+def recorded(data: Path, ids: Iterable[str]) -> dict[str, int]:
+    """Those of the records that the ledger holds, and where."""
     with Ledger(data) as ledger:
-        head = ledger.store.head()[0]
-    with sqlite3.connect(f"file:{data / 'ledger.db'}?mode=ro", uri=True) as database:
-        found = dict(database.execute("SELECT id, position FROM identities").fetchall())
-    database.close()
-    assert max(found.values()) <= head
-    return found
+        found = ledger.store.recorded([("default", id) for id in ids])
+    return {id: prior.position for (_, id), prior in found.items()}
 
 
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", "new"])
@@ -99,4 +98,56 @@ def test_what_was_answered_is_written_and_nothing_else_is(
             server.process.send_signal(number)
             assert server.process.wait(GIVE_UP_SECONDS) == 0
     assert {one.code for one in load.refused} <= {"SHUTTING_DOWN"}
-    assert recorded(tmp_path) == load.answered
+    assert recorded(tmp_path, load.sent) == load.answered
+
+
+@pytest.fixture
+def uploading(tmp_path: Path) -> Iterator[tuple[Server, Wire]]:
+    """A server, and a connection with half a request, which it has begun to serve."""
+    with serving(tmp_path) as server, Wire(server.url) as wire:
+        wire.send(post(b"", "expect: 100-continue", length=len(BODY)))
+        wire.continued()
+        wire.send(BODY[:10])
+        yield server, wire
+
+
+def told_to_stop(server: Server) -> None:
+    """Tell it, and wait until it takes no more connections."""
+    server.process.terminate()
+    with suppress(ConnectionError):
+        while True:
+            with Wire(server.url) as wire:
+                assert wire.send(post(BODY)).reply().status in (200, 503)
+
+
+def test_what_is_on_its_way_is_answered_and_nobody_else_is_let_in(
+    uploading: tuple[Server, Wire],
+) -> None:
+    server, wire = uploading
+    with Wire(server.url) as waiting:
+        assert waiting.send(post(BODY)).reply().status == 200
+        told_to_stop(server)
+        assert waiting.rest() == b""
+    assert server.process.poll() is None
+    reply = wire.send(BODY[10:]).reply()
+    assert (reply.status, reply.headers["connection"]) == (200, "close")
+    assert server.process.wait(GIVE_UP_SECONDS) == 0
+
+
+def test_told_twice_it_ends_at_once(uploading: tuple[Server, Wire]) -> None:
+    server, wire = uploading
+    told_to_stop(server)
+    assert server.process.poll() is None
+    server.process.terminate()
+    assert server.process.wait(GIVE_UP_SECONDS) == -signal.SIGTERM
+    assert wire.rest() == b""
+
+
+def test_nobody_keeps_it_from_ending(tmp_path: Path) -> None:
+    with serving(tmp_path, shutdown_seconds=1) as server, Wire(server.url) as wire:
+        wire.send(post(b"", "expect: 100-continue", length=len(BODY)))
+        wire.continued()
+        server.process.terminate()
+        reply = wire.reply()
+        assert (reply.status, reply.code) == (503, "SHUTTING_DOWN")
+        assert server.process.wait(GIVE_UP_SECONDS) == 0

@@ -162,6 +162,7 @@ def test_what_fails_is_tried_again_later(
     lines = map(TextLines().format, caplog.records)
     said = f"could not do what is due kind=draft subject={broken.state.id} due="
     assert sum(said in line for line in lines) == 2
+    assert behind.writer.measures.registry.get_sample_value("tallybook_worker_failures_total") == 2
     subject = Worker(behind)  # as after a restart
     times(later)
     assert len(invoices(behind)) == 7

@@ -23,6 +23,7 @@ from tests.benchmarks import (
     over_http,
     rebuild,
     scale,
+    small_queries,
     verifying,
 )
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
@@ -35,6 +36,7 @@ ALONE: Mapping[str, Alone] = {
     "group-commit": group_commit.run,
     "http": over_http.run,
     "billing": billing.run,
+    "small-queries": small_queries.run,
 }
 """The parts that make a ledger each."""
 LONG: Mapping[str, Alone] = {"scale": scale.run}

@@ -12,6 +12,7 @@ from tests.benchmarks import (
     over_http,
     rebuild,
     scale,
+    small_queries,
     verifying,
 )
 from tests.benchmarks.__main__ import main
@@ -21,7 +22,7 @@ def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
     main(["--quick"])
     printed = capsys.readouterr().out
     parts = (batches, billing, group_commit, over_http, latency, many_items, rebuild)
-    for part in (*parts, verifying, explaining):
+    for part in (*parts, verifying, explaining, small_queries):
         assert f"## {part.TITLE}\n" in printed
 
 
