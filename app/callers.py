@@ -1,5 +1,6 @@
 """Who asks: what a request may do, in whose name, and how much of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.keys import Scope
@@ -19,6 +20,11 @@ class Caller:
     """What GraphQL operations are paid from; None when nobody counts."""
     retry_after: int | None = None
     """In how many seconds an operation may be sent again that cost too much just now."""
+
+    begin: Callable[[], None] = lambda: None
+    """For who stays connected: another operation begins. Raises `Refused` when it may not."""
+    go_on: Callable[[], None] = lambda: None
+    """For who is told what happens: another answer comes. Raises `Refused` once the key is over."""
 
     def named(self, door: str) -> str:
         """What the ledger notes as the actor of what came through a door."""

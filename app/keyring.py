@@ -65,6 +65,11 @@ class Keyring:
             self._used_at_us[key.id] = at_us
         return key
 
+    def opens(self, id: str) -> bool:
+        """Whether a key that was shown before is live still."""
+        key = self._as_they_are().get(id)
+        return key is not None and key.live(to_us(self._now()))
+
     def note_uses(self) -> None:
         """Keep when keys were last used since this was last done; it waits for the disk."""
         with self._lock:

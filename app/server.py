@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from app import adapters, graphiql, invoice_page
@@ -28,6 +28,9 @@ from app.web.auth import Door, check_settings
 from app.web.bodies import BodyLimit
 from app.web.documents import Documents
 from app.web.graphql import GraphQLEndpoint
+from app.web.live import Live
+from app.web.live_sse import EventStreams
+from app.web.live_ws import LiveSocket
 from app.webhooks import read_hook
 
 _PAGE_HEADERS = {
@@ -53,10 +56,12 @@ def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
     check_settings(settings)
     if isinstance(served, Ledger):
         served = Served(served)
+    live = Live(settings, documents)
     app = Starlette(
         routes=[
             Route("/", _home),
-            Route("/graphql", GraphQLEndpoint(documents)),
+            Route("/graphql", EventStreams(GraphQLEndpoint(documents), live)),
+            WebSocketRoute("/graphql", LiveSocket(live)),
             Route("/graphiql", _explorer),
             Route("/graphiql/tabs.json", _tabs),
             Route("/graphiql/", _home),
@@ -81,6 +86,7 @@ def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
     )
     app.state.served = served
     app.state.living = Living(served, hook, settings.between_checkpoints)
+    app.state.live = live
     app.state.stopping = False
     app.state.documents = documents
     return app

@@ -41,6 +41,8 @@ class Context:
     actor: str | None = None
     caller: Caller = ANYBODY
     """What the request may do."""
+    streams: bool = False
+    """Whether many answers can be given, one after the other."""
 
     def __post_init__(self) -> None:
         # Not cached: a mutation later in the same request may change an object. Those asked for at

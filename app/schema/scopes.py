@@ -50,6 +50,7 @@ ROOTS: Mapping[str, Mapping[Scope, str]] = {
             voidUsage amendUsage""",
         Scope.ADMIN: "advanceClock",
     },
+    "LiveUpdates": {_READ: "usageChanged", _AUDIT: "ledgerEventAdded"},
 }
 """The fields of the root types by what they need."""
 

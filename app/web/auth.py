@@ -67,6 +67,9 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,19 +80,37 @@ class Door:
             answer = adapters.refusal(request, refused)
             await turned_away(answer, self._settings, scope, receive, send)
             return
-        if caller is not None and caller.actor is not None:
-            scope["headers"] = [one for one in scope["headers"] if one[0] != b"authorization"]
-            note(actor=caller.actor)
-        scope.setdefault("state", {}).update(caller=caller, ledger=ledger)
+        _put_behind(scope, caller, ledger)
         await self._app(scope, receive, _told_to_wait(caller, send))
 
-    def _let_in(self, request: Request) -> tuple[Caller | None, Ledger]:
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a websocket on; where no header says who it is, its first message must."""
+        connection = HTTPConnection(scope)
+        caller: Caller | None = None
+        ledger: Ledger | None = None
+        try:
+            if self._is_open() or _key_in(connection) is not None:
+                caller, ledger = self._let_in(connection)
+        except Refused:
+            await send({"type": "websocket.close"})  # before it is accepted: the answer is 403
+            return
+        _put_behind(scope, caller, ledger)
+
+        def admit(text: str) -> tuple[Caller, Ledger]:
+            caller, name = self._by_key(connection, _bearer(text))
+            return caller, self._ledger(name)
+
+        scope["state"]["admit"] = admit
+        await self._app(scope, receive, send)
+
+    def _let_in(self, request: HTTPConnection) -> tuple[Caller | None, Ledger]:
         """Who asks, and which ledger; nobody for what anybody may see. Raises `Refused`."""
         path = request.url.path
-        is_open = is_open_now(self._settings, self._keyring)
+        is_open = self._is_open()
         if is_open:
             _check_host(request, self._settings.host)
         text = _key_in(request)
+        caller: Caller | None
         if path in PUBLIC or path.startswith("/graphiql/"):
             caller, name = (ANYBODY if is_open else None), self._served.default
         elif is_open and (text is None or not text.startswith(keys.PREFIX)):
@@ -98,12 +119,15 @@ class Door:
             caller, name = self._by_key(request, text)
         return caller, self._ledger(name)
 
-    def _by_key(self, request: Request, text: str | None) -> tuple[Caller, str]:
+    def _is_open(self) -> bool:
+        return is_open_now(self._settings, self._keyring)
+
+    def _by_key(self, request: HTTPConnection, text: str | None) -> tuple[Caller, str]:
         """Who a key lets in, and to which ledger. Raises `Refused`."""
         path = request.url.path
         if text is None:
-            raise Refused(401, "UNAUTHENTICATED", "send a key as Authorization: Bearer tbk_...",
-                          _challenge(path))  # fmt: skip
+            message = "send a key as Authorization: Bearer tbk_..."
+            raise Refused(401, "UNAUTHENTICATED", message, _challenge(path))
         try:
             assert self._keyring is not None, "it is open without keys"
             key = self._keyring.opened_by(text)
@@ -116,11 +140,30 @@ class Door:
         if needed is not None and needed not in key.allows:
             headers = _challenge(path, f'error="insufficient_scope", scope="{needed}"')
             raise Refused(403, "FORBIDDEN", f"this key does not allow {needed}", headers)
-        buckets = self._throttle.of(key)
-        if wait := buckets.requests.take(1):
+        self._begin(key)
+        return self._caller(key), key.ledger
+
+    def _caller(self, key: keys.Key) -> Caller:
+        return Caller(
+            key.id,
+            key.allows,
+            self._throttle.of(key).cost,
+            begin=lambda: self._begin(key),
+            go_on=lambda: self._go_on(key),
+        )
+
+    def _begin(self, key: keys.Key) -> None:
+        """Count a request of a key. Raises `Refused` for one too many, or once the key is over."""
+        self._go_on(key)
+        if wait := self._throttle.of(key).requests.take(1):
             headers = {"retry-after": str(ceil(wait))}
             raise Refused(429, "THROTTLED", "this key asks too often; wait a little", headers)
-        return Caller(key.id, key.allows, buckets.cost), key.ledger
+
+    def _go_on(self, key: keys.Key) -> None:
+        """Raises `Refused` when the key is over by now."""
+        assert self._keyring is not None, "there is a key"
+        if not self._keyring.opens(key.id):
+            raise Refused(401, "UNAUTHENTICATED", "the key is over")
 
     def _ledger(self, name: str) -> Ledger:
         ledger = self._served.ledgers.get(name)
@@ -188,14 +231,18 @@ def _key_in(request: HTTPConnection) -> str | None:
     if len(given) > 1:
         raise Refused(400, "BAD_REQUEST", "there are two Authorization headers")
     scheme, _, text = (given[0] if given else "").partition(" ")
-    if scheme.lower() == "bearer":
-        return text.strip()
     if scheme.lower() == "basic" and request.url.path.startswith(BY_PASSWORD):
         try:
             return base64.b64decode(text, validate=True).partition(b":")[0].decode()
         except (binascii.Error, ValueError):
             return ""
-    return None
+    return _bearer(given[0]) if given else None
+
+
+def _bearer(text: str) -> str | None:
+    """The key in a text as the header Authorization has it."""
+    scheme, _, key = text.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
 
 
 def _challenge(path: str, *more: str) -> dict[str, str]:
@@ -208,6 +255,14 @@ def _challenge(path: str, *more: str) -> dict[str, str]:
 
 def _no_ledger() -> Refused:
     return Refused(404, "NOT_FOUND", "there is no such ledger")
+
+
+def _put_behind(scope: Scope, caller: Caller | None, ledger: Ledger | None) -> None:
+    """Say who asks, and which ledger; the key goes no further."""
+    if caller is not None and caller.actor is not None:
+        scope["headers"] = [one for one in scope["headers"] if one[0] != b"authorization"]
+        note(actor=caller.actor)
+    scope.setdefault("state", {}).update(caller=caller, ledger=ledger)
 
 
 def _told_to_wait(caller: Caller | None, send: Send) -> Send:
