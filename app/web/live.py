@@ -47,7 +47,7 @@ async def _while_let_in(
             try:
                 caller.go_on()
             except Refused as refused:
-                yield Answer({"errors": [problem(refused)]}, executed=False)
+                yield Answer({"data": None, "errors": [problem(refused)]}, executed=False)
                 return
             yield answer
 

@@ -156,6 +156,14 @@ def test_what_says_nothing_of_a_ledger_is_for_everybody(served: Keyed, path: str
     assert served.served.ledger.state.id not in answer.text
 
 
+def test_the_explorer_says_where_the_key_goes(served: Keyed) -> None:
+    prepared = served.request("GET", "/graphiql/tabs.json", None).json()
+    assert len(prepared["tabs"]) > 10
+    for tab in prepared["tabs"]:
+        assert '{"Authorization": "Bearer tbk_..."}' in tab["query"]
+        assert served.ask(served.key(), tab["query"]).status_code == 200  # it is a comment
+
+
 def test_every_route_says_what_it_needs(ledger: Ledger) -> None:
     paths = {route.path.replace("{id}", "x") for route in create_app(ledger, Settings()).routes}  # type: ignore[attr-defined]  # routes and mounts have one
     for path in paths - PUBLIC - {"/graphiql", "/graphiql/", "/graphiql/tabs.json"}:
