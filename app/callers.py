@@ -32,4 +32,4 @@ class Caller:
 
 
 ANYBODY = Caller()
-"""The caller of a server that is open."""
+"""Who works on a ledger without asking a server."""

@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import adapters, keys
-from app.callers import ANYBODY, Caller
+from app.callers import Caller
 from app.keyring import BadKey, Keyring
 from app.ledger import Ledger
 from app.logs import note
@@ -64,6 +64,7 @@ class Door:
         self._served = served
         self._keyring = served.keyring
         self._throttle = Throttle(settings)
+        self._anybody = Caller(begin=self._stay_open, go_on=self._stay_open)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -105,16 +106,16 @@ class Door:
 
     def _let_in(self, request: HTTPConnection) -> tuple[Caller | None, Ledger]:
         """Who asks, and which ledger; nobody for what anybody may see. Raises `Refused`."""
-        path = request.url.path
+        path = request.scope["path"]
         is_open = self._is_open()
         if is_open:
             _check_host(request, self._settings.host)
         text = _key_in(request)
         caller: Caller | None
         if path in PUBLIC or path.startswith("/graphiql/"):
-            caller, name = (ANYBODY if is_open else None), self._served.default
+            caller, name = (self._anybody if is_open else None), self._served.default
         elif is_open and (text is None or not text.startswith(keys.PREFIX)):
-            caller, name = ANYBODY, request.headers.get(LEDGER, self._served.default)
+            caller, name = self._anybody, request.headers.get(LEDGER, self._served.default)
         else:
             caller, name = self._by_key(request, text)
         return caller, self._ledger(name)
@@ -122,12 +123,16 @@ class Door:
     def _is_open(self) -> bool:
         return is_open_now(self._settings, self._keyring)
 
+    def _stay_open(self) -> None:
+        """Raises `Refused` once keys are needed, for who was connected before."""
+        if not self._is_open():
+            raise _no_key("")
+
     def _by_key(self, request: HTTPConnection, text: str | None) -> tuple[Caller, str]:
         """Who a key lets in, and to which ledger. Raises `Refused`."""
-        path = request.url.path
+        path = request.scope["path"]  # as the routes see it, whatever the header Host says
         if text is None:
-            message = "send a key as Authorization: Bearer tbk_..."
-            raise Refused(401, "UNAUTHENTICATED", message, _challenge(path))
+            raise _no_key(path)
         try:
             assert self._keyring is not None, "it is open without keys"
             key = self._keyring.opened_by(text)
@@ -231,7 +236,7 @@ def _key_in(request: HTTPConnection) -> str | None:
     if len(given) > 1:
         raise Refused(400, "BAD_REQUEST", "there are two Authorization headers")
     scheme, _, text = (given[0] if given else "").partition(" ")
-    if scheme.lower() == "basic" and request.url.path.startswith(BY_PASSWORD):
+    if scheme.lower() == "basic" and request.scope["path"].startswith(BY_PASSWORD):
         try:
             return base64.b64decode(text, validate=True).partition(b":")[0].decode()
         except (binascii.Error, ValueError):
@@ -251,6 +256,11 @@ def _challenge(path: str, *more: str) -> dict[str, str]:
     if path.startswith("/invoices/"):  # a page, for which a browser then asks its reader
         said += f", Basic {_REALM}"
     return {"www-authenticate": said}
+
+
+def _no_key(path: str) -> Refused:
+    message = "send a key as Authorization: Bearer tbk_..."
+    return Refused(401, "UNAUTHENTICATED", message, _challenge(path))
 
 
 def _no_ledger() -> Refused:

@@ -203,11 +203,11 @@ class Connection:
     def _let_in(self, payload: dict[str, Any]) -> None:
         """Take the key with which the client begins, as pages have no headers. Raises `Ended`."""
         state = self._websocket.state
-        if state.caller is not None:
+        sent = [str(text) for name, text in payload.items() if name.lower() == "authorization"]
+        if state.caller is not None and (state.caller.actor is not None or not sent):
             return  # a header came with it, or no key is needed
-        sent = [text for name, text in payload.items() if name.lower() == "authorization"]
         try:
-            state.caller, state.ledger = state.admit(str(sent[0]) if sent else "")
+            state.caller, state.ledger = state.admit(sent[0] if sent else "")
         except Refused as refused:
             raise Ended(4403, f"Forbidden: {refused.message}") from refused
 

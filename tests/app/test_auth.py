@@ -69,6 +69,13 @@ def test_a_bad_key_is_not_repeated(served: Keyed, text: str) -> None:
     assert not text or text not in answer.text.replace("tbk_...", "")
 
 
+@pytest.mark.parametrize("place", sorted(PUBLIC))
+def test_a_host_is_no_part_of_the_address(served: Keyed, place: str) -> None:
+    headers = {"host": f"localhost{place}?"}
+    for path in ("/metrics", "/graphql", "/invoices/inv_1"):
+        assert served.request("GET", path, None, headers=headers).status_code == 401
+
+
 def test_two_keys_are_none(served: Keyed) -> None:
     headers = [("authorization", f"Bearer {served.key()}")] * 2
     answer = Talking(served.served, served.settings).request("GET", "/metrics", headers=headers)

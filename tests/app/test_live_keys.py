@@ -1,6 +1,7 @@
 """Live updates with keys: who may follow what, and for how long."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -139,3 +140,24 @@ def test_without_keys_a_websocket_is_for_this_machine(server: Server) -> None:
     with pytest.raises(Closed) as closed:
         Watching(server.url, host="evil.example")
     assert closed.value.code == 403
+
+
+def test_the_first_key_ends_what_was_open_before(tmp_path: Path) -> None:
+    with serving(tmp_path) as open_yet, Watching(open_yet.url).begin() as watching:
+        watching.subscribe(WATCH)
+        assert watching.next()["type"] == "ledger.opened"
+        key = made(open_yet)
+        with Watching(open_yet.url, key=key).begin() as writing:
+            writing.subscribe(CREATE)
+            writing.next()
+        assert watching.error()["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+def test_a_key_counts_on_an_open_server_too(tmp_path: Path) -> None:
+    note_ledger(tmp_path, OTHER)
+    Ledger(place(tmp_path, OTHER), name=OTHER).close()
+    with serving(tmp_path, "--auth", "open") as server:
+        key = made(server, ledger=OTHER)
+        with Watching(server.url).begin(**bearer(key)) as watching:
+            watching.subscribe("{ ledger { name } }")
+            assert watching.next() == {"name": OTHER}
