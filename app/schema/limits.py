@@ -26,6 +26,7 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+from strawberry.types.execution import ExecutionContext
 
 from app.callers import EVERYTHING, Caller
 from app.logs import OPERATION_LIMIT, note
@@ -73,7 +74,7 @@ class Limits(SchemaExtension):
         context = self.execution_context
         assert context.graphql_document is not None, "it was parsed"
         errors = _validated(context.schema._schema, Same(context.graphql_document))
-        context.pre_execution_errors = list(errors)
+        context.pre_execution_errors = list(errors) or _unnamed(context)
         yield
 
     async def on_execute(self) -> AsyncIterator[None]:
@@ -137,6 +138,23 @@ def _pay(caller: Caller, cost: int) -> None:
         message = f"this key has asked too much; in {caller.retry_after} s there is enough for this"
         extensions = {"code": "THROTTLED", "retryAfter": caller.retry_after}
         raise GraphQLError(message, extensions=extensions)
+
+
+def _unnamed(context: ExecutionContext) -> list[GraphQLError]:
+    """The error of who sends several operations and does not say which: not one is chosen.
+
+    Strawberry would carry out the first, and the specification forbids it ("GetOperation").
+    """
+    assert context.graphql_document is not None, "it was parsed"
+    operations = [
+        one
+        for one in context.graphql_document.definitions
+        if isinstance(one, OperationDefinitionNode)
+    ]
+    if len(operations) < 2 or context._provided_operation_name is not None:
+        return []
+    message = f"say by operationName which of the {len(operations)} operations to carry out"
+    return [GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})]
 
 
 def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
