@@ -346,8 +346,8 @@ _COMMANDS = {
 
 _log = logging.getLogger("tallybook.server")
 
-_OPEN = """THERE ARE NO KEYS: whoever reaches this address may do anything. `tallybook key create`
-makes the first one, and from then on every request needs one."""
+_OPEN = """NO KEY IS NEEDED: whoever reaches this address may do anything. Once `tallybook key
+create` has made a key, every request needs one, unless --auth says open."""
 _KEYS = "Every request needs a key: `tallybook key create` makes one."
 
 _WELCOME = """Tallybook serves the ledgers in {data}
