@@ -42,6 +42,7 @@ DOMAIN_LIBRARIES = set(
 SCHEMA = ("app/schema/", "app/web/graphql.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
+POSTGRES = ("app/postgres_store.py", "projections/postgres.py", "projections/postgres_tables.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 
@@ -51,10 +52,11 @@ DOORS = {
     "starlette": HTTP,
     "cross_web": ("app/web/graphql.py",),
     "uvicorn": ("app/cli.py",),
-    "eventsourcing": ("app/store.py",),
+    "eventsourcing": ("app/store.py", "app/postgres_store.py"),
     "pyarrow": ("app/exports/parquet.py",),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
-    **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
+    "sqlite3": DATABASE,
+    **dict.fromkeys(("psycopg", "psycopg_pool"), POSTGRES),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
     **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py", *SENDER)),
     "msgspec": ("app/", "domain/", "projections/"),
