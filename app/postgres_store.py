@@ -20,7 +20,6 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Connection, Cursor, RawCursor
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
@@ -154,7 +153,7 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
         connection.execute(b"SET default_transaction_read_only TO on")
 
     return ConnectionPool(
-        kwargs={**conninfo_to_dict(place.url), "row_factory": dict_row},
+        kwargs={**postgres.parameters(place), "cursor_factory": Cursor, "row_factory": dict_row},
         connection_class=Connection[Any],
         min_size=1,
         max_size=_READERS,

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, final
 
 import msgspec
 
@@ -11,6 +11,7 @@ _ADDRESS = re.compile(r"postgres(?:ql)?://(?:[^@/]*@)?(?P<server>[^/]*)(?P<datab
 _SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
+@final
 class Place(msgspec.Struct, frozen=True):
     """A schema in a PostgreSQL database."""
 
@@ -51,5 +52,6 @@ class Place(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
+W = TypeVar("W", Path, Place)
 Where: TypeAlias = Path | Place
 """Where the views of a ledger are."""

@@ -10,11 +10,12 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
-import psycopg
-from psycopg import Connection, RawCursor, RawServerCursor
+from psycopg import Connection, RawCursor
 from psycopg.abc import Buffer
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
+from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper, NumericBinaryLoader
 
 from projections.places import Place
@@ -28,6 +29,7 @@ _WORDS = tuple(
     for pattern, words in (
         # SQLite takes the order of such a join as it is written; here the planner finds one.
         (r"\bCROSS JOIN\b", "JOIN"),
+        (r"/\*(ORDER BY .*?)\*/", r"\1"),
         (r"\bIS NOT \?", "IS DISTINCT FROM ?"),
         (r"\bIS \?", "IS NOT DISTINCT FROM ?"),
         (r"\bLIMIT \?", "LIMIT NULLIF(?, -1)"),
@@ -83,16 +85,25 @@ class _Whole(NumericBinaryLoader):
 
 
 def adapt(connection: Connection[Any]) -> None:
-    """Let every whole number go as 64 bits, as columns have it, and come back as `int`."""
+    """Let every whole number go as 64 bits, as columns have it, and come back as `int`.
+
+    Arrays go as the bytes they are: as text, those of bytes would be twice as long.
+    """
     for type in (int, bool):
         connection.adapters.register_dumper(type, Int8BinaryDumper)
+    connection.adapters.register_dumper(list, ListBinaryDumper)
     connection.adapters.register_loader("numeric", _Whole)
+
+
+def parameters(place: Place) -> dict[str, Any]:
+    """How a connection to a place is made; it need not wait for long."""
+    given = conninfo_to_dict(place.url)
+    return {"connect_timeout": _CONNECT_SECONDS, **given, "cursor_factory": RawCursor}
 
 
 def connect(place: Place, search_path: str) -> Connection[Row]:
     """A connection that finds tables in a schema, each statement a transaction by itself."""
-    given: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **conninfo_to_dict(place.url)}
-    connection = Connection.connect(**given, autocommit=True, cursor_factory=RawCursor)
+    connection = Connection.connect(**parameters(place), autocommit=True)
     try:
         prepare(connection, search_path)
     except BaseException:
@@ -103,7 +114,6 @@ def connect(place: Place, search_path: str) -> Connection[Row]:
 
 def prepare(connection: Connection[Any], search_path: str) -> None:
     """Let a new connection find tables in a schema, and speak as we do."""
-    connection.server_cursor_factory = RawServerCursor
     adapt(connection)
     connection.execute(f'SET search_path TO "{search_path}"'.encode())
 
@@ -117,17 +127,20 @@ class Session:
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> RawCursor[Row]:
         """Run a statement; what it answers is all here."""
         cursor = RawCursor(self.connection, row_factory=tuple_row)
-        return cursor.execute(translated(sql), parameters, binary=True)
+        # A statement whose text is never the same again is not worth preparing.
+        prepare = False if sql.startswith(("DECLARE", "FETCH", "CLOSE")) else None
+        return cursor.execute(translated(sql), parameters, binary=True, prepare=prepare)
 
     def scan(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
-        """The rows of a query as they are read, within a transaction: some at a time."""
+        """The rows of a query as they are read, some at a time.
+
+        Whoever reads no further leaves the rest to the end of the transaction.
+        """
+        if self.connection.info.transaction_status is TransactionStatus.IDLE:
+            yield from self.execute(sql, parameters)
+            return
         name = f"scan_{next(_names)}"
-        with RawServerCursor(self.connection, name, row_factory=tuple_row) as cursor:
-            cursor.itersize = _PAGE_ROWS
-            cursor.execute(translated(sql), parameters, binary=True)
-            yield from cursor
-
-
-def lost(error: BaseException) -> bool:
-    """Whether an error says that the connection is gone, and not that a statement is wrong."""
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        self.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", parameters)
+        while page := self.execute(f"FETCH {_PAGE_ROWS} FROM {name}").fetchall():
+            yield from page
+        self.execute(f"CLOSE {name}")
