@@ -13,6 +13,12 @@ SEED ?= 1
 SEEDS ?= 2000
 MINUTES ?=
 
+# How many requests `make fuzz` sends; SEED says which.
+REQUESTS ?= 20000
+
+# How many usage records `make scale` puts into each ledger before it measures.
+FILLED ?= 10000000
+
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
 CORE := .venv/core.stamp
@@ -20,7 +26,7 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench clients crash tampering oracle simulation schema format lock explorer clean
+.PHONY: help run test bench scale clients crash tampering oracle simulation fuzz schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +43,9 @@ test: $(DEV) ## Check format, lint and types, then run every test
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
 
+scale: $(DEV) ## Measure the writer with 10 million records in the ledger (FILLED=; takes long)
+	$(VENV) -m tests.benchmarks --only scale --filled $(FILLED)
+
 clients: $(DEV) ## Let the clients of others ask a running server: audits and client suites (needs Node)
 	$(VENV) -m tests.clients
 
@@ -52,6 +61,10 @@ oracle: $(DEV) ## Price 100,000 generated cases by a second set of rules, none a
 simulation: $(DEV) ## Tell 2,000 random histories with crashes in them (SEED=, SEEDS=, MINUTES=; takes long)
 	$(VENV) -m tests.simulation --seed $(SEED) --seeds $(SEEDS) $(if $(MINUTES),--minutes $(MINUTES))
 
+fuzz: $(DEV) ## Send 20,000 hostile requests to a server (REQUESTS=, SEED=; takes long)
+	$(VENV) -m tests.fuzz --requests $(REQUESTS) --seed $(SEED)
+	$(VENV) -m tests.fuzz.by_schema --seed $(SEED)
+
 schema: $(CORE) ## Write the GraphQL schema to schema.graphql
 	$(VENV) -m app.cli schema > .venv/schema.graphql
 	mv .venv/schema.graphql schema.graphql
@@ -63,12 +76,14 @@ format: $(DEV) ## Format the code and mend what lint can mend
 lock: $(DEV) ## Resolve the dependencies in pyproject.toml anew, with hashes
 	$(UV_LOCK) --upgrade pyproject.toml --output-file requirements.txt
 	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --extra postgres --group dev --output-file requirements-dev.txt
+	$(UV_LOCK) --upgrade --group clients --output-file tests/clients/requirements.txt
 
 explorer: ## Build the GraphiQL page into app/static (needs Node)
 	cd app/explorer && npm ci && npm run build
 
 clean: ## Remove the virtual environment, the demo data and every cache
-	rm -rf .venv .data/demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis app/explorer/node_modules tests/clients/node_modules
+	rm -rf .venv .data/demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis app/explorer/node_modules tests/clients/node_modules tests/clients/.venv
+	find tests/clients -name __generated__ -type d -prune -exec rm -rf {} +
 	find app domain projections tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment starts empty whenever the lock changes, so nothing a lock no longer names stays in it.

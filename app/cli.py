@@ -1,8 +1,6 @@
 """The command line: parse, call, print."""
 
 import argparse
-import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -10,9 +8,8 @@ from pathlib import Path
 from time import perf_counter
 
 import msgspec
-import uvicorn
 
-from app import checkpoints, demo, forks, replay, schema, verification
+from app import bench, checkpoints, demo, forks, logs, replay, schema, verification
 from app.backups import Copied, copied
 from app.clock import SystemClock
 from app.explain import explainer
@@ -29,6 +26,7 @@ from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
+from app.web import serving
 from domain.decider import Rejected
 from domain.periods import Period, check_period, format_instant, parse_instant
 
@@ -60,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--grace-period", help="how long a draft waits for late usage (default PT1H)"
     )
+    serve.add_argument("--log-format", choices=list(logs.LogFormat), help="how lines are logged")
+    serve.add_argument("--log-level", choices=logs.LEVELS, help="the least of what is logged")
     serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
     serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
     serve.add_argument("--demo", action="store_true", help="load the demo data first")
@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="make a ledger from a backup")
     restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
     restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
+    measuring = commands.add_parser("bench", help="measure what this machine makes of it")
+    measuring.add_argument("--data", type=Path, help="measure beside this directory")
+    measuring.add_argument("--seconds", type=int, default=16, help="how long in all (default 16)")
+    measuring.add_argument("--clients", type=int, default=50, help="who send singly (default 50)")
     commands.add_parser("schema", help="print the GraphQL schema")
     return parser
 
@@ -140,29 +144,16 @@ def _open(settings: Settings) -> Ledger:
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Serve until told to stop; everything accepted is answered first."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings.log_format, settings.least_logged)
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
-    signal.signal(signal.SIGTERM, _stop)
+    serving.end_on_signals()
     with _open(settings) as ledger:
         app = create_app(ledger, settings)
         if parsed.demo:
             demo.load(ledger)
         address = f"http://{settings.host}:{settings.port}"
         print(_WELCOME.format(address=address, data=settings.data), flush=True)
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-        )
-    return 0
-
-
-def _stop(number: int, frame: object) -> None:
-    """Being told to stop is a normal end."""
-    raise SystemExit(0)
+        return 0 if serving.serve(app, settings) else 1
 
 
 def _demo(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -277,6 +268,14 @@ def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
     return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
 
 
+def _bench(settings: Settings, parsed: argparse.Namespace) -> int:
+    if parsed.seconds < 1 or parsed.clients not in range(1, settings.queue_limit):
+        raise ValueError(f"from 1 second, and 1 to {settings.queue_limit - 1} clients")
+    found = bench.measure(settings.data, parsed.seconds, parsed.clients)
+    print(*bench.table(found), "", bench.verdict(found), sep="\n")
+    return 0
+
+
 def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
     with explainer(settings.data, parsed.invoice) as one:
@@ -341,6 +340,7 @@ _REFUSALS = (
     WrongClock,
     CorruptLedger,
     BadLog,
+    bench.NotMeasured,
     VerificationRunning,
     ValueError,
     OSError,
@@ -358,6 +358,7 @@ _COMMANDS = {
     "backup": _backup,
     "fork": _fork,
     "restore": _restore,
+    "bench": _bench,
 }
 
 _WELCOME = """Tallybook serves the ledger in {data}

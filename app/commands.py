@@ -266,9 +266,9 @@ def _correct(group: Group, command: usage_corrections.Command) -> Decided:
         return Decided("", 0, usage_corrections.decide(None, command, None))
     batch = group.at(place[0])
     assert isinstance(batch.event, UsageRecorded)
-    record = batch.event.records[place[1]]
+    record = batch.event.record(place[1])
     last = corrections.last(group.views, *place)
-    history = [UsageRecorded(records=(record,)), *([group.at(last).event] if last else [])]
+    history = [UsageRecorded.of([record]), *([group.at(last).event] if last else [])]
     facts = usage_corrections.Facts(
         at=from_us(group.now_us),
         position=place[0],

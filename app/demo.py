@@ -21,17 +21,18 @@ from domain.pricing import Graduated, Package, PerUnit, Tier
 from domain.usage import RecordInput
 from projections import current
 
+EVENT_NAME = "alpaca_ai_tokens"
 DAYS = 60
 BATCH = 1_000
 
 _MONTHLY = Interval(IntervalUnit.MONTH)
-_CUSTOMERS = (
+CUSTOMERS = (
     # external id, name, seats, tokens in a usual hour
     ("northwind-labs", "Northwind Labs", 5, 4),
     ("tidepool-robotics", "Tidepool Robotics", 12, 9),
     ("quiet-harbour-press", "Quiet Harbour Press", 2, 1),
 )
-_MODELS = ("alpaca-large", "alpaca-small")
+MODELS = ("alpaca-large", "alpaca-small")
 _REGIONS = ("eu-west", "us-east")
 
 
@@ -66,7 +67,7 @@ def _catalogue_and_customers(ledger: Ledger, now: datetime) -> None:
     )
     _subscribe(ledger, story, month, (usage, None), (licence, 1))
     start = _first_day(now)
-    for external_id, name, seats, _ in _CUSTOMERS:
+    for external_id, name, seats, _ in CUSTOMERS:
         customer = _do(
             ledger,
             f"customer-{external_id}",
@@ -81,7 +82,7 @@ def _token_price(ledger: Ledger) -> str:
         "meter-tokens",
         meters.CreateMeter(
             name="Alpaca.ai tokens",
-            event_name="alpaca_ai_tokens",
+            event_name=EVENT_NAME,
             aggregation=Aggregation.SUM,
             dimensions=("model", "region"),
         ),
@@ -177,7 +178,7 @@ def _usage(now: datetime) -> Iterator[RecordInput]:
     hours = (now - start) // timedelta(hours=1)
     for hour in range(hours):
         at = start + timedelta(hours=hour, minutes=17)
-        for external_id, _, _, usual in _CUSTOMERS:
+        for external_id, _, _, usual in CUSTOMERS:
             chance = hashlib.blake2b(f"{external_id} {hour}".encode(), digest_size=4).digest()
             busy = usual * (2 if at.weekday() < 5 and 8 <= at.hour < 18 else 1)
             yield _record("tokens", external_id, at, str(busy * (chance[0] % 8)), chance)
@@ -188,7 +189,7 @@ def _usage(now: datetime) -> Iterator[RecordInput]:
 def _record(
     what: str, customer: str, at: datetime, value: str | None, chance: bytes
 ) -> RecordInput:
-    properties = {"model": _MODELS[chance[1] % 2]}
+    properties = {"model": MODELS[chance[1] % 2]}
     if what == "tokens":
         properties["region"] = _REGIONS[chance[2] % 2]
     return RecordInput(

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, count
 from typing import Any, NamedTuple, Protocol
 
-from app.record_ids import stored_ids
+from domain.record_ids import ID_BYTES, stored_ids, written_ids
 
 ROWS_PER_STATEMENT = 250
 """Identities that one statement holds; fewer would spend the time on statements."""
+DIGEST_BYTES = 16
+
+# The database takes the columns apart by itself, while other threads go on.
+_INSERT_RUN = f"""WITH RECURSIVE rows(at) AS (SELECT 0 UNION ALL SELECT at + 1 FROM rows LIMIT ?5)
+    INSERT INTO usage_identities SELECT ?1, substr(?3, at * {ID_BYTES} + 1, {ID_BYTES}), ?2, at,
+    substr(?4, at * {DIGEST_BYTES} + 1, {DIGEST_BYTES}) FROM rows ORDER BY 2"""
 
 
 class IdentityRow(NamedTuple):
@@ -21,6 +27,24 @@ class IdentityRow(NamedTuple):
     digest: bytes
 
 
+class IdentityRun(NamedTuple):
+    """The identities of all records of an event, when they are UUIDs of one source."""
+
+    source: str
+    position: int
+    ids: bytes
+    digests: bytes
+
+    def rows(self) -> list[IdentityRow]:
+        """The same one by one."""
+        ids = written_ids(self.ids)
+        digests = (self.digests[at : at + DIGEST_BYTES] for at in count(0, DIGEST_BYTES))
+        return [
+            IdentityRow(self.source, id, self.position, row, digest)
+            for row, (id, digest) in enumerate(zip(ids, digests, strict=False))
+        ]
+
+
 class Cursor(Protocol):
     """The store's open transaction."""
 
@@ -31,18 +55,33 @@ class Cursor(Protocol):
         """The next row of the last one."""
 
 
-def insert_identities(c: Cursor, identities: Sequence[IdentityRow]) -> None:
+Identities = Sequence[IdentityRow | IdentityRun]
+
+
+def place_among(identities: Identities, source: str, id: str) -> tuple[int, int] | None:
+    """Where the record with this identity stands, if it is among these: (position, row)."""
+    runs = (one.rows() if isinstance(one, IdentityRun) else [one] for one in identities)
+    found = (one for one in chain.from_iterable(runs) if (one.id, one.source) == (id, source))
+    return next(((one.position, one.row) for one in found), None)
+
+
+def insert_identities(c: Cursor, identities: Identities) -> None:
     """The identities in the order of their index, many to a statement."""
-    numbers = _source_numbers(c, {identity[0] for identity in identities})
-    ids = stored_ids([identity[1] for identity in identities])
+    numbers = _source_numbers(c, {identity.source for identity in identities})
+    singles = [one for one in identities if isinstance(one, IdentityRow)]
+    ids = stored_ids([one.id for one in singles])
     rows = [
         (numbers[source], id, position, row, digest)
-        for (source, _, position, row, digest), id in zip(identities, ids, strict=True)
+        for (source, _, position, row, digest), id in zip(singles, ids, strict=True)
     ]
     rows.sort(key=_identity_order)
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         chunk = rows[start : start + ROWS_PER_STATEMENT]
         c.execute(_insert_of(len(chunk)), list(chain.from_iterable(chunk)))
+    for run in identities:
+        if isinstance(run, IdentityRun):
+            of_run = (run.position, run.ids, run.digests, len(run.ids) // ID_BYTES)
+            c.execute(_INSERT_RUN, (numbers[run.source], *of_run))
 
 
 def _identity_order(row: tuple[int, bytes | str, int, int, bytes]) -> tuple[int, bool, Any]:

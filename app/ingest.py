@@ -4,8 +4,9 @@ The same command path, identities and receipts as the GraphQL mutation, without 
 A record that does not even decode is answered by itself, like one that the domain refuses.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -13,8 +14,10 @@ from starlette.responses import Response
 
 from app import cloud_events
 from app.ledger import Ledger
-from app.offers import UNREADABLE, Judged, Offered, Refused, each, judge
+from app.offers import RECORDS_LIMIT, UNREADABLE, Judged, Offered, Refused, each, judge
 from domain.usage import RecordInput, Status
+
+T = TypeVar("T")
 
 _COUNTED = {
     Status.ACCEPTED: "accepted",
@@ -29,6 +32,7 @@ REASONS = {
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
+    408: "Request Timeout",
     409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
@@ -39,11 +43,12 @@ REASONS = {
 """What HTTP calls the statuses of our refusals."""
 
 
-class _Body(msgspec.Struct):
-    records: list[msgspec.Raw]
+class _Body(msgspec.Struct, Generic[T]):
+    records: list[T]
 
 
-_bodies = msgspec.json.Decoder(_Body | list[msgspec.Raw])
+_bodies = msgspec.json.Decoder(_Body[msgspec.Raw] | list[msgspec.Raw])
+_usual_bodies = msgspec.json.Decoder(_Body[RecordInput] | list[RecordInput])
 _records = msgspec.json.Decoder(RecordInput)
 
 
@@ -55,17 +60,16 @@ async def post_usage(request: Request) -> Response:
         offered = cloud_events.offered(kind, request.headers, await request.body())
         if offered is not None:
             return _answer(await judge(ledger, offered, "bulk", cloud_events.NAMES))
-        offered = _own(kind, await request.body())
-        return _answer(await judge(ledger, offered, "bulk"))
+        return _answer(await judge(ledger, _own(kind, await request.body()), "bulk"))
     except Refused as refused:
         return refusal(refused)
 
 
-def _own(kind: str, body: bytes) -> list[Offered]:
+def _own(kind: str, body: bytes) -> Sequence[Offered]:
     """The records of a body in our own shape. Raises `Refused`."""
     # No type at all is what another site's page can make a browser send: it must be said.
     if kind == "application/json":
-        return each(_records.decode, _split_json(body))
+        return _usual(body) or each(_records.decode, _split_json(body))
     if kind in ("application/x-ndjson", "application/ndjson"):
         return each(_records.decode, [line for line in body.splitlines() if line.strip()])
     message = "send application/json, application/x-ndjson or CloudEvents"
@@ -79,15 +83,24 @@ def kind_of(request: Request) -> str:
 
 def _answer(judged: Judged) -> Response:
     """Counts of every verdict, the problems in the order of the request, the newest position."""
-    counts = dict.fromkeys(_COUNTED.values(), 0)
-    for status in judged.statuses:
-        counts[_COUNTED[status]] += 1
+    found = Counter(judged.statuses)
+    counts = {name: found[status] for status, name in _COUNTED.items()}
     content: dict[str, Any] = {
         "position": judged.position,
         **counts,
         "problems": judged.problems,
     }
     return answer(200, content)
+
+
+def _usual(body: bytes) -> Sequence[Offered]:
+    """The records of a JSON body all of which can be read, in one go; else none."""
+    try:
+        decoded = _usual_bodies.decode(body)
+    except UNREADABLE:
+        return []
+    records = decoded.records if isinstance(decoded, _Body) else decoded
+    return records if len(records) <= RECORDS_LIMIT else []
 
 
 def _split_json(body: bytes) -> list[msgspec.Raw]:

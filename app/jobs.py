@@ -1,9 +1,9 @@
 """What waits for the writer of a ledger: usage to be judged and commands to be decided."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -80,12 +80,17 @@ class Job(Generic[T]):
             waiting.set_result(cast("T", result))
 
     @property
+    def held(self) -> T | None:
+        """The answer that is held ready; None for a refusal or a failure."""
+        return self._held[0]
+
+    @property
     def weight(self) -> int:
         """How many records it brings."""
         return 1
 
 
-class UsageJob(Job[list[Receipt]]):
+class UsageJob(Job[Sequence[Receipt]]):
     """Usage records to be accepted, each judged by itself."""
 
     def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
@@ -119,3 +124,16 @@ class CommandJob(Job[T]):
     def __init__(self, run: "Callable[[Group], T]", actor: str | None) -> None:
         super().__init__(actor)
         self.run = run
+
+
+def batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:
+    """Commands singly, neighbouring usage of the same actor together."""
+    batch: list[Any] = []
+    for job in jobs:
+        together = isinstance(job, UsageJob) and batch and isinstance(batch[-1], UsageJob)
+        if batch and not (together and batch[-1].actor == job.actor):
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch

@@ -12,6 +12,7 @@ from app import facts, worker
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
 from app.jobs import BetweenJob, Receipt, UsageJob
+from app.logs import note
 from app.store import Pending, Store
 from app.writer import Writer
 from domain import ledgers
@@ -69,6 +70,11 @@ class Ledger:
         self.clock: Clock = TestClock(kept) if kept else SystemClock()
         self.writer = Writer(self.store, self.engine, self.clock, queue_limit, grace)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, or is being closed."""
+        return self._closed
+
     def close(self) -> None:
         """Answer what waits, then let go of everything; closing again does nothing."""
         if self._closed:
@@ -111,7 +117,9 @@ class Ledger:
 
     async def execute(self, command: Command, *, key: str | None, actor: str | None) -> Done:
         """Carry out a command. Raises `Rejected`, or `Busy` when too much waits already."""
-        return await self.writer.ask(worker.job(command, key=key, actor=actor))
+        done = await self.writer.ask(worker.job(command, key=key, actor=actor))
+        note(position=done.position)
+        return done
 
     async def advance(self, to: datetime, actor: str | None) -> Sequence[str]:
         """Move the test clock on; the ids of the invoices drafted or issued on the way.
@@ -125,7 +133,7 @@ class Ledger:
             touched |= dict.fromkeys(portion.invoices)
         return list(touched)
 
-    async def record(self, records: Sequence[RecordInput], actor: str | None) -> list[Receipt]:
+    async def record(self, records: Sequence[RecordInput], actor: str | None) -> Sequence[Receipt]:
         """Record usage; one receipt for each record in the order sent. Raises `Busy`."""
         return await self.writer.ask(UsageJob(records, actor)) if records else []
 
@@ -137,7 +145,7 @@ class Ledger:
         """Move the test clock on and wait, for callers without an event loop."""
         return asyncio.run(self.advance(to, None))
 
-    def record_now(self, records: Sequence[RecordInput]) -> list[Receipt]:
+    def record_now(self, records: Sequence[RecordInput]) -> Sequence[Receipt]:
         """Record usage and wait, for callers without an event loop."""
         return self.writer.submit(UsageJob(records, None)).result() if records else []
 

@@ -11,6 +11,8 @@ import msgspec
 
 from app.jobs import Busy, Closed, Receipt
 from app.ledger import Ledger
+from app.logs import note
+from app.receipts import Written
 from domain.decider import Code, Path, Rejected
 from domain.usage import RecordInput, Status
 
@@ -77,6 +79,9 @@ async def judge(
     except Closed:
         message = "the server is stopping; nothing was written"
         raise Refused(503, "SHUTTING_DOWN", message) from None
+    if isinstance(receipts, Written) and len(receipts) == len(offered):
+        note(position=receipts.newest)
+        return Judged(receipts.statuses, [], receipts.newest)
     statuses, problems = list[Status](), list[Problem]()
     given = iter(receipts)
     for index, one in enumerate(offered):
@@ -89,6 +94,8 @@ async def judge(
         if error is not None:
             problems.append(Problem(index, status, error.code, error.message, error.path))
     position = max((receipt.position or 0 for receipt in receipts), default=0)
+    note(position=position or None)
+    ledger.writer.measures.unreadable(len(offered) - len(records))
     return Judged(statuses, problems, position or ledger.store.head()[0])
 
 

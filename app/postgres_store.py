@@ -24,10 +24,10 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
 from app.chain import GENESIS, chain_hash
-from app.identities import IdentityRow
+from app.identities import DIGEST_BYTES, Identities, IdentityRow, IdentityRun
 from app.lock import LedgerInUse
-from app.record_ids import stored_id, stored_ids, written_id
 from app.store import CorruptLedger, KeyRow, LedgerMapper, Store, TakenError
+from domain.record_ids import ID_BYTES, stored_id, stored_ids, written_id
 from domain.usage import Identity, Prior
 from projections import postgres
 from projections.places import Place
@@ -251,7 +251,7 @@ def _insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> l
     return [position for position, _ in hashes]
 
 
-def _insert_identities(c: RawCursor[Row], identities: Sequence[IdentityRow]) -> None:
+def _insert_identities(c: RawCursor[Row], identities: Identities) -> None:
     """The identities in the order of their index."""
     if not identities:
         return
@@ -260,13 +260,25 @@ def _insert_identities(c: RawCursor[Row], identities: Sequence[IdentityRow]) -> 
         c.execute(_SOURCE, (name,))
         c.execute(b"SELECT number FROM usage_sources WHERE name=$1", (name,))
         [numbers[name]] = c.fetchone() or ()
-    ids = [_kept_id(id) for id in stored_ids([identity.id for identity in identities])]
+    singles = [one for one in identities if isinstance(one, IdentityRow)]
+    ids = [_kept_id(id) for id in stored_ids([one.id for one in singles])]
     rows = [
         (numbers[source], id, position, row, digest)
-        for (source, _, position, row, digest), id in zip(identities, ids, strict=True)
+        for (source, _, position, row, digest), id in zip(singles, ids, strict=True)
     ]
+    for run in identities:
+        if isinstance(run, IdentityRun):
+            rows += _rows_of(run, numbers[run.source])
     rows.sort(key=lambda row: row[:2])
     c.execute(_IDENTITIES, _columns(rows))
+
+
+def _rows_of(run: IdentityRun, source: int) -> Iterator[tuple[int, bytes, int, int, bytes]]:
+    """The identities of a run, one by one."""
+    for row in range(len(run.ids) // ID_BYTES):
+        id = run.ids[row * ID_BYTES : (row + 1) * ID_BYTES]
+        digest = run.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
+        yield source, _kept_id(id), run.position, row, digest
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:
@@ -344,7 +356,7 @@ class PostgresStore(Store):
     def _insert(
         self,
         stored: Sequence[StoredEvent],
-        identities: Sequence[IdentityRow],
+        identities: Identities,
         keys: Sequence[KeyRow],
     ) -> list[int]:
         try:

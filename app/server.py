@@ -11,19 +11,21 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from app import adapters, checkpoints, graphiql, invoice_page, replay
 from app.adapters import lago, stripe
-from app.clock import new_id
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import post_usage, refusal
 from app.ledger import Ledger
 from app.offers import Refused
 from app.settings import Settings
+from app.web import health, metrics
+from app.web.access import Access
 from app.web.bodies import BodyLimit
+from app.web.documents import Documents
 from app.web.graphql import GraphQLEndpoint
 from app.webhooks import Delivery, Hook, read_hook
 from app.worker import Worker
@@ -36,17 +38,23 @@ _PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
+_CLOSED = """\
+The explorer is closed: it asks whatever its reader writes, and this server carries out trusted
+documents only (TALLYBOOK_TRUSTED_DOCUMENTS=only). Serve the ledger with `allow` to explore it.
+"""
+
 
 def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     """The web application over one open ledger, which the caller closes.
 
-    Raises `ValueError` when the settings ask for a webhook that cannot be.
+    Raises `ValueError` when the settings ask for a webhook, or trust documents, that cannot be.
     """
     hook = read_hook(settings)
+    documents = Documents.of(settings)
     app = Starlette(
         routes=[
             Route("/", _home),
-            Route("/graphql", GraphQLEndpoint(ledger)),
+            Route("/graphql", GraphQLEndpoint(ledger, documents)),
             Route("/graphiql", _explorer),
             Route("/graphiql/tabs.json", _tabs),
             Route("/graphiql/", _home),
@@ -57,15 +65,22 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
             Route(f"{adapters.EVENTS}/batch", lago.post_batch, methods=["POST"]),
             Route("/v1/billing/meter_events", stripe.post_meter_event, methods=["POST"]),
             Route("/v1/billing/meters/{id}/event_summaries", stripe.get_event_summaries),
-            Route("/livez", _alive),
-            Route("/readyz", _ready),
+            Route("/livez", health.get_alive),
+            Route("/readyz", health.get_ready),
+            Route("/metrics", metrics.get_metrics),
         ],
-        middleware=[Middleware(BodyLimit, settings=settings)],
-        exception_handlers={StarletteHTTPException: _http_error, Exception: _internal_error},
+        middleware=[
+            Middleware(Access, measures=ledger.writer.measures),
+            Middleware(BodyLimit, settings=settings),
+        ],
+        exception_handlers={StarletteHTTPException: _http_error},
         lifespan=_living,
     )
     app.state.ledger = ledger
     app.state.hook = hook
+    app.state.delivery = None
+    app.state.stopping = False
+    app.state.documents = documents
     app.state.between_checkpoints = settings.between_checkpoints
     return app
 
@@ -77,17 +92,19 @@ async def _living(app: Starlette) -> AsyncIterator[None]:
     if hook is not None and app.state.ledger.state.forked_from is not None:
         _log.warning("nobody is told of what happens in a fork: the webhook is left alone")
         hook = None
-    async with _telling(app.state.ledger, hook), _working(app):
+    async with _telling(app, hook), _working(app):
         yield
+        app.state.stopping = True
 
 
 @asynccontextmanager
-async def _telling(ledger: Ledger, hook: Hook | None) -> AsyncIterator[None]:
+async def _telling(app: Starlette, hook: Hook | None) -> AsyncIterator[None]:
     """While it serves, whoever wants to be told is told, also what a test clock brings about."""
     if hook is None:
         yield
         return
-    delivery = await asyncio.to_thread(Delivery, ledger, hook)
+    delivery = await asyncio.to_thread(Delivery, app.state.ledger, hook)
+    app.state.delivery = delivery
     delivery.start()
     try:
         yield
@@ -133,6 +150,8 @@ async def _home(request: Request) -> Response:
 
 
 async def _explorer(request: Request) -> Response:
+    if request.app.state.documents.closed:
+        return PlainTextResponse(_CLOSED, 403, _PAGE_HEADERS)
     return FileResponse(
         graphiql.ASSETS / "index.html", headers={**_PAGE_HEADERS, "cache-control": "no-cache"}
     )
@@ -168,21 +187,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     what = f"{request.method} {request.url.path}"
     return refusal(Refused(error.status_code, code, what, headers))
-
-
-async def _internal_error(request: Request, error: Exception) -> Response:
-    """A bug: the asker gets an id, the log the rest."""
-    id = new_id("err")
-    _log.error("internal error %s at %s", id, request.url.path, exc_info=error)
-    return refusal(Refused(500, "INTERNAL", f"internal error {id}"))
-
-
-async def _alive(request: Request) -> Response:
-    return Response("alive\n", media_type="text/plain")
-
-
-def _ready(request: Request) -> Response:
-    """Ready once the ledger answers."""
-    ledger: Ledger = request.app.state.ledger
-    with ledger.snapshot() as views:
-        return Response(f"ready at {views.checkpoint()}\n", media_type="text/plain")

@@ -4,8 +4,11 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+
+from app.logs import LEVELS, LogFormat
 
 PREFIX = "TALLYBOOK_"
 MOST_GRACE = timedelta(days=30)
@@ -15,6 +18,9 @@ _HIDDEN = {"webhook_url", "webhook_secret"}
 
 MOST_BETWEEN_CHECKPOINTS = timedelta(days=30)
 """The longest time from one checkpoint to the next."""
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+"""A number of which there is at least one."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +46,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Largest body of a bulk usage request."""
     queue_limit: int = 1_000
     """Requests that may wait for the writer; more are answered 429."""
+    log_format: LogFormat = LogFormat.TEXT
+    """How log lines are written: `text` or `json`."""
+    log_level: str = "info"
+    """The least of what is logged: `debug`, `info`, `warning`, `error` or `critical`."""
+    header_limit_bytes: Positive = 16_384
+    """Largest request line and headers together."""
+    header_deadline_seconds: Positive = 10
+    """How long they may take to come, counted from the connection or from their first byte."""
+    body_idle_seconds: Positive = 10
+    """How long a body may pause."""
+    body_deadline_seconds: Positive = 60
+    """How long a whole body may take to come."""
+    answer_deadline_seconds: Positive = 30
+    """How long a client may take to take what it is answered."""
+    keep_alive_seconds: Positive = 15
+    """How long a connection may wait for its next request."""
+    connections_limit: Positive = 500
+    """Connections at a time; more are answered 503."""
+    shutdown_seconds: Positive = 30
+    """How long a server that is told to stop goes on with what it accepted."""
+    trusted_documents: Literal["off", "allow", "only"] = "allow"
+    """Whether documents may be named instead of sent: `off`, `allow`, or `only` trusted ones."""
+    trusted_manifest: str | None = None
+    """Manifest of trusted documents, or a directory of manifests; read at the start."""
     webhook_url: str | None = None
     """Where facts of the ledger are delivered to; without it nobody is told."""
     webhook_secret: str | None = None
@@ -56,6 +86,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def grace(self) -> timedelta:
         """The grace period. Raises `ValueError` for a text that is none."""
         return _duration("GRACE_PERIOD", self.grace_period, MOST_GRACE)
+
+    @property
+    def least_logged(self) -> str:
+        """The log level. Raises `ValueError` for a text that is none."""
+        level = self.log_level.lower()
+        if level not in LEVELS:
+            raise ValueError(f"{PREFIX}LOG_LEVEL: {level}: one of {', '.join(LEVELS)}")
+        return level
 
     @property
     def between_checkpoints(self) -> timedelta:

@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 
 from app.chain import GENESIS
 from app.identities import ROWS_PER_STATEMENT
-from app.record_ids import stored_id, written_id
 from app.store import CorruptLedger, KeyRow
+from domain.record_ids import stored_id, written_id
 from domain.usage import Identity
 from projections.tables import opening
 

@@ -29,11 +29,11 @@ from eventsourcing.sqlite import (
 from msgspec.msgpack import Decoder
 
 from app.chain import GENESIS, Stored, chain_hash
-from app.identities import ROWS_PER_STATEMENT, IdentityRow, insert_identities
+from app.identities import ROWS_PER_STATEMENT, Identities, insert_identities
 from app.lock import hold
-from app.record_ids import stored_id, written_id
 from domain import decider, money
 from domain.decider import Envelope, Event, Recorded
+from domain.record_ids import stored_id, written_id
 from domain.usage import Identity, Prior
 
 PAGE_EVENTS = 500
@@ -232,7 +232,7 @@ class Store:
     def append(
         self,
         events: Sequence[Pending],
-        identities: Sequence[IdentityRow] = (),
+        identities: Identities = (),
         keys: Sequence[KeyRow] = (),
     ) -> list[int]:
         """Write events and what goes with them in one transaction; return once it is on disk.
@@ -247,7 +247,7 @@ class Store:
     def take(
         self,
         events: Sequence[Stored],
-        identities: Sequence[IdentityRow],
+        identities: Identities,
         keys: Sequence[KeyRow],
     ) -> list[int]:
         """Write events from another copy of this log, byte for byte, as `append` does."""
@@ -260,7 +260,7 @@ class Store:
     def _insert(
         self,
         stored: Sequence[StoredEvent],
-        identities: Sequence[IdentityRow],
+        identities: Identities,
         keys: Sequence[KeyRow],
     ) -> list[int]:
         try:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.record_ids import stored_ids
 from app.store import Store
+from domain.record_ids import stored_ids
 from domain.usage import Identity
 
 _BEFORE_ALL = -(2**63)

@@ -37,6 +37,8 @@ PARTING = timedelta(seconds=1)
 """How long a delivery that is under way may still take when telling is to stop."""
 STOP = timedelta(seconds=15)
 """How long stopping waits for a delivery that cannot be ended at once."""
+PENDING_LIMIT = 1_000
+"""How many facts that wait to be told are counted at most."""
 
 _ALL_OF_A_KIND = ".*"
 _log = logging.getLogger("tallybook.webhooks")
@@ -154,6 +156,12 @@ class Delivery:
         if self._thread.is_alive():
             _log.warning("the delivery to %s does not end", self._receiver.origin)
 
+    def pending(self) -> int:
+        """How many facts are still to be told, at most as many as are counted."""
+        with self._ledger.snapshot() as views:
+            types, after = self._hook.types, self._seen
+            return len(history.positions(views, None, types, after=after, limit=PENDING_LIMIT))
+
     def _run(self) -> None:
         usage = UsageRecorded.topic.partition("/")[0] in self._hook.types
         with self._ledger.writer.listening(self._written.set, usage=usage):
@@ -189,6 +197,7 @@ class Delivery:
             except NotTaken as why:
                 if self._stopping.is_set():
                     return
+                self._ledger.writer.measures.webhook_failures.inc()
                 wait = scattered(pause)
                 self._failed(recorded.position, why, wait)
                 self._stopping.wait(wait.total_seconds())
@@ -196,6 +205,7 @@ class Delivery:
             else:
                 self._marks.keep(mark)
                 self._mark, self._seen = mark, recorded.position
+                self._ledger.writer.measures.webhook_deliveries.inc()
                 return
 
     def _failed(self, position: int, why: NotTaken, wait: timedelta) -> None:

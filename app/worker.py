@@ -18,6 +18,7 @@ import msgspec
 from app import commands, invoicing, parking
 from app.commands import Command, Done
 from app.jobs import Closed, CommandJob
+from app.logs import fields
 from app.parking import Absurd
 from app.writer import Group
 from domain import billing_calendar, ledgers
@@ -25,7 +26,7 @@ from domain.decider import Event, Rejected
 from domain.invoice_items import CreateInvoiceItem
 from domain.invoices import Reason
 from domain.ledgers import AdvanceClock
-from domain.periods import END_OF_TIME, from_us, to_us
+from domain.periods import END_OF_TIME, format_instant, from_us, to_us
 from domain.settlements import MarkOverdue
 from domain.subscriptions import Subscription
 from projections import current, due_work
@@ -86,7 +87,8 @@ def run_due(
         try:
             invoices |= dict.fromkeys(_do_or_park(group, due, actor))
         except Exception:  # noqa: BLE001  # whatever it was, it is nobody else's failure
-            _log.exception("could not %s %s, due at %s", due.kind, due.subject, due.at)
+            said = fields(kind=due.kind, subject=due.subject, due=format_instant(due.at))
+            _log.exception("could not do what is due", extra=said)
             left.add(due)
     return Portion(tuple(invoices), frozenset(left), more=True)
 
@@ -285,7 +287,7 @@ class Worker:
             except Closed:
                 return
             except Exception:  # noqa: BLE001  # whatever it was, the next look may go well
-                _log.exception("could not do what is due")
+                _log.exception("could not look for what is due")
                 wait = LOOK_AGAIN
             with suppress(TimeoutError):
                 await asyncio.wait_for(written.wait(), wait.total_seconds())
@@ -295,7 +297,11 @@ class Worker:
         resting = failed = self._resting()
         more = True
         while more:
+            before = failed
             portion = await self._ledger.writer.ask(_due_now(failed))
+            measures = self._ledger.writer.measures
+            measures.worker_runs.inc()
+            measures.worker_failures.inc(len(portion.failed - before))
             failed, more = portion.failed, portion.more
         retry_at = self._ledger.clock.now() + RETRY
         self._failed = {due: self._failed[due] if due in resting else retry_at for due in failed}

@@ -8,7 +8,7 @@ request is nobody else's failure.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,13 +16,15 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
-from app.identities import IdentityRow
-from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob
+from app.identities import IdentityRow, IdentityRun, place_among
+from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob, batches
+from app.measures import Measures
+from app.receipts import Written, identities_of, receipt_of
 from app.store import KeyRow, Pending, Store, TakenError
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
 from domain.periods import from_us, to_us
-from domain.usage import Identity, Prior, RecordInput, Verdict
+from domain.usage import Identity, Prior, RecordInput
 from projections.engine import Engine
 from projections.tables import Views
 
@@ -45,7 +47,7 @@ class Group:
         self.now_us = now_us
         self.grace = grace
         self.pending: list[Pending] = []
-        self.identities: list[IdentityRow] = []
+        self.identities: list[IdentityRow | IdentityRun] = []
         self.keys: dict[str, KeyRow] = {}
         self._cause: int | None = None
         self._engine = engine
@@ -66,11 +68,17 @@ class Group:
         self, stream_id: str, version: int, event: Event, actor: str | None, key: str | None = None
     ) -> int:
         """Add an event to the transaction and to the views; return its position."""
+        recorded = self._add(stream_id, version, event, actor, key)
+        self._engine.apply([recorded])
+        return recorded.position
+
+    def _add(
+        self, stream_id: str, version: int, event: Event, actor: str | None, key: str | None = None
+    ) -> Recorded:
         position = self.next_position
         envelope = Envelope(self.now_us, actor, key, self._cause)
         self.pending.append(Pending(stream_id, version, envelope, event))
-        self._engine.apply([Recorded(position, stream_id, version, envelope, event)])
-        return position
+        return Recorded(position, stream_id, version, envelope, event)
 
     @contextmanager
     def led_to_by(self, position: int) -> Iterator[None]:
@@ -100,11 +108,7 @@ class Group:
 
     def identity(self, source: str, id: str) -> tuple[int, int] | None:
         """Where a usage record stands, recorded in this group or ever: (position, row)."""
-        kept = self._store.identity(source, id)
-        if kept is not None:
-            return kept
-        found = (one for one in self.identities if (one.id, one.source) == (id, source))
-        return next(((one.position, one.row) for one in found), None)
+        return self._store.identity(source, id) or place_among(self.identities, source, id)
 
     def at(self, position: int) -> Recorded:
         """The event at a position, written before or part of this group."""
@@ -132,26 +136,25 @@ class Group:
 
     def record(
         self, records: Sequence[RecordInput], actor: str | None, taken: Mapping[Identity, Prior]
-    ) -> list[Receipt]:
+    ) -> Sequence[Receipt]:
         """Decide usage records and add what was accepted."""
         first = self.next_position
         names = {record.event_name for record in records}
         facts = self.facts(names, {record.customer for record in records}, taken)
         command = usage.RecordUsage(records=records)
         decided = usual_usage.decide(command, facts) or usage.decide(command, facts)
-        for event in decided.events:
-            self.append(new_id("ub"), 1, event, actor)
-        self.identities += [
-            IdentityRow(one.source, one.id, first + one.event, one.row, one.digest)
-            for one in decided.verdicts
-            if one.row >= 0
-        ]
-        return [_receipt(one, first) for one in decided.verdicts]
-
-
-def _receipt(verdict: Verdict, first: int) -> Receipt:
-    position = first + verdict.event if verdict.event >= 0 else verdict.position
-    return Receipt(verdict.id, verdict.source, verdict.status, position, verdict.error)
+        # Folded together, so that what several of them add to is written once.
+        self._engine.apply([self._add(new_id("ub"), 1, event, actor) for event in decided.events])
+        if isinstance(decided, usage.Decided):
+            self.identities += [
+                IdentityRow(one.source, one.id, first + one.event, one.row, one.digest)
+                for one in decided.verdicts
+                if one.row >= 0
+            ]
+            return [receipt_of(one, first) for one in decided.verdicts]
+        for at, (event, digests) in enumerate(zip(decided.events, decided.digests, strict=True)):
+            self.identities += identities_of(event, first + at, digests)
+        return Written(decided, first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,11 +177,13 @@ class Writer:
         self._clock = clock
         self._queue_limit = queue_limit
         self._queue: deque[Job[Any]] = deque()
+        self.measures = Measures(self._queue)
         self._ready = threading.Condition()
         self._closing = False
         self._listeners: tuple[Listener, ...] = ()
         self._look()
-        self._thread = threading.Thread(target=self._run, name="tallybook-writer", daemon=True)
+        run = self.measures.watched(self._run)
+        self._thread = threading.Thread(target=run, name="tallybook-writer", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -221,6 +226,7 @@ class Writer:
             if self._closing:
                 raise Closed("the ledger is closing")
             if len(self._queue) >= self._queue_limit:
+                self.measures.turned_away.inc()
                 raise Busy(f"{self._queue_limit} requests wait already")
             self._queue.append(job)
             self._ready.notify()
@@ -231,7 +237,8 @@ class Writer:
             if isinstance(jobs[0], BetweenJob):
                 jobs[0].carry_out()
             else:
-                self._commit(jobs)
+                with self.measures.committing(jobs):
+                    self._commit(jobs)
             _deliver(jobs)
             if self._head > before:
                 self._tell(usage_only=not _any_command(jobs))
@@ -275,6 +282,7 @@ class Writer:
                 # Some record was sent before: decide again, knowing which ones are taken.
                 self._write(jobs, self._store.recorded(_identities(jobs)))
         except Exception as error:  # noqa: BLE001  # whatever it was, the askers are told
+            self.measures.failed(error)
             singly = len(jobs) > 1 and self._head == before  # else it was written all the same
             for job in jobs:
                 if singly:
@@ -334,7 +342,7 @@ class Writer:
 
 def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:
     """Decide the jobs in order; neighbouring usage of one actor becomes one batch."""
-    for batch in _batches(jobs):
+    for batch in batches(jobs):
         if isinstance(batch[0], CommandJob):
             try:
                 batch[0].answer(batch[0].run(group))
@@ -342,26 +350,15 @@ def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Pri
                 batch[0].fail(refusal)
             continue
         records = [record for job in batch for record in job.records]
-        receipts = iter(group.record(records, batch[0].actor, taken))
+        receipts = group.record(records, batch[0].actor, taken)
+        first = 0
         for job in batch:
-            job.answer([next(receipts) for _ in job.records])
+            job.answer(receipts[first : first + job.weight])
+            first += job.weight
 
 
 def _any_command(jobs: Sequence[Job[Any]]) -> bool:
     return any(isinstance(job, CommandJob) for job in jobs)
-
-
-def _batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:
-    """Commands singly, neighbouring usage of the same actor together."""
-    batch: list[Any] = []
-    for job in jobs:
-        together = isinstance(job, UsageJob) and batch and isinstance(batch[-1], UsageJob)
-        if batch and not (together and batch[-1].actor == job.actor):
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
 
 
 def _identities(jobs: Sequence[Job[Any]]) -> list[Identity]:

@@ -55,9 +55,13 @@ class Rejected(Exception):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact in the ledger. Its `topic` is a stored name with a version, never a class path."""
+    """A fact in the ledger. Its `topic` is a stored name with a version, never a class path.
+
+    `parts` are what it says to whoever reads it, where it is not stored as it is read.
+    """
 
     topic: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]] = ()
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):

@@ -8,7 +8,7 @@ RULES, "Numbers and money".
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import (
     Context,
     Decimal,
@@ -69,6 +69,7 @@ CURRENCY_EXPONENTS: Mapping[str, int] = {
 test codes, withdrawn currencies, and funds and units of account (CLF, XDR, ...)."""
 
 _PLAIN = re.compile(r"-?(0|[1-9][0-9]*)(?:\.([0-9]+))?")
+_SHORTEST = re.compile(r"(?:(?:0|-?[1-9][0-9]{0,17})(?:\.[0-9]{0,11}[1-9])?\n)*")
 
 _WHY_NOT_PLAIN = (
     (re.compile(r""), "it is empty"),
@@ -134,6 +135,18 @@ def parse_decimal(text: str, path: Path) -> Decimal:
         raise Rejected(Code.INVALID_VALUE, path, message)
     value = Decimal(text)
     return value.copy_abs() if value.is_zero() else value
+
+
+def all_written_shortest(texts: Collection[str]) -> bool:
+    """Whether each text is a decimal within the limits, written as `format_decimal` writes it.
+
+    One look at all of them; what it says no to may still be a decimal.
+
+    >>> all_written_shortest(["0", "3000", "-12.5"]), all_written_shortest(["1", "0.50"])
+    (True, False)
+    """
+    joined = "\n".join([*texts, ""])
+    return joined.count("\n") == len(texts) and _SHORTEST.fullmatch(joined) is not None
 
 
 def parse_amount(text: str, path: Path) -> Decimal:

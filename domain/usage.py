@@ -12,14 +12,39 @@ it is a conflict (RULES, Promises).
 from collections.abc import Container, Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
-from domain.decider import Code, Event, Path, Rejected, registered
+from domain.decider import Code, Path, Rejected
 from domain.money import format_decimal, parse_decimal
 from domain.periods import parse_instant, to_us
 from domain.text import VALUE_BYTES, check_text
+from domain.usage_batches import UsageRecord, UsageRecorded
+
+__all__ = [
+    "BATCH_BYTES",
+    "BATCH_RECORDS",
+    "PROPERTIES_LIMIT",
+    "Decided",
+    "Facts",
+    "Identity",
+    "Needed",
+    "Prior",
+    "RecordInput",
+    "RecordUsage",
+    "Status",
+    "UsageRecord",
+    "UsageRecorded",
+    "Verdict",
+    "check_property",
+    "checked",
+    "decide",
+    "digest_of",
+    "digests_of",
+    "encode_record",
+    "identifiable",
+]
 
 BATCH_RECORDS = 1_000
 """The most records one event holds."""
@@ -29,35 +54,6 @@ PROPERTIES_LIMIT = 20
 
 encode_record = msgspec.msgpack.Encoder(order="sorted").encode
 """Encodes a record; two sendings are the same when these bytes are."""
-
-
-# -------------------------------------------------------------------------------------- events
-
-
-class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One accepted record; `value` is its plain decimal text, `customer` the id its sender used."""
-
-    id: str
-    source: str
-    event_name: str
-    customer: str
-    timestamp_us: int
-    value: str | None
-    properties: dict[str, str]
-
-    def property(self, name: str) -> str | None:
-        """The text of one property; `value` is the property of that name."""
-        return (
-            self.value if name == "value" and self.value is not None else self.properties.get(name)
-        )
-
-
-@registered
-class UsageRecorded(Event, frozen=True, kw_only=True):
-    """Usage records were accepted, in this order."""
-
-    topic: ClassVar[str] = "usage.recorded/1"
-    records: tuple[UsageRecord, ...]
 
 
 # --------------------------------------------------------------------------------------- state
@@ -229,7 +225,7 @@ class _Batch:
     def close(self) -> None:
         """Make one event of what has been gathered."""
         if self._rows:
-            self.events.append(UsageRecorded(records=tuple(self._rows)))
+            self.events.append(UsageRecorded.of(self._rows))
             self._rows, self._bytes = [], 0
 
     def _known(self, identity: Identity, digest: bytes) -> Verdict:

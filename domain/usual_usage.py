@@ -5,12 +5,14 @@ checked is then checked once for each different value, and the rest is done by w
 soon as anything is unusual the answer is None, and `usage.decide` looks at each record by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
-from typing import cast
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
+from domain.columns import Column
 from domain.decider import Rejected
-from domain.money import format_decimal, parse_decimal
+from domain.money import all_written_shortest, format_decimal, parse_decimal
 from domain.periods import parse_usual_instants
 from domain.text import NAME_BYTES, check_text
 from domain.usage import (
@@ -22,7 +24,6 @@ from domain.usage import (
     RecordInput,
     RecordUsage,
     Status,
-    UsageRecord,
     UsageRecorded,
     Verdict,
     check_property,
@@ -30,87 +31,118 @@ from domain.usage import (
 )
 
 
-def decide(command: RecordUsage, facts: Facts) -> Decided | None:
-    """Accept a batch as one event, when all of it is new, sound and written in the usual way."""
+class Accepted(NamedTuple):
+    """Records that were all accepted: their events, and column by column what became of each."""
+
+    events: list[UsageRecorded]
+    ids: list[str]
+    sources: list[str]
+    statuses: list[Status]
+    digests: list[list[bytes]]
+    """Those of each event."""
+
+    def decided(self) -> Decided:
+        """The same with a verdict for each record."""
+        digests = chain.from_iterable(self.digests)
+        told = zip(self.ids, self.sources, self.statuses, digests, strict=True)
+        verdicts = [
+            Verdict(id, source, status, *divmod(place, BATCH_RECORDS), digest)
+            for place, (id, source, status, digest) in enumerate(told)
+        ]
+        return Decided(self.events, verdicts)
+
+
+def decide(command: RecordUsage, facts: Facts) -> Accepted | None:
+    """Accept records, a thousand to an event, when all are new, sound and written as is usual."""
     records = command.records
-    if not 0 < len(records) <= BATCH_RECORDS or facts.recorded:
+    if not records or facts.recorded:
         return None
-    rows = _rows(records, facts)
-    if rows is None or len({(row.source, row.id) for row in rows}) < len(rows):
+    accepted = Accepted([], [one.id for one in records], [one.source for one in records], [], [])
+    told: set[Hashable] = set(accepted.ids)
+    if len(told) < len(records):  # it may be those of several sources
+        told = set(zip(accepted.sources, accepted.ids, strict=True))
+    if len(told) < len(records):
         return None
+    for start in range(0, len(records), BATCH_RECORDS):
+        if not _accept(records[start : start + BATCH_RECORDS], facts, accepted):
+            return None
+    return accepted
+
+
+def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) -> bool:
+    """Add these records as one event; return whether they could be."""
+    texts = [record.timestamp for record in records]
+    times = None if None in texts else parse_usual_instants(cast("list[str]", texts))
+    if times is None:
+        return False
+    values: list[Any] = [record.value for record in records]
+    several: list[Any] = [
+        {} if record.properties is None else record.properties for record in records
+    ]
+    customers = [record.customer for record in records]
+    names = [record.event_name for record in records]
+    first = len(accepted.statuses)
+    ids = accepted.ids[first : first + len(records)]
+    sources = accepted.sources[first : first + len(records)]
+    try:
+        decimals = _decimals(set(values), facts, set(names))
+        values = list(map(decimals.__getitem__, values))
+        event = UsageRecorded.by_columns(ids, sources, names, customers, times, values, several)
+        if not isinstance(event.ids, bytes) and not _all_plain(ids):
+            return False
+        for column in (event.sources, event.event_names, event.customers):
+            _check_names(column)
+        _check_properties(event.properties.each)
+        _check_texts(records, facts)
+    except (Rejected, TypeError, AttributeError, ValueError):
+        return False
+    rows = zip(ids, sources, names, customers, times, values, several, strict=True)
     contents = list(map(encode_record, rows))
     if sum(map(len, contents)) > BATCH_BYTES:
-        return None
-    status = {
-        (name, customer): Status.ACCEPTED
-        if name in facts.value_properties and customer in facts.customers
-        else Status.UNMATCHED
-        for name, customer in {(row.event_name, row.customer) for row in rows}
-    }
-    verdicts = [
-        Verdict(
-            row.id,
-            row.source,
-            status[row.event_name, row.customer],
-            0,
-            place,
-            blake2b(content, digest_size=16).digest(),
-        )
-        for place, (row, content) in enumerate(zip(rows, contents, strict=True))
-    ]
-    return Decided([UsageRecorded(records=tuple(rows))], verdicts)
+        return False
+    accepted.events.append(event)
+    accepted.statuses.extend(_statuses(event, facts))
+    accepted.digests.append([blake2b(one, digest_size=16).digest() for one in contents])
+    return True
 
 
-def _rows(records: Sequence[RecordInput], facts: Facts) -> list[UsageRecord] | None:
-    """The records as they will be kept; None when any of them needs a closer look."""
-    texts = [record.timestamp for record in records]
-    if None in texts or not _all_plain([record.id for record in records]):
-        return None
-    times = parse_usual_instants(cast("list[str]", texts))
-    names = {record.event_name for record in records}
-    needed = {name for event in names for name in facts.value_properties.get(event, ())}
-    if times is None or needed - {"value"} or names & facts.at_times.keys():
-        return None
-    try:
-        decimals = _decimals({record.value for record in records}, needed)
-        _check_names(records)
-        _check_properties([one.properties for one in records if one.properties is not None])
-        _check_texts(records, facts)
-    except (Rejected, TypeError, AttributeError):
-        return None
+def _statuses(event: UsageRecorded, facts: Facts) -> list[Status]:
+    """Whether each record has a meter and a customer."""
+    count = event.count
+    metered = [name in facts.value_properties for name in event.event_names.each]
+    known = [customer in facts.customers for customer in event.customers.each]
+    if all(metered) and all(known):
+        return [Status.ACCEPTED] * count
+    of_names = Column(metered, event.event_names.places).spread(count)
+    of_customers = Column(known, event.customers.places).spread(count)
     return [
-        UsageRecord(
-            record.id,
-            record.source,
-            record.event_name,
-            record.customer,
-            timestamp_us,
-            decimals[record.value],
-            record.properties or {},
-        )
-        for record, timestamp_us in zip(records, times, strict=True)
+        Status.ACCEPTED if both == (True, True) else Status.UNMATCHED
+        for both in zip(of_names, of_customers, strict=True)
     ]
 
 
-def _decimals(values: set[str | None], needed: set[str]) -> dict[str | None, str | None]:
-    """Each different value as plain decimal text."""
-    if None in values and needed:
-        raise TypeError("a record without the value that a meter needs")
-    return {
-        value: None if value is None else format_decimal(parse_decimal(value, ("value",)))
-        for value in values
-    }
+def _decimals(
+    values: set[str | None], facts: Facts, names: set[str]
+) -> dict[str | None, str | None]:
+    """Each different value as plain decimal text. Raises `TypeError` when more is asked for."""
+    needed = {name for event in names for name in facts.value_properties.get(event, ())}
+    if needed - {"value"} or names & facts.at_times.keys() or (needed and None in values):
+        raise TypeError("a meter needs more of these records than any value")
+    texts = [value for value in values if value is not None]
+    kept: dict[str | None, str | None] = {None: None}
+    if all_written_shortest(texts):
+        return kept | dict(zip(texts, texts, strict=True))
+    return kept | {text: format_decimal(parse_decimal(text, ("value",))) for text in texts}
 
 
-def _check_names(records: Sequence[RecordInput]) -> None:
-    """Each different source, event name and customer once."""
-    sources = {record.source for record in records}
-    names = {record.event_name for record in records}
-    for text in sources | names | {record.customer for record in records}:
-        check_text(text, ("name",))
+def _check_names(column: Column[str]) -> None:
+    """Each different source, event name or customer once."""
+    if not _all_plain(column.each):
+        for text in column.each:
+            check_text(text, ("name",))
 
 
-def _check_properties(several: Sequence[dict[str, object]]) -> None:
+def _check_properties(several: Sequence[dict[str, str]]) -> None:
     """Each different property once; a `value` among them is for the closer look."""
     if max(map(len, several), default=0) > PROPERTIES_LIMIT:
         raise TypeError("a record with too many properties")

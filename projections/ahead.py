@@ -138,13 +138,12 @@ def fold(views: Views, batches: Iterable[Recorded]) -> Run | None:
     for one in batches:
         position = one.position
         assert isinstance(one.event, UsageRecorded), f"no usage stands at {position}"
-        records = one.event.records
         history.apply_batch(gathered, one)
         try:
-            usage.match(gathered, [(position, row, of) for row, of in enumerate(records)])
+            usage.match_batch(gathered, position, one.event)
         except Unfit:
             return None
-        earliest_us = min(earliest_us, *[of.timestamp_us for of in records])
+        earliest_us = min(earliest_us, one.event.earliest_us)
     if gathered.gathered["usage_unmatched", ""]:
         return None
     meters, customers = usage.matching.known

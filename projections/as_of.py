@@ -256,4 +256,4 @@ class _Asked:
         assert batch is not None, f"nothing stands at {position}"
         self._batches[position] = batch
         assert isinstance(batch.event, UsageRecorded), f"no usage stands at {position}"
-        return batch.event.records[row]
+        return batch.event.record(row)

@@ -14,6 +14,7 @@ import msgspec
 from domain.aggregation import AGGREGATIONS, Additive, Sample, State, UniqueCount
 from domain.meters import Meter
 from projections import levels, usage_days
+from projections.matched_columns import MatchedColumns
 from projections.tables import Row, Table, Views
 from projections.totals import decimal_of, scaled, total_of
 from projections.usage_blocks import HOUR_US, Matched
@@ -129,14 +130,14 @@ class Folding:
 
 
 def add(
-    views: Views, folding: Folding, meter: MeterRef, records: Sequence[Matched], times: int = 1
+    views: Views, folding: Folding, meter: MeterRef, records: MatchedColumns, times: int = 1
 ) -> None:
     """Add matched records to the buckets of one version of a meter, those that it measures.
 
     Totals take them back at -1 times.
     """
     if not meter.always:
-        records = [record for record in records if meter.measures(record.timestamp_us)]
+        records = records.only(map(meter.measures, records.times_us))
     numbers = _numbers(views, folding.dimensions, meter, records)
     type = AGGREGATIONS[meter.meter.aggregation]
     if issubclass(type, Additive):
@@ -152,7 +153,7 @@ def _add_totals(
     views: Views,
     folding: Folding,
     meter: MeterRef,
-    records: Sequence[Matched],
+    records: MatchedColumns,
     numbers: Sequence[int],
     units: Sequence[int | None],
     times: int = 1,
@@ -164,39 +165,40 @@ def _add_totals(
     counted = [one for one in units if one is not None]
     if len(counted) < len(records):
         kept = [one is not None for one in units]
-        records, numbers = list(compress(records, kept)), list(compress(numbers, kept))
-    hours = [record.timestamp_us // HOUR_US for record in records]
-    customers = [record.customer_ref for record in records]
-    folding.days.add(views, meter.ref, hours, customers, numbers, counted, times)
+        records, numbers = records.only(kept), list(compress(numbers, kept))
+    place = (records.hours, records.customer_refs, numbers)
+    folding.days.add(views, meter.ref, *place, counted, times)
 
 
 def _add_uniques(
     views: Views,
     folding: Folding,
     meter: MeterRef,
-    records: Sequence[Matched],
+    records: MatchedColumns,
     numbers: Sequence[int],
 ) -> None:
     """Each value is a row of its bucket, written once; the day counts the records."""
-    texts = [record.property(meter.meter.value_property) for record in records]
+    texts = records.texts(meter.meter.value_property)
     nothing = [None if text is None else 0 for text in texts]
     _add_totals(views, folding, meter, records, numbers, nothing)
     for grain in GRAINS:
         values = {
-            (meter.ref, record.timestamp_us // grain.length_us, record.customer_ref, number, text)
-            for record, number, text in zip(records, numbers, texts, strict=True)
+            (meter.ref, hour // grain.hours, customer, number, text)
+            for hour, customer, number, text in zip(
+                records.hours, records.customer_refs, numbers, texts, strict=True
+            )
             if text is not None  # recorded before this meter asked for the property
         }
         views.insert(grain.uniques.name, sorted(values), "ON CONFLICT DO NOTHING")
 
 
 def _add_states(
-    views: Views, meter: MeterRef, records: Sequence[Matched], numbers: Sequence[int]
+    views: Views, meter: MeterRef, records: MatchedColumns, numbers: Sequence[int]
 ) -> None:
     """Other states fold in memory and are merged with the ones that stand."""
     type = AGGREGATIONS[meter.meter.aggregation]
     folded: dict[Bucket, State] = {}
-    for record, number in zip(records, numbers, strict=True):
+    for record, number in zip(records.records, numbers, strict=True):
         sample = as_sample(meter.meter, record)
         if sample is None:
             continue
@@ -228,40 +230,27 @@ def merge_states(
         views.put(table, (*key, _encode(state)))
 
 
-def _units(meter: Meter, records: Sequence[Matched]) -> Sequence[int | None]:
+def _units(meter: Meter, records: MatchedColumns) -> Sequence[int | None]:
     """What the meter reads of each record, in units; None for what is no number."""
     if not meter.needs_value:
         return [0] * len(records)
-    texts = _texts(meter, records)
-    if None in texts:
-        return [None if text is None else scaled(text) for text in texts]
-    return list(map(scaled, texts))
-
-
-def _texts(meter: Meter, records: Sequence[Matched]) -> Sequence[str | None]:
-    """What the meter reads of each record."""
-    if meter.value_property == "value":
-        return [record.value for record in records]
-    return [record.property(meter.value_property) for record in records]
+    texts = records.texts(meter.value_property)
+    return [None if text is None else scaled(text) for text in texts]
 
 
 def _numbers(
-    views: Views, refs: DimensionRefs, meter: MeterRef, records: Sequence[Matched]
+    views: Views, refs: DimensionRefs, meter: MeterRef, records: MatchedColumns
 ) -> Sequence[int]:
     """The number of each record's combination of dimension values."""
-    if not meter.meter.dimensions:
-        return [0] * len(records)
     dimensions = meter.meter.dimensions
-    if "value" in dimensions:
-        labels = [labels_of(meter.meter, record) for record in records]
-    else:  # the same, without asking each record which property its value is
-        properties = [record.properties for record in records]
-        columns = [[one.get(name) for one in properties] for name in dimensions]
-        if len(columns) == 1:
-            [texts] = columns
-            by_text = {text: refs.ref(views, meter.ref, (text,)) for text in dict.fromkeys(texts)}
-            return list(map(by_text.__getitem__, texts))
-        labels = list(zip(*columns, strict=True))
+    if not dimensions:
+        return [0] * len(records)
+    columns = [records.texts(name) for name in dimensions]
+    if len(columns) == 1:
+        [texts] = columns
+        by_text = {text: refs.ref(views, meter.ref, (text,)) for text in dict.fromkeys(texts)}
+        return list(map(by_text.__getitem__, texts))
+    labels = list(zip(*columns, strict=True))
     known = {one: refs.ref(views, meter.ref, one) for one in dict.fromkeys(labels)}
     return list(map(known.__getitem__, labels))
 

@@ -140,7 +140,7 @@ def _as_known(known: Known, customer: Found, position: int, row: int) -> tuple[s
     """A record and its name, as it was: as it was last amended by then, or as it was sent."""
     batch = known.fact(position).event
     assert isinstance(batch, UsageRecorded), f"no usage stands at {position}"
-    sent = batch.records[row]
+    sent = batch.record(row)
     value, properties = sent.value, sent.properties
     for one in usage_corrections.of(known.views, position, row):
         if one.position <= known.position:

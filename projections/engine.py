@@ -31,6 +31,7 @@ from projections import (
 )
 from projections.ahead import Others, Run
 from projections.buckets import Folding
+from projections.matched_columns import MatchedColumns
 from projections.needed_properties import Needs, needs
 from projections.places import W, Where
 from projections.recounts import recount
@@ -96,11 +97,8 @@ class Engine:
         for one in recorded:
             position = one.position
             if isinstance(one.event, UsageRecorded):
-                records = one.event.records
                 history.apply_batch(views, one)
-                late = self._usage.match(
-                    views, [(position, row, of) for row, of in enumerate(records)]
-                )
+                late = self._usage.match_batch(views, position, one.event)
                 self._adjust(views, late, one)
             else:
                 self._usage.folding.write(views)
@@ -237,11 +235,9 @@ class Engine:
     def known_customers(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that mean a customer."""
         views = self.database.writing
-        return {
-            key
-            for key in filter(current.storable, keys)
-            if self._usage.matching.customer(views, key) is not None
-        }
+        storable = set(filter(current.storable, keys))
+        known = self._usage.matching.customers(views, storable)
+        return {key for key in storable if known[key] is not None}
 
     def _apply_usage(self, views: Views, recorded: Recorded) -> set[str]:
         """Fold one fact about usage; the answer is the subscriptions that it comes late for."""
@@ -314,7 +310,7 @@ def _fill_meter(
     """Give a new meter or version the records that its event name has already."""
     event = usage_records.event_ref(meters)
     for records in usage_blocks.of_name(views, event, newest.since_us, newest.until_us):
-        buckets.add(views, folding, newest, records)
+        buckets.add(views, folding, newest, MatchedColumns.of(records))
 
 
 def rebuild(

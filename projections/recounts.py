@@ -10,6 +10,7 @@ import msgspec
 from domain.aggregation import AGGREGATIONS, Additive, State, UniqueCount
 from projections import buckets, levels, usage_blocks
 from projections.buckets import DAYS, GRAINS, HOURS, Folding
+from projections.matched_columns import MatchedColumns
 from projections.tables import Views
 from projections.usage_blocks import HOUR_US
 from projections.usage_corrections import Counted
@@ -35,7 +36,9 @@ def recount(views: Views, folding: Folding, meter: MeterRef, counted: Counted) -
         start_us,
         start_us + HOUR_US,
     )
-    buckets.add(views, folding, meter, records)  # the day now holds what this hour has
+    buckets.add(
+        views, folding, meter, MatchedColumns.of(records)
+    )  # the day now holds what this hour has
     if issubclass(type, UniqueCount):
         _add_other_values(views, meter, counted)
     else:
@@ -44,9 +47,9 @@ def recount(views: Views, folding: Folding, meter: MeterRef, counted: Counted) -
 
 def _exchange(views: Views, folding: Folding, meter: MeterRef, counted: Counted) -> None:
     """Take back what the record added to its totals, and add what it says now."""
-    buckets.add(views, folding, meter, [counted.before], times=-1)
+    buckets.add(views, folding, meter, MatchedColumns.of([counted.before]), times=-1)
     if counted.after is not None:
-        buckets.add(views, folding, meter, [counted.after])
+        buckets.add(views, folding, meter, MatchedColumns.of([counted.after]))
 
 
 def _drop(views: Views, folding: Folding, meter: MeterRef, counted: Counted) -> None:

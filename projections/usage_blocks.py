@@ -11,10 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import groupby
 from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from projections.tables import Row, Table, Views
+
+if TYPE_CHECKING:
+    from projections.matched_columns import MatchedColumns
 
 HOUR_US = 3_600_000_000
 
@@ -93,14 +97,16 @@ class Block(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------- writing
 
 
-def keep(views: Views, event_ref: int, records: Sequence[Matched]) -> None:
+def keep(views: Views, event_ref: int, records: "MatchedColumns") -> None:
     """Keep matched records of one event name, each event's in the order of its rows."""
     slots = [
-        record.timestamp_us // HOUR_US * SHARES + record.customer_ref % SHARES for record in records
+        hour * SHARES + ref % SHARES
+        for hour, ref in zip(records.hours, records.customer_refs, strict=True)
     ]
-    gathered: defaultdict[tuple[int, int], list[Matched]] = defaultdict(list)
-    for slot, record in zip(slots, records, strict=True):
-        gathered[slot, record.position].append(record)
+    places = zip(slots, records.positions, strict=True)
+    gathered: defaultdict[tuple[int, int], list[Row]] = defaultdict(list)
+    for place, content in zip(places, records.contents, strict=True):
+        gathered[place].append(content)
     rows = [
         (slot // SHARES, slot % SHARES, position, event_ref, *_packed(together))
         for (slot, position), together in sorted(gathered.items())
@@ -108,11 +114,14 @@ def keep(views: Views, event_ref: int, records: Sequence[Matched]) -> None:
     views.insert("usage_blocks", rows)
 
 
-def _packed(records: Sequence[Matched]) -> tuple[int, int, int, bytes]:
-    """What a row says of a block's records: the first and last time, how many, and themselves."""
-    times = [record.timestamp_us for record in records]
-    packed = _encode(([record.customer_ref for record in records], records))
-    return min(times), max(times), len(times), packed
+def _packed(contents: Sequence[Row]) -> tuple[int, int, int, bytes]:
+    """What a row says of a block's records: the first and last time, how many, and themselves.
+
+    They come as what each of their fields says.
+    """
+    whose = [content[0] for content in contents]
+    times = [content[1] for content in contents]
+    return min(times), max(times), len(times), _encode((whose, contents))
 
 
 def _decode(packed: bytes) -> list[Matched]:
@@ -162,7 +171,8 @@ def _put(views: Views, block: Block) -> None:
         "DELETE FROM usage_blocks WHERE hour=? AND share=? AND position=? AND event_ref=?", place
     )
     if block.records:
-        views.insert("usage_blocks", [(*place, *_packed(block.records))])
+        contents = list(map(msgspec.structs.astuple, block.records))
+        views.insert("usage_blocks", [(*place, *_packed(contents))])
 
 
 # ------------------------------------------------------------------------------------- reading

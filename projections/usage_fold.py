@@ -2,10 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import cast
 
+from domain.columns import Column
+from domain.usage import UsageRecorded
 from projections import billed_usage, buckets, usage_blocks, usage_records
 from projections.billed_usage import BilledUntil
 from projections.buckets import Folding
+from projections.matched_columns import MatchedColumns
 from projections.tables import Views
 from projections.usage_blocks import Matched
 from projections.usage_records import Matching, MeterRef, Placed
@@ -28,9 +32,34 @@ class UsageFold:
     def late(self, views: Views, matched: Sequence[Matched]) -> list[Matched]:
         """Those records in whose time something of their customer is billed already."""
         until = self.billed_until.of(views, {record.customer_ref for record in matched})
-        if not matched or max(until.values()) <= min(one.timestamp_us for one in matched):
-            return []
         return [one for one in matched if one.timestamp_us < until[one.customer_ref]]
+
+    def match_batch(self, views: Views, position: int, batch: UsageRecorded) -> set[str]:
+        """Put the records of the event at a position where `match` puts them, by whole columns."""
+        names = batch.event_names
+        meters = {name: self.matching.meters(views, name) for name in names.each}
+        known = self.matching.customers(views, batch.customers.each)
+        refs = [known[key] for key in batch.customers.each]
+        count = batch.count
+        if not count or None in refs or not all(meters.values()):
+            placed = [(position, row, record) for row, record in enumerate(batch.records)]
+            return self.match(views, placed)
+        columns = MatchedColumns(
+            Column(cast("list[int]", refs), batch.customers.places).spread(count),
+            batch.times_us,
+            [position] * count,
+            range(count),
+            batch.values.spread(count),
+            batch.properties.spread(count),
+        )
+        if len(names.each) == 1:
+            return self._fold(views, meters[names.each[0]], columns)
+        of_each = names.spread(count)
+        touched: set[str] = set()
+        for name in dict.fromkeys(of_each):
+            of_name = columns.only([one == name for one in of_each])
+            touched |= self._fold(views, meters[name], of_name)
+        return touched
 
     def match(
         self, views: Views, records: Sequence[Placed], released_at: int | None = None
@@ -48,27 +77,38 @@ class UsageFold:
         if None in customers.values() or not all(meters.values()):
             waiting, records = _parted(records, meters, customers)
             usage_records.keep_unmatched(views, waiting)
-        by_event = _by_event_name(records, len(meters))
-        keep = usage_blocks.keep if released_at is None else usage_blocks.add
         touched: set[str] = set()
-        for name, placed in by_event.items():
-            matched = [
-                Matched(
-                    customers[record.customer] or 0,
-                    record.timestamp_us,
-                    at,
-                    row,
-                    record.value,
-                    record.properties,
-                )
-                for at, row, record in placed
-            ]
-            keep(views, meters[name][0].ref, matched)
-            for meter in meters[name]:
-                buckets.add(views, self.folding, meter, matched)
-            late = [(record,) for record in self.late(views, matched)]
-            touched |= billed_usage.come_late(views, released_at, meters[name], late)
+        for name, placed in _by_event_name(records, len(meters)).items():
+            columns = MatchedColumns(
+                [customers[record.customer] or 0 for _, _, record in placed],
+                [record.timestamp_us for _, _, record in placed],
+                [position for position, _, _ in placed],
+                [row for _, row, _ in placed],
+                [record.value for _, _, record in placed],
+                [record.properties for _, _, record in placed],
+            )
+            touched |= self._fold(views, meters[name], columns, released_at)
         return touched
+
+    def _fold(
+        self,
+        views: Views,
+        meters: Sequence[MeterRef],
+        columns: MatchedColumns,
+        released_at: int | None = None,
+    ) -> set[str]:
+        """Keep matched records of one event name and add them to their meters."""
+        if released_at is None:
+            usage_blocks.keep(views, meters[0].ref, columns)
+        else:
+            usage_blocks.add(views, meters[0].ref, columns.records)
+        for meter in meters:
+            buckets.add(views, self.folding, meter, columns)
+        until = self.billed_until.of(views, set(columns.customer_refs))
+        if max(until.values()) <= min(columns.times_us):
+            return set()
+        late = [(record,) for record in self.late(views, columns.records)]
+        return billed_usage.come_late(views, released_at, meters, late)
 
 
 def _parted(

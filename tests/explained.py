@@ -69,7 +69,7 @@ def _line(ledger: Ledger, explaining: Explaining, index: int) -> Counter[str]:
     for record in records:
         batch = _fact(ledger, record.position)
         assert isinstance(batch, UsageRecorded)
-        assert batch.records[record.row].timestamp_us == record.timestamp_us
+        assert batch.record(record.row).timestamp_us == record.timestamp_us
     _facts(ledger, parts)
     _shares(parts)
     return Counter([f"{line.kind} explained", *(["shares explained"] if parts.shares else [])])

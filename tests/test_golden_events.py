@@ -53,6 +53,21 @@ NEVER = "a stored sample is never changed: give the event a new version and upca
 AT = datetime(2026, 1, 31, 12, 30, 15, 123456, tzinfo=UTC)
 ENVELOPE = Envelope(1_769_862_615_123_456, actor="key_1", idempotency_key="once", caused_by=7)
 
+RECORDED = UsageRecorded.of(
+    [
+        UsageRecord(
+            "0192f0c1-0000-7000-8000-000000000001",
+            "default",
+            "alpaca_ai_tokens",
+            "alpaca-lover",
+            ENVELOPE.recorded_at_us,
+            "999999999999999999.999999999999",
+            {"model": "small", "region": ""},
+        ),
+        UsageRecord("r2", "gateway", "alpaca_ai_tokens", "cus_1", 0, None, {}),
+    ]
+)
+
 
 def price(
     pricing: Pricing, modifiers: Modifiers | None = None, *, metered: bool = True
@@ -194,19 +209,21 @@ SAMPLES: dict[str, Event] = {
     "customer.archived/1": CustomerArchived(id="cus_1", archived_at=AT),
     **subscription_samples.SAMPLES,
     **invoice_samples.SAMPLES,
-    "usage.recorded/1": UsageRecorded(
-        records=(
+    "usage.recorded/1": RECORDED,
+    "usage.recorded/2": RECORDED,
+    "usage.recorded/2 uuids": UsageRecorded.of(
+        [
             UsageRecord(
-                "0192f0c1-0000-7000-8000-000000000001",
+                f"0192f0c1-0000-7000-8000-00000000000{row}",
                 "default",
-                "alpaca_ai_tokens",
-                "alpaca-lover",
-                ENVELOPE.recorded_at_us,
-                "999999999999999999.999999999999",
-                {"model": "small", "region": ""},
-            ),
-            UsageRecord("r2", "gateway", "alpaca_ai_tokens", "cus_1", 0, None, {}),
-        )
+                ("alpaca_ai_tokens", "alpaca_ai_calls")[row % 2],
+                f"alpaca-{row}",
+                ENVELOPE.recorded_at_us + row * 1_000,
+                ("3000", None)[row % 2],
+                {"region": "", "model": ("small", "large")[row // 4]},
+            )
+            for row in range(8)
+        ]
     ),
     "usage.voided/1": UsageVoided(
         source="gateway", id="r2", position=25, row=1, reason="A test 🦙", voided_at=AT

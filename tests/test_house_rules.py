@@ -39,9 +39,9 @@ DOMAIN_LIBRARIES = set(
     " operator string struct textwrap types typing unicodedata zoneinfo".split()
 )
 
-SCHEMA = ("app/schema/", "app/web/graphql.py")
+SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
-DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py")
+DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
 POSTGRES = ("app/postgres_store.py", "projections/postgres.py", "projections/postgres_tables.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
@@ -50,10 +50,11 @@ DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "cross_web": ("app/web/graphql.py",),
-    "uvicorn": ("app/cli.py",),
+    "uvicorn": ("app/web/deadlines.py", "app/web/serving.py"),
+    "h11": ("app/web/deadlines.py",),
     "eventsourcing": ("app/store.py", "app/postgres_store.py"),
     "pyarrow": ("app/exports/parquet.py",),
+    "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     "sqlite3": DATABASE,
     **dict.fromkeys(("psycopg", "psycopg_pool"), POSTGRES),

@@ -12,7 +12,7 @@ import pytest
 from app.jobs import Receipt
 from app.store import Store
 from app.writer import Group
-from domain.usage import RecordInput, Status
+from domain.usage import RecordInput, Status, UsageRecorded
 from projections import billed_usage
 from projections.engine import Engine
 from tests import simulation
@@ -32,7 +32,7 @@ def test_histories_keep_every_identity() -> None:
     # Enough of everything happened that there was something to keep.
     for what in ("subscription.changed/1", "subscription.canceled/1", "killed"):
         assert happened[what] > CASES // 4
-    for what in ("invoice.finalized/1", "licences checked", "usage.recorded/1", "usage settled"):
+    for what in ("invoice.finalized/1", "licences checked", UsageRecorded.topic, "usage settled"):
         assert happened[what] > CASES
     for what in ("RECURRING", "USAGE", "PRORATION", "shares"):
         assert happened[f"{what} explained"] > CASES // 4

@@ -1,19 +1,22 @@
 """The GraphQL schema: what clients can ask and do. Resolvers only translate."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 import strawberry
+from graphql import lexicographic_sort_schema, print_schema
 from strawberry.extensions import ParserCache
 from strawberry.schema.config import StrawberryConfig
 
-from app.schema.as_of import AsKnown, found
+from app.schema.as_of import AsKnown, go_back
 from app.schema.backtests import BacktestQueries
 from app.schema.clocks import ClockMutations
 from app.schema.connections import Node
 from app.schema.context import Closing, Context, Info
 from app.schema.customers import Customer, CustomerMutations, CustomerQueries
 from app.schema.errors import Schema
+from app.schema.execution import Execution
 from app.schema.fields import resolver
 from app.schema.invoice_items import InvoiceItem, InvoiceItemMutations
 from app.schema.invoice_queries import InvoiceQueries, shown
@@ -39,9 +42,13 @@ from app.schema.usage import UsageMutations
 from app.schema.usage_corrections import UsageCorrectionMutations
 from app.schema.usage_records import UsageRecordQueries
 from app.schema.verifications import VerificationQueries
+from domain.decider import Code, Rejected
 from projections.current import KINDS
 
 __all__ = ["SHOWN", "Context", "schema", "sdl"]
+
+NODES_LIMIT = 100
+"""The most objects that may be asked for by their ids at once, as many as on a page."""
 
 Show = Callable[[Info, Any], Awaitable[Node]]
 
@@ -96,11 +103,35 @@ class Query(
         id: Annotated[strawberry.ID, strawberry.argument(description="The id of any object.")],
         as_of: AsKnown = None,
     ) -> Node | None:
-        prefix = id.partition("_")[0]
-        if prefix not in SHOWN:
-            return None
-        state = await found(info, KINDS[prefix].state, id, as_of)
-        return await SHOWN[prefix](info, state) if state else None
+        await go_back(info, as_of)
+        return await _object(info, id)
+
+    @resolver(
+        description="The objects with these ids, of any kind, in this order; null where there is "
+        "none."
+    )
+    async def nodes(
+        self,
+        info: Info,
+        ids: Annotated[
+            list[strawberry.ID],
+            strawberry.argument(description=f"The ids of any objects, {NODES_LIMIT} at most."),
+        ],
+        as_of: AsKnown = None,
+    ) -> list[Node | None]:
+        if len(ids) > NODES_LIMIT:
+            raise Rejected(Code.LIMIT_EXCEEDED, ("ids",), f"at most {NODES_LIMIT} ids")
+        await go_back(info, as_of)
+        return list(await asyncio.gather(*(_object(info, id) for id in ids)))
+
+
+async def _object(info: Info, id: str) -> Node | None:
+    """The object with an id; those asked for at the same time are looked up together."""
+    prefix = id.partition("_")[0]
+    if prefix not in SHOWN:
+        return None
+    state = await info.context.find(KINDS[prefix].state, id)
+    return await SHOWN[prefix](info, state) if state else None
 
 
 @strawberry.type(description="What can be done.")
@@ -126,13 +157,14 @@ schema = Schema(
     mutation=Mutation,
     config=StrawberryConfig(scalar_map=SCALARS, info_class=Info),
     extensions=[Closing, Limits, ParserCache],
+    execution_context_class=Execution,
 )
 
 
 def sdl() -> str:
-    """The schema as text, always with its root types.
+    """The schema as text, sorted by names, so that two versions differ by what differs.
 
-    A type here is named Subscription, which every tool would take for a root type if the text did
-    not say which types are.
+    It always says which its root types are, because a type here is named Subscription, which every
+    tool would take for one otherwise.
     """
-    return f"schema {{\n  query: Query\n  mutation: Mutation\n}}\n\n{schema.as_str().strip()}\n"
+    return print_schema(lexicographic_sort_schema(schema._schema)) + "\n"

@@ -1,5 +1,6 @@
 """What another pricing would have come to over the real history of a price."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated
 
@@ -75,6 +76,10 @@ class PriceBacktest:
         return [CustomerBacktest.of(one, self.currency) for one in shown]
 
 
+AHEAD = timedelta(days=366)
+"""How far beyond now a backtest may look: of charges that are to come there is no end."""
+
+
 @strawberry.type
 class BacktestQueries:
     """Asking what another pricing would have come to."""
@@ -103,6 +108,11 @@ class BacktestQueries:
         if around:
             around.check(("modifiers",))
         asked = period.read(("period",))
+        if asked.end > info.context.now() + AHEAD:
+            message = (
+                f"a backtest looks back: its period may end {AHEAD.days} days from now at most"
+            )
+            raise Rejected(Code.INVALID_VALUE, ("period", "end"), message)
 
         def look_up(views: Views) -> PriceBacktest:
             price: prices.Price = existing(views, prices.Price, price_id, "priceId").state

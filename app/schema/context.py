@@ -1,12 +1,13 @@
 """What a request works with: the ledger, who asks, and the ways to read and to change."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import SchemaExtension
 
@@ -66,6 +67,12 @@ class Context:
     def go_back(self, root: str, then: "Context") -> None:
         """Let everything beneath one field of the operation be asked in another context."""
         self._then[root] = then
+
+    def refused(self, errors: Iterable[GraphQLError]) -> None:
+        """Count the top-level errors of the answer."""
+        for error in errors:
+            code = str((error.extensions or {}).get("code"))
+            self.ledger.writer.measures.graphql_errors.labels(code).inc()
 
     def close(self) -> None:
         """Let go of whatever was opened for the request."""

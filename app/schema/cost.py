@@ -50,6 +50,8 @@ HEAVY: Mapping[tuple[str, str], int] = {
 _PER_ENTRY = {"nodes", "edges", "receipts"}
 _WRAPPED = "ofType"  # never more than three deep, whatever the document says
 
+_HOLDING = {dict, list}  # as JSON is read; this looks at every record of a mutation
+
 Sum = tuple[int, int]
 """What is there once, and what is there for each entry of the page that it belongs to."""
 
@@ -139,7 +141,7 @@ class Cost:
         if parent.startswith("__") and name == _WRAPPED:
             return 0, 0
         once, each = beneath
-        if name in _PER_ENTRY:  # its entries are counted with their page
+        if name in _PER_ENTRY and parent != "Query":  # its entries are counted with their page
             return heavy, once + each
         if parent.endswith("Edge") and name == "node":
             return heavy + once + each, 0
@@ -158,6 +160,9 @@ class Cost:
         """How many entries a list is taken to have."""
         if "first" in field.args:
             return self._page(node, field)
+        if "ids" in field.args:
+            arguments = {one.name.value: one.value for one in node.arguments or ()}
+            return max(1, self._length(arguments["ids"]))  # one id may stand without a list
         if parent.startswith("__"):
             return _introspected(self._schema).get(node.name.value, LIST_ENTRIES)
         return LIST_ENTRIES
@@ -202,13 +207,13 @@ def entries(value: object) -> int:
     >>> entries({"records": [{"id": "a"}, {"id": "b", "tags": ["x"]}]})
     3
     """
-    found, waiting = 0, [value] if isinstance(value, list | dict) else []
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, list):
+    found, waiting = 0, [value]
+    for one in waiting:
+        if one.__class__ is dict:
+            waiting += [inner for inner in one.values() if inner.__class__ in _HOLDING]
+        elif one.__class__ is list:
             found += len(one)
-        inner = one.values() if isinstance(one, dict) else one
-        waiting += [value for value in inner if isinstance(value, list | dict)]
+            waiting += one
     return found
 
 

@@ -22,11 +22,13 @@ from graphql import (
     ValueNode,
     VariableNode,
 )
+from strawberry.extensions import SchemaExtension
 from strawberry.types.execution import ExecutionContext
 
-from app.clock import new_id
 from app.jobs import Busy, Closed
+from app.logs import error_id, fields
 from app.schema.guard import TOKENS_LIMIT
+from app.schema.phases import Phases
 from app.schema.scalars import BigIntText, described
 from app.verification import VerificationRunning
 from domain.decider import Code, Path, Rejected
@@ -101,12 +103,21 @@ class Schema(strawberry.Schema):
                 # Strawberry checks it too, but only the GraphQL library says where in the input.
                 type.is_one_of = True
 
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> Phases:
+        """What the extensions do around the phases of a request."""
+        return Phases(execution_context, extensions)
+
     def process_errors(
         self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
     ) -> None:
         """Replace the errors, in place, by what a client may see of them."""
         document = execution_context.graphql_document if execution_context else None
         errors[:] = [shown(error, document) for error in errors[:ERRORS_LIMIT]]
+        context = execution_context.context if execution_context else None
+        if context is not None:
+            context.refused(errors)
 
 
 def shown(error: GraphQLError, document: DocumentNode | None) -> GraphQLError:
@@ -144,8 +155,8 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
         case ValueError() if error.path is None:  # of a literal, before anything was executed
             return _plain(error.message), _of_the_document(error, document)
         case unexpected:
-            id = new_id("err")
-            _log.error("internal error %s", id, exc_info=unexpected)
+            id = error_id()
+            _log.error("internal error", exc_info=unexpected, extra=fields(id=id))
             return "internal error", {"code": "INTERNAL", "id": id}
 
 

@@ -123,7 +123,7 @@ class LedgerEvent:
         limit, start = limit_of(first, "first"), _row(after)
         batch = await asyncio.to_thread(self.fact.event, info.context.ledger.store)
         assert isinstance(batch, UsageRecorded)
-        count = len(batch.records)
+        count = batch.count
         rows = range(start, min(start + limit, count))
         shown = await records_at(info, self.fact.position, rows)
         return connection(

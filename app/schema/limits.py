@@ -26,17 +26,16 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from app.logs import OPERATION_LIMIT, note
 from app.schema.cost import COST_LIMIT, Cost
 from app.schema.errors import ERRORS_LIMIT
 from app.schema.guard import DOCUMENT_BYTES, TOKENS_LIMIT, Guard, too_much
+from app.schema.remembered import REMEMBERED, Same
 
 DEADLINE_SECONDS = 10
 """How long an operation may take; whoever asks for more has stopped waiting for the answer."""
 WITHOUT_DEADLINE = {"ledgerVerification", "advanceClock"}
 """The root fields that work through the ledger however long it is, one at a time."""
-REMEMBERED = 128
-"""Documents whose validation is remembered."""
-
 RULES: tuple[type[ASTValidationRule], ...] = (
     Guard,
     *specified_rules,
@@ -47,8 +46,8 @@ RULES: tuple[type[ASTValidationRule], ...] = (
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _validated(schema: GraphQLSchema, document: DocumentNode) -> tuple[GraphQLError, ...]:
-    return tuple(validate(schema, document, RULES, max_errors=ERRORS_LIMIT))
+def _validated(schema: GraphQLSchema, same: Same) -> tuple[GraphQLError, ...]:
+    return tuple(validate(schema, same.document, RULES, max_errors=ERRORS_LIMIT))
 
 
 class Limits(SchemaExtension):
@@ -70,7 +69,7 @@ class Limits(SchemaExtension):
         """Instead of Strawberry's own validation, which knows neither the order nor a limit."""
         context = self.execution_context
         assert context.graphql_document is not None, "it was parsed"
-        errors = _validated(context.schema._schema, context.graphql_document)
+        errors = _validated(context.schema._schema, Same(context.graphql_document))
         context.pre_execution_errors = list(errors)
         yield
 
@@ -81,6 +80,8 @@ class Limits(SchemaExtension):
         operation = _chosen(context.graphql_document, context.operation_name)
         cost = Cost(context.schema._schema, context.graphql_document, context.variables or {})
         self._cost = cost.of(operation)
+        name = operation.name.value[:OPERATION_LIMIT] if operation.name else None
+        note(operation=name, cost=self._cost)
         if self._cost > COST_LIMIT:
             raise too_much("cost", COST_LIMIT, self._cost)
         try:

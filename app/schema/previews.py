@@ -67,7 +67,7 @@ class HypotheticalUsageInput:
         refusal = decided.verdicts[0].error
         if refusal is not None:
             raise Rejected(refusal.code, (*path, *refusal.path), refusal.message)
-        record = decided.events[0].records[0]
+        record = decided.events[0].record(0)
         return Hypothetical(
             event_name=record.event_name,
             timestamp=optional_instant(self.timestamp, (*path, "timestamp")),

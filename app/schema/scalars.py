@@ -17,7 +17,7 @@ from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.scalar import ScalarDefinition
 
 from domain import periods
-from domain.decider import Path
+from domain.decider import Event, Path
 from domain.money import Number, format_decimal, format_money
 from domain.periods import check_period, format_instant, from_us, parse_instant
 
@@ -172,7 +172,8 @@ def _fields(struct: msgspec.Struct) -> Iterable[tuple[str, Any]]:
     config = struct.__struct_config__
     if config.tag is not None:
         yield str(config.tag_field), camel(str(config.tag))
-    for name in struct.__struct_fields__:
+    parts = struct.parts if isinstance(struct, Event) else ()
+    for name in parts or struct.__struct_fields__:
         part = getattr(struct, name)
         if name.endswith("_us"):
             yield camel(name.removesuffix("_us")), format_instant(from_us(part))

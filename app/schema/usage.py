@@ -1,12 +1,15 @@
 """Sending usage: records, and the receipt that each of them gets."""
 
-from typing import Annotated, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import strawberry
 
 from app.jobs import Receipt
+from app.logs import note
 from app.schema.context import Info
 from app.schema.errors import Payload, UserError
+from app.schema.fast_inputs import offered
 from app.schema.fields import mutation
 from app.schema.scalars import (
     BigIntText,
@@ -54,18 +57,6 @@ class UsageRecordInput:
         default=None, description="A flat object of up to 20 strings; numbers as decimal strings."
     )
 
-    def read(self) -> RecordInput:
-        """The record as its sender wrote it."""
-        return RecordInput(
-            id=self.id,
-            source="default" if self.source is None else self.source,
-            event_name=self.event_name,
-            customer=self.customer,
-            timestamp=self.timestamp,
-            value=self.value,
-            properties=cast("dict[str, Any] | None", self.properties),
-        )
-
 
 @strawberry.input(description="What was used, at most 1,000 records.")
 class RecordUsageInput:
@@ -83,7 +74,15 @@ class RecordUsageInput:
         if len(self.records) > RECORDS_LIMIT:
             message = f"at most {RECORDS_LIMIT} records at a time; POST /v1/usage takes more"
             raise Rejected(Code.LIMIT_EXCEEDED, path, message)
-        return [record.read() for record in self.records]
+        return offered(self.records)
+
+
+def _as_sent(type: type, sent: Mapping[str, Any], _: object) -> RecordUsageInput:
+    """The input with its records as they came, not turned into objects of Strawberry's first."""
+    return RecordUsageInput(records=sent["records"])
+
+
+vars(RecordUsageInput)["__strawberry_definition__"].from_input = _as_sent
 
 
 @strawberry.type(description="What became of one usage record.")
@@ -114,12 +113,21 @@ class UsageReceipt:
         )
 
 
+def _receipts(root: "RecordUsagePayload") -> list[UsageReceipt]:
+    """The receipts as they are shown; many who send records ask for their number alone."""
+    return [
+        UsageReceipt.of(receipt, ("input", "records", str(index)))
+        for index, receipt in enumerate(root.judged)
+    ]
+
+
 @strawberry.type(description="What became of the usage records, one by one and in all.")
 class RecordUsagePayload(Payload):
     """What became of the usage records."""
 
+    judged: strawberry.Private[Sequence[Receipt]]
     receipts: list[UsageReceipt] = strawberry.field(
-        description="One for each record, in the order sent."
+        resolver=_receipts, description="One for each record, in the order sent."
     )
     accepted: int = strawberry.field(description="How many were recorded and are counted.")
     unmatched: int = strawberry.field(description="How many were recorded and wait for a match.")
@@ -131,15 +139,12 @@ class RecordUsagePayload(Payload):
 
     @classmethod
     def of(
-        cls, receipts: list[Receipt], position: BigIntText, refusals: list[UserError]
+        cls, receipts: Sequence[Receipt], position: BigIntText, refusals: list[UserError]
     ) -> "RecordUsagePayload":
         """The receipts as they are shown, and how many there are of each kind."""
         statuses = [receipt.status for receipt in receipts]
         return cls(
-            receipts=[
-                UsageReceipt.of(receipt, ("input", "records", str(index)))
-                for index, receipt in enumerate(receipts)
-            ],
+            judged=receipts,
             accepted=statuses.count(Status.ACCEPTED),
             unmatched=statuses.count(Status.UNMATCHED),
             duplicates=statuses.count(Status.DUPLICATE),
@@ -171,5 +176,6 @@ class UsageMutations:
             for receipt in receipts
             if receipt.position and receipt.status in {Status.ACCEPTED, Status.UNMATCHED}
         ]
+        note(position=max(written, default=None))
         position = big_int(max(written)) if written else await context.position()
         return RecordUsagePayload.of(receipts, position, [])

@@ -349,7 +349,7 @@ async def records_at(info: Info, position: int, rows: Sequence[int]) -> Mapping[
         batch = store.at(position)
         assert batch is not None, f"the ledger has no position {position}"
         assert isinstance(batch.event, UsageRecorded)
-        placed = [(position, row, batch.event.records[row]) for row in rows]
+        placed = [(position, row, batch.event.record(row)) for row in rows]
         stream = stream_until(ledger, until)
         with as_of.records_known(views, store.at, stream, placed, until) as then:
             return show(then)

@@ -1,6 +1,11 @@
-"""The bodies of requests: read whole and bounded before anything else looks at them."""
+"""The bodies of requests: read whole, bounded and in time, before anything else looks at them."""
 
+import asyncio
+from contextlib import suppress
+
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import adapters
@@ -8,9 +13,14 @@ from app.compressed import plain
 from app.offers import Refused
 from app.settings import Settings
 
+LINGER_SECONDS = 1
+"""How long a refused body is let go by, for a client that only listens when it has sent it."""
+
+_MOST_DIGITS = 18
+
 
 class BodyLimit:
-    """Read a request's body before anything else, and refuse it as soon as it is too large.
+    """Read a request's body before anything else, and refuse it as soon as it is too large or slow.
 
     Usage may come compressed; then its limit is that of what it is inflated to, too.
     """
@@ -20,47 +30,115 @@ class BodyLimit:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its whole body, or answer 413."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        """Pass the request on with its whole body, or answer 408 or 413."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        announced = "content-length" in headers or "transfer-encoding" in headers
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") and not announced:
             await self._app(scope, receive, send)
             return
         is_usage = scope["path"].startswith(("/v1/", "/api/v1/"))
-        settings, request = self._settings, Request(scope)
+        settings = self._settings
         limit = settings.ingest_limit_bytes if is_usage else settings.body_limit_bytes
+        body = _Body(receive, settings, limit)
         try:
-            body = await _read(receive, limit)
+            content = await body.read(headers.get("content-length", ""))
             if is_usage:
-                body = plain(body, request.headers.get("content-encoding", ""), limit)
+                content = plain(content, headers.get("content-encoding", ""), limit)
         except ClientDisconnect:
             return  # half a body is never taken for a whole one
         except Refused as refused:
-            await adapters.refusal(request, refused)(scope, receive, send)
+            answer = adapters.refusal(Request(scope), refused)
+            await body.refuse(answer, scope, send)
             return
-        whole: Message = {"type": "http.request", "body": body, "more_body": False}
-        given = False
-
-        async def receive_whole() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return whole
-
-        await self._app(scope, receive_whole, send)
+        await self._app(scope, _with_body(content, receive), send)
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises `ClientDisconnect`, or `Refused` as soon as it exceeds the limit."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
+class _Body:
+    """A body on its way."""
+
+    def __init__(self, receive: Receive, settings: Settings, limit: int) -> None:
+        self._receive = receive
+        self._settings = settings
+        self._limit = limit
+        self._more = True
+
+    async def read(self, announced: str) -> bytes:
+        """The whole body. Raises `ClientDisconnect`, or `Refused` when it is too large or slow.
+
+        One that is announced as too large is refused before any of it is read: a client that asks
+        first never sends it.
+        """
+        if announced.isascii() and announced.isdecimal():
+            digits = announced.lstrip("0")
+            if len(digits) > _MOST_DIGITS or int(digits or "0") > self._limit:
+                raise self._too_large()
+        now = asyncio.get_running_loop().time
+        started = now()
+        idle, until = self._settings.body_idle_seconds, self._settings.body_deadline_seconds
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout_at(started + min(idle, until)) as deadline:
+                while True:
+                    part = await self._part()
+                    size += len(part)
+                    if size > self._limit:
+                        raise self._too_large()
+                    parts.append(part)
+                    if not self._more:
+                        break
+                    deadline.reschedule(min(started + until, now() + idle))
+        except TimeoutError:
+            message = "the body took too long, or paused for too long"
+            raise Refused(408, "REQUEST_TIMEOUT", message) from None
+        return b"".join(parts)
+
+    async def refuse(self, answer: Response, scope: Scope, send: Send) -> None:
+        """Answer, and let what is still on its way go by for a while, keeping nothing of it.
+
+        A connection closed on bytes that nobody has read is reset, and the answer with it.
+        """
+        if not self._more:
+            await answer(scope, self._receive, send)
+            return
+        answer.headers["connection"] = "close"
+
+        async def send_and_wait(message: Message) -> None:
+            is_body = message["type"] == "http.response.body"
+            await send({**message, "more_body": True} if is_body else message)
+
+        await answer(scope, self._receive, send_and_wait)
+        with suppress(ClientDisconnect, TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._more:
+                    await self._part()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _part(self) -> bytes:
+        message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
+        self._more = message.get("more_body", False)
         part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise Refused(413, "BODY_TOO_LARGE", f"the body is larger than {limit} bytes")
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
+        return part
+
+    def _too_large(self) -> Refused:
+        message = f"the body is larger than {self._limit} bytes"
+        return Refused(413, "BODY_TOO_LARGE", message)
+
+
+def _with_body(body: bytes, receive: Receive) -> Receive:
+    """What an application receives: the whole body, then what happens to the connection."""
+    given = False
+
+    async def receive_whole() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_whole

@@ -1,27 +1,35 @@
-"""The schema over HTTP."""
+"""The schema over HTTP, as the specification of GraphQL over HTTP has it."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
-from cross_web import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.schema.exceptions import InvalidOperationTypeError
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.graphql import OperationType
 
 from app.ledger import Ledger
+from app.offers import Refused
 from app.schema import schema
 from app.schema.context import Context
+from app.web import asked
+from app.web.answers import content_of, encoded, status_of
+from app.web.documents import Documents
+from app.web.negotiation import JSON, OFFERED, RESPONSE, negotiated
+
+_ALLOWED = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
+"""What may be carried out by which method."""
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):
     """The schema over HTTP; what cannot be executed at all still gets a typed JSON answer."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, documents: Documents | None = None) -> None:
         super().__init__(schema, graphql_ide=None)
         self._ledger = ledger
+        self._documents = documents or Documents()
 
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
@@ -31,31 +39,61 @@ class GraphQLEndpoint(GraphQL[Context, None]):
 
     async def run(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Serve one request."""
-        try:
+        if self.is_websocket_request(request):
             return await super().run(request, *args, **kwargs)
-        except HTTPException as error:
-            status, headers = error.status_code, {}
-            if isinstance(error.__cause__, InvalidOperationTypeError):  # a mutation by GET
-                status, headers = 405, {"allow": "POST"}
-            elif status == 405:
-                headers = {"allow": "GET, POST"}
-            code = "METHOD_NOT_ALLOWED" if status == 405 else "BAD_REQUEST"
-            problem = {"message": error.reason, "extensions": {"code": code}}
-            # The reason may repeat half of a surrogate pair, which not every encoder writes.
-            content = self.encode_json({"errors": [problem]})
-            return Response(content, status, headers, media_type="application/json")
-
-    def parse_query_params(self, params: Mapping[str, str | None]) -> dict[str, Any]:
-        """What a GET asks; a form sends what nobody filled in as an empty text."""
-        return super().parse_query_params({name: text for name, text in params.items() if text})
-
-    def decode_json(self, data: str | bytes) -> object:
-        """The body as JSON; whatever is wrong with it is one kind of error."""
+        kind = negotiated(", ".join(request.headers.getlist("accept")))
         try:
-            decoded: object = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(str(error), "", 0) from error
-        # A body comes as bytes, and must be an object; the variables of a GET come as text.
-        if isinstance(data, bytes) and not isinstance(decoded, dict | list):
-            raise json.JSONDecodeError("the body must be a JSON object", "", 0)
-        return decoded
+            return await self._answered(request, kind)
+        except Refused as refused:
+            return _refusal(refused, kind or JSON)
+
+    async def _answered(self, request: Request, kind: str | None) -> Response:
+        """The answer to a request. Raises `Refused` for what is none."""
+        method = request.method
+        if method not in _ALLOWED:
+            message = "send GET or POST"
+            raise Refused(405, "METHOD_NOT_ALLOWED", message, {"allow": "GET, POST"})
+        if kind is None:
+            raise Refused(406, "NOT_ACCEPTABLE", f"accept {' or '.join(OFFERED)}")
+        if method == "GET":
+            wanted = asked.by_get(request.query_params)
+        else:
+            content_type = request.headers.get("content-type", "")
+            wanted = asked.by_post(content_type, await request.body())
+        text = self._documents.text_of(wanted.query, wanted.document_id, wanted.extensions)
+        try:
+            result = await self.schema.execute(
+                text,
+                variable_values=wanted.variables,
+                context_value=Context(ledger=self._ledger, actor="graphql"),
+                operation_name=wanted.operation_name,
+                allowed_operation_types=_ALLOWED[method],
+                operation_extensions=wanted.extensions,
+            )
+        except MissingQueryError as error:
+            raise Refused(400, "BAD_REQUEST", "there is no query") from error
+        except CannotGetOperationTypeError as error:
+            raise Refused(400, "BAD_REQUEST", error.as_http_error_reason()) from error
+        except InvalidOperationTypeError as error:
+            message = error.as_http_error_reason(method)
+            raise Refused(405, "METHOD_NOT_ALLOWED", message, {"allow": "POST"}) from error
+        return _response(content_of(result), status_of(result, kind), kind)
+
+
+def _refusal(refused: Refused, kind: str) -> Response:
+    """A typed error for what could not be carried out at all."""
+    extensions: dict[str, object] = {"code": refused.code}
+    if refused.status == 406:
+        extensions["offered"] = OFFERED
+    problem = {"message": refused.message, "extensions": extensions}
+    # A document whose name is not known is 200 for clients that read no other status.
+    status = max(refused.status, 400) if kind == RESPONSE else refused.status
+    return _response({"errors": [problem]}, status, kind, refused.headers)
+
+
+def _response(
+    content: object, status: int, kind: str, headers: dict[str, str] | None = None
+) -> Response:
+    """An answer, which differs by what the client accepts."""
+    headers = {"vary": "accept", **(headers or {})}
+    return Response(encoded(content), status, headers=headers, media_type=f"{kind}; charset=utf-8")

@@ -15,7 +15,10 @@ from graphql import (
     GraphQLSchema,
     build_schema,
     get_introspection_query,
+    is_specified_directive,
+    lexicographic_sort_schema,
     print_ast,
+    print_schema,
 )
 
 from app.schema import SHOWN, sdl
@@ -107,8 +110,34 @@ def undescribed(type: GraphQLNamedType) -> Iterator[str]:
                     yield f"{type.name}.{name}({argument})"
 
 
+def undescribed_directives(schema: GraphQLSchema) -> Iterator[str]:
+    """Every directive of our own, and every argument of one, that says nothing of itself."""
+    for directive in schema.directives:
+        if not is_specified_directive(directive):
+            if not directive.description:
+                yield f"@{directive.name}"
+            for argument, given in directive.args.items():
+                if not given.description:
+                    yield f"@{directive.name}({argument})"
+
+
 def test_everything_is_described() -> None:
     assert [place for type in own_types(PRINTED).values() for place in undescribed(type)] == []
+    assert [*undescribed_directives(PRINTED)] == []
+
+
+def test_what_is_not_described_is_found() -> None:
+    silent = build_schema("""
+        directive @of(what: Int) on OBJECT
+        "a" type Query { "b" a(b: Int): E "c" d("e" e: I): Int }
+        "f" enum E { G } "h" input I { j: Int } interface N { id: ID }""")
+    found = [place for type in own_types(silent).values() for place in undescribed(type)]
+    assert sorted(found) == ["E.G", "I.j", "N", "N.id", "Query.a(b)"]
+    assert [*undescribed_directives(silent)] == ["@of", "@of(what)"]
+
+
+def test_the_schema_is_sorted() -> None:
+    assert sdl() == print_schema(lexicographic_sort_schema(PRINTED)) + "\n"
 
 
 def test_every_kind_of_object_can_be_asked_for_by_its_id() -> None:

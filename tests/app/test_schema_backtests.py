@@ -132,3 +132,13 @@ def test_subscriptions_are_found_by_their_price(client: Asking, story: Story) ->
     found = client.field(query, price=story.usage)
     assert found == {"nodes": [{"id": story.subscription}], "totalCount": 1}
     assert client.field(query, price="price_9")["totalCount"] == 0
+
+
+def test_a_backtest_looks_back(client: Asking, story: Story) -> None:
+    """Charges that are to come have no end, and would be rated for seconds."""
+    period = {"start": "2026-01-01T00:00:00Z", "end": "2027-01-02T00:00:00Z"}
+    assert backtest(client, story.licence, period=period)["baseline"]["amount"] == "1300.00"
+    further = {**period, "end": "2999-12-31T00:00:00Z"}
+    variables = {"price": story.licence, "candidate": EACH, "period": further}
+    (error,) = client.ask(BACKTEST, **variables)["errors"]
+    assert error["extensions"]["path"] == ["period", "end"]

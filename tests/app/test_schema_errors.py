@@ -10,6 +10,7 @@ import pytest
 
 from app.jobs import Busy, Closed
 from app.ledger import Ledger
+from app.logs import TextLines
 from app.web.graphql import GraphQLEndpoint
 from projections import current
 from tests.app.asking import Asking, Story, client, story, tokens
@@ -70,7 +71,7 @@ def test_a_bug_is_masked_and_logged_under_its_id(
     assert id.startswith("err_")
     assert "secret" not in json.dumps(answer)
     (logged,) = caplog.records
-    assert id in logged.getMessage()
+    assert f"id={id}" in TextLines().format(logged)
     assert "the secret" in caplog.text
 
 

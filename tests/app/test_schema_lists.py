@@ -129,7 +129,7 @@ def test_facts_of_the_whole_ledger(client: Asking, story: Story) -> None:
     assert event == {
         "position": str(client.position),
         "type": "usage.recorded",
-        "version": 1,
+        "version": 2,
         "subjectId": event["subjectId"],
         "recordedAt": "2026-01-15T12:00:00Z",
         "actor": "tester",

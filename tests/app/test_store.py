@@ -11,7 +11,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from app.chain import GENESIS, chain_hash
-from app.identities import IdentityRow
+from app.identities import IdentityRow, IdentityRun
 from app.lock import LedgerInUse
 from app.store import (
     PAGE_EVENTS,
@@ -208,6 +208,32 @@ def test_many_identities_are_found_again(store: Store) -> None:
     store.append([pending("a")], [identity(id) for id in ids])
     assert len(store.recorded([("default", id) for id in ids])) == len(ids)
     assert store.recorded([]) == {}
+
+
+def test_a_run_of_identities_is_kept_as_its_rows_are(store: Store) -> None:
+    ids = [f"0192f0c1-0000-7000-8000-{number * 7919 % 1000:012x}" for number in range(1_000)]
+    digests = [f"digest {number:09}".encode() for number in range(1_000)]
+    run = IdentityRun("gateway", 1, bytes.fromhex("".join(ids).replace("-", "")), b"".join(digests))
+    singly = [IdentityRow("default", id, 1, row, digests[row]) for row, id in enumerate(ids)]
+    assert [one._replace(source="default") for one in run.rows()] == singly
+    store.append([pending("a")], [*singly, run])
+    kept = "SELECT id, position, row, digest FROM usage_identities WHERE source="
+    both = [
+        rows(store, f"{kept}(SELECT number FROM usage_sources WHERE name='{name}') ORDER BY id")
+        for name in ("default", "gateway")
+    ]
+    assert both[0] == both[1]
+    assert len(both[0]) == 1_000
+    assert store.identity("gateway", ids[7]) == (1, 7)
+
+
+def test_a_run_with_an_identity_that_is_taken_writes_nothing(store: Store) -> None:
+    run = IdentityRun("default", 2, bytes(16) + bytes.fromhex(UUID.replace("-", "")), bytes(32))
+    store.append([pending("a")], [identity(UUID)])
+    with pytest.raises(TakenError):
+        store.append([pending("b")], [run])
+    assert store.identity("default", "00000000-0000-0000-0000-000000000000") is None
+    assert store.head()[0] == 1
 
 
 def test_an_idempotency_key_is_taken_once(store: Store) -> None:

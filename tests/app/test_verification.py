@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -15,8 +15,10 @@ from app.lock import hold
 from app.reading import FINDINGS_LIMIT
 from app.verification import VerificationRunning, verify
 from domain.customers import CreateCustomer
+from domain.decider import Event
 from domain.invoices import InvoiceFinalized
 from domain.products import CreateProduct
+from domain.usage import RecordInput, UsageRecorded
 from projections import engine
 from tests.app.asking import Asking, client
 from tests.app.billed import END, PRICES, THREE
@@ -117,6 +119,44 @@ def changed(event: Any, field: str) -> Any:
         case _:
             other = value + 1
     return msgspec.structs.replace(event, **{field: other})
+
+
+class Anything(Event, frozen=True, kw_only=True):
+    """Columns that nobody has looked at."""
+
+    topic: ClassVar[str] = UsageRecorded.topic
+    ids: object
+    sources: object = (["default"], b"")
+    event_names: object = (["tokens"], b"")
+    customers: object = (["al"], b"")
+    earliest_us: int = 0
+    times: object = b""
+    values: object = (["1"], b"")
+    properties: object = ([{}], b"")
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        (Anything(ids=bytes(15)), "hold no 0 ids"),
+        (Anything(ids=bytes(32), times=b"\x00"), "hold no 2 numbers"),
+        (Anything(ids=bytes(32), customers=(["al", "bo"], b"\x00\x02")), "that is not there"),
+        (Anything(ids=bytes(32), values=(["1", "2", "3"], b"")), "3 values for 2 rows"),
+        (Anything(ids=bytes(500_000), properties=([{"a": "x" * 70_000}], b"")), "too long"),
+        (Anything(ids=10**12), "Expected"),
+    ],
+    ids=["cut-short", "times", "places", "values", "immense", "no-ids"],
+)
+def test_columns_that_do_not_fit_are_named(ledger: Ledger, columns: Anything, why: str) -> None:
+    sent = RecordInput(id="r1", event_name="tokens", customer="al", value="1")
+    [receipt] = ledger.record_now([sent])
+    assert receipt.position
+    directory = ledger.directory
+    ledger.close()
+    rewritten(directory, receipt.position, lambda _: columns)
+    [found] = [one for one in verify(directory).findings if one.code == "EVENT_UNREADABLE"]
+    assert found.position == receipt.position
+    assert why in found.message
 
 
 def test_so_many_of_a_kind_are_enough(billed: Ledger) -> None:

@@ -137,6 +137,9 @@ def test_what_is_not_taken_is_told_again_before_anything_else(
     assert {one.path for one in told} == {f"/{TOKEN}?key={TOKEN}"}
     assert all(one.is_signed for one in told)
     assert caplog.text.count(f"did not take position {second}: {reason}") == 2
+    counted = story.ledger.writer.measures.registry.get_sample_value
+    assert counted("tallybook_webhook_failures_total") == 2
+    assert (counted("tallybook_webhook_deliveries_total") or 0) >= len(told) - 3
     for secret in (TOKEN, SECRET, SECRET.removeprefix("whsec_"), str(KEY)):
         assert secret not in caplog.text
 

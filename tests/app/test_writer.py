@@ -345,7 +345,7 @@ def test_giving_up_while_the_answer_is_given_harms_nobody(
 
 
 def test_coroutines_wait_without_holding_their_loop(alpaca: Ledger) -> None:
-    async def everybody() -> list[list[Receipt]]:
+    async def everybody() -> list[Sequence[Receipt]]:
         with busy_writer(alpaca) as release:
             tasks = [asyncio.create_task(alpaca.record([tokens(f"r{n}")], None)) for n in range(20)]
             await asyncio.sleep(0)  # every task has queued its request

@@ -22,6 +22,8 @@ from tests.benchmarks import (
     many_items,
     over_http,
     rebuild,
+    scale,
+    small_queries,
     verifying,
 )
 from tests.benchmarks.workload import QUICK, Business, Sizes, business
@@ -34,8 +36,11 @@ ALONE: Mapping[str, Alone] = {
     "group-commit": group_commit.run,
     "http": over_http.run,
     "billing": billing.run,
+    "small-queries": small_queries.run,
 }
 """The parts that make a ledger each."""
+LONG: Mapping[str, Alone] = {"scale": scale.run}
+"""Those that take so long that they are measured only when asked for."""
 ASKING: Mapping[str, Asking] = {
     "latency": latency.run,
     "many-items": many_items.run,
@@ -52,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = QUICK if parsed.quick else Sizes()
     if parsed.records:
         sizes = replace(sizes, records=parsed.records)
+    if parsed.filled:
+        sizes = replace(sizes, filled=parsed.filled)
     wanted = parsed.only or [*ALONE, *ASKING]
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -59,8 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with tempfile.TemporaryDirectory(dir=parsed.directory, prefix="tallybook-") as name:
         directory = Path(name)
-        for part in (part for part in ALONE if part in wanted):
-            ALONE[part](directory, sizes)
+        alone = {**ALONE, **LONG}
+        for part in (part for part in alone if part in wanted):
+            alone[part](directory, sizes)
         asking = [part for part in ASKING if part in wanted]
         if asking:
             with business(directory / "large", sizes) as large:
@@ -73,8 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--records", type=int, help="records in the large ledger")
+    parser.add_argument("--filled", type=int, help="records in the ledger of the part scale")
     parser.add_argument(
-        "--only", action="append", choices=[*ALONE, *ASKING], help="a part; may be repeated"
+        "--only", action="append", choices=[*ALONE, *LONG, *ASKING], help="a part; may be repeated"
     )
     parser.add_argument("--directory", type=Path, help="where the ledgers are put meanwhile")
     return parser

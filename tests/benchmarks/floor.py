@@ -15,11 +15,12 @@ NOTE = "one table, unique index on (source, id), WAL, synchronous=FULL, executem
 
 
 @contextmanager
-def floor(path: Path) -> Iterator["Floor"]:
-    """A new table of usage records, with nothing else around it."""
+def floor(path: Path, *, cache_kib: int = 2_000) -> Iterator["Floor"]:
+    """A new table of usage records, with nothing else around it; SQLite's own size of cache."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
         connection.execute(
             "CREATE TABLE usage (id TEXT, source TEXT, event_name TEXT, customer TEXT, "
             "timestamp TEXT, value TEXT, properties TEXT)"

@@ -11,17 +11,26 @@ from time import perf_counter
 
 import msgspec
 
-from tests.benchmarks.workload import Records
+from tests.benchmarks.workload import Ids, Records
 
 MUTATION = (
     "mutation Record($input: RecordUsageInput!) "
     "{ recordUsage(input: $input) { accepted position userErrors { code } } }"
 )
+PREVIEW = (
+    "query Preview($id: ID!) { invoicePreview(subscriptionId: $id) "
+    "{ total { amount } lines { description amount { amount } } } }"
+)
 PATHS = {"bulk": "/v1/usage", "graphql": "/graphql"}
+_BETWEEN_PREVIEWS_S = 0.02
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to send: `requests` to each of the `clients`, `size` records in each request."""
+    """What to send: `requests` to each of the `clients`, `size` records in each request.
+
+    With the id of a subscription its invoice is previewed all the while, over another connection.
+    Whether everything was accepted is not `checked` where nothing is kept.
+    """
 
     host: str
     port: int
@@ -30,13 +39,18 @@ class Order(msgspec.Struct, frozen=True):
     clients: int
     requests: int
     size: int
+    ids: Ids = "time-ordered"
+    first: int = 0
+    previewed: str = ""
+    checked: bool = True
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """The seconds that all took together, and each by itself."""
+    """The seconds that all took together, each by itself, and each preview meanwhile."""
 
     seconds: float
     latencies: list[float]
+    previews: list[float]
 
 
 class Refused(Exception):
@@ -46,25 +60,44 @@ class Refused(Exception):
 async def send(order: Order) -> Sent:
     """Make all requests, then send them and time only that."""
     total = order.clients * order.requests * order.size
-    records = Records("time-ordered", order.customers, total)
+    records = Records(order.ids, order.customers, total, order.first)
     requests = [
         [_request(order, records) for _ in range(order.requests)] for _ in range(order.clients)
     ]
     connections = [
         await asyncio.open_connection(order.host, order.port) for _ in range(order.clients)
     ]
+    previews: list[float] = []
+    asking = asyncio.create_task(_keep_asking(order, previews))
+    accepted = b'"accepted":%d,' % order.size if order.checked else b"accepted"
     started = perf_counter()
     latencies = await asyncio.gather(
         *(
-            _converse(reader, writer, theirs, order.size)
+            _converse(reader, writer, theirs, accepted)
             for (reader, writer), theirs in zip(connections, requests, strict=True)
         )
     )
     seconds = perf_counter() - started
+    asking.cancel()
+    await asyncio.wait([asking])
+    if asking.done() and not asking.cancelled():
+        asking.result()
     for _, writer in connections:
         writer.close()
         await writer.wait_closed()
-    return Sent(seconds, [one for some in latencies for one in some])
+    return Sent(seconds, [one for some in latencies for one in some], previews)
+
+
+async def _keep_asking(order: Order, previews: list[float]) -> None:
+    """Preview an invoice now and then, for as long as the others send."""
+    if not order.previewed:
+        return
+    body = msgspec.json.encode({"query": PREVIEW, "variables": {"id": order.previewed}})
+    request = _head(order, PATHS["graphql"], body) + body
+    reader, writer = await asyncio.open_connection(order.host, order.port)
+    while True:
+        previews += await _converse(reader, writer, [request], b'"lines":[{')
+        await asyncio.sleep(_BETWEEN_PREVIEWS_S)
 
 
 def _request(order: Order, records: Records) -> bytes:
@@ -73,18 +106,21 @@ def _request(order: Order, records: Records) -> bytes:
     if order.kind == "graphql":
         content = {"query": MUTATION, "variables": {"input": content}}
     body = msgspec.json.encode(content)
-    head = (
-        f"POST {PATHS[order.kind]} HTTP/1.1\r\nHost: {order.host}:{order.port}\r\n"
+    return _head(order, PATHS[order.kind], body) + body
+
+
+def _head(order: Order, path: str, body: bytes) -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: {order.host}:{order.port}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    ).encode()
 
 
 async def _converse(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     requests: Sequence[bytes],
-    size: int,
+    expected: bytes,
 ) -> list[float]:
     """Send requests over one connection, each after the answer to the one before."""
     latencies: list[float] = []
@@ -95,7 +131,7 @@ async def _converse(
         head = await reader.readuntil(b"\r\n\r\n")
         body = await reader.readexactly(_length(head))
         latencies.append(perf_counter() - started)
-        if b'"accepted":%d,' % size not in body.replace(b" ", b""):
+        if expected not in body.replace(b" ", b""):
             raise Refused((head + body[:1_000]).decode())
     return latencies
 

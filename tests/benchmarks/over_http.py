@@ -48,10 +48,15 @@ def run(directory: Path, sizes: Sizes) -> None:
 
 
 def _order(url: str, kind: str, sizes: Sizes, clients: int, requests: int, size: int) -> Order:
+    return Order(*host_and_port(url), kind, sizes.customers, clients, requests, size)
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Where a server listens."""
     address = urlsplit(url)
     assert address.hostname
     assert address.port
-    return Order(address.hostname, address.port, kind, sizes.customers, clients, requests, size)
+    return address.hostname, address.port
 
 
 def _row(order: Order, bare: Floor, turns: int) -> list[str]:
@@ -60,9 +65,9 @@ def _row(order: Order, bare: Floor, turns: int) -> list[str]:
     latencies: list[float] = []
     count = order.clients * order.requests * order.size
     for _ in range(turns):
-        sent = _sent(order)
-        served.append(count / sent.seconds)
-        latencies += sent.latencies
+        done = sent(order)
+        served.append(count / done.seconds)
+        latencies += done.latencies
         inserted.append(_bare(order, bare))
     return [
         PATHS[order.kind],
@@ -76,7 +81,7 @@ def _row(order: Order, bare: Floor, turns: int) -> list[str]:
     ]
 
 
-def _sent(order: Order) -> Sent:
+def sent(order: Order) -> Sent:
     """Have the client in its own process send everything."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.http_client"],

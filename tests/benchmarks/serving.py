@@ -1,5 +1,6 @@
 """A real server in a process of its own: started, waited for, stopped."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -7,11 +8,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.settings import PREFIX
 from tests.house import ROOT
 
 START_S = 60
@@ -33,14 +35,34 @@ class Server:
 
 
 @contextmanager
-def serving(data: Path, *options: str) -> Iterator[Server]:
-    """Serve the ledger in a directory for as long as the block lasts. Raises `NotStarted`."""
+def serving(data: Path, *options: str, **settings: object) -> Iterator[Server]:
+    """Serve the ledger in a directory for as long as the block lasts. Raises `NotStarted`.
+
+    Settings that have no option come by their names.
+    """
+    arguments = ["-m", "app.cli", "serve", "--data", str(data), *options]
+    with _started(arguments, data, settings) as server:
+        yield server
+
+
+@contextmanager
+def serving_nothing() -> Iterator[Server]:
+    """Serve the bare application, which keeps nothing. Raises `NotStarted`."""
+    arguments = ["-m", "uvicorn", "tests.benchmarks.bare:app", "--log-level", "warning"]
+    with _started(arguments, ROOT, {}) as server:
+        yield server
+
+
+@contextmanager
+def _started(
+    arguments: Sequence[str], data: Path, settings: Mapping[str, object]
+) -> Iterator[Server]:
     port = free_port()
-    arguments = ["serve", "--data", str(data), "--host", "127.0.0.1", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", *arguments],
+            [sys.executable, *arguments, "--host", "127.0.0.1", "--port", str(port)],
             cwd=ROOT,
+            env=os.environ | {PREFIX + name.upper(): str(of) for name, of in settings.items()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

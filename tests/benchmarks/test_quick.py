@@ -11,6 +11,8 @@ from tests.benchmarks import (
     many_items,
     over_http,
     rebuild,
+    scale,
+    small_queries,
     verifying,
 )
 from tests.benchmarks.__main__ import main
@@ -20,5 +22,12 @@ def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
     main(["--quick"])
     printed = capsys.readouterr().out
     parts = (batches, billing, group_commit, over_http, latency, many_items, rebuild)
-    for part in (*parts, verifying, explaining):
+    for part in (*parts, verifying, explaining, small_queries):
         assert f"## {part.TITLE}\n" in printed
+
+
+def test_the_writer_at_scale_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--quick", "--only", "scale"])
+    printed = capsys.readouterr().out
+    assert f"## {scale.TITLE}: batches of 1,000 while it is filled to 10,000\n" in printed
+    assert f"## {scale.TITLE}: over HTTP, with 10,000 records in the ledger\n" in printed

@@ -47,6 +47,10 @@ class Sizes:
     subscriptions: int = 200
     """How many customers are invoiced month after month."""
     months: int = 24
+    filled: int = 10_000_000
+    """How many records are in the ledger that is written to at scale."""
+    many: int = 100_000
+    """How many customers that ledger has."""
 
     @property
     def small(self) -> int:
@@ -54,7 +58,17 @@ class Sizes:
         return self.records // 100
 
 
-QUICK = Sizes(records=2_000, customers=10, slices=1, clients=4, asked=4, subscriptions=3, months=2)
+QUICK = Sizes(
+    records=2_000,
+    customers=10,
+    slices=1,
+    clients=4,
+    asked=4,
+    subscriptions=3,
+    months=2,
+    filled=10_000,
+    many=20,
+)
 
 
 @dataclass(frozen=True)
@@ -134,12 +148,16 @@ def subscribe(
 
 
 class Records:
-    """Usage records in the order of time: all customers in turn, `total` of them in 30 days."""
+    """Usage records in the order of time: all customers in turn, `total` of them in 30 days.
 
-    def __init__(self, ids: Ids, customers: int, total: int) -> None:
+    Random ids are made from counted numbers, beginning with `first`.
+    """
+
+    def __init__(self, ids: Ids, customers: int, total: int, first: int = 0) -> None:
         self._ids = ids
         self._customers = customers
         self._step = timedelta(days=DAYS) / total
+        self._first = first
         self._made = 0
 
     def batch(self, size: int) -> list[RecordInput]:
@@ -149,7 +167,7 @@ class Records:
     def _record(self) -> RecordInput:
         number, self._made = self._made, self._made + 1
         return RecordInput(
-            id=new_record_id() if self._ids == "time-ordered" else random_id(number),
+            id=new_record_id() if self._ids == "time-ordered" else random_id(self._first + number),
             event_name=EVENT_NAME,
             customer=f"customer-{number * _SPREAD % self._customers}",
             timestamp=format_instant(START + self._step * number),

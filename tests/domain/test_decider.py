@@ -38,7 +38,7 @@ def test_state_is_what_the_facts_add_up_to() -> None:
 
 @pytest.mark.parametrize("aggregate", AGGREGATES, ids=lambda module: module.__name__)
 def test_a_fact_of_another_aggregate_changes_nothing(aggregate: Any) -> None:
-    foreign = UsageRecorded(records=())
+    foreign = UsageRecorded.of(())
     assert aggregate.evolve(None, foreign) is None
     state = object()
     assert aggregate.evolve(state, foreign) is state

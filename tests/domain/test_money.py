@@ -12,6 +12,7 @@ from domain.decider import Code, Rejected
 from domain.money import (
     CURRENCY_EXPONENTS,
     Money,
+    all_written_shortest,
     allocate,
     check_amount,
     check_currency,
@@ -243,3 +244,21 @@ def test_a_stored_fraction_reads_like_a_number_where_it_is_one() -> None:
     assert encode_number(Fraction(1, 3)) == "1/3"
     with pytest.raises(NotImplementedError):
         encode_number(object())
+
+
+@given(
+    st.lists(
+        DECIMALS.map(format_decimal)
+        | st.integers(-(10**19), 10**19).map(str)
+        | st.sampled_from(["1\n2", "1\n", "", "-0", "0.50", "0.5", "01", "1e3", "٣", "-", "1."])
+        | st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{1,14})?", fullmatch=True),
+        max_size=3,
+    )
+)
+def test_what_is_written_shortest_is_what_is_printed(texts: list[str]) -> None:
+    if all_written_shortest(texts):
+        assert [format_decimal(parse_decimal(text, PATH)) for text in texts] == texts
+
+
+def test_usual_numbers_are_written_shortest() -> None:
+    assert all_written_shortest(["3000", "0.04", "-12.5", "9" * 18 + "." + "9" * 12])

@@ -18,6 +18,7 @@ from domain.usage import (
     Status,
     UsageRecord,
     UsageRecorded,
+    encode_record,
 )
 from tests.spec import given
 
@@ -75,13 +76,13 @@ def recorded_before(*records: RecordInput, position: int = 7) -> dict[Identity, 
 
 def test_a_record_is_accepted() -> None:
     decision = given().when(asked(record()), facts())
-    decision.then(UsageRecorded(records=(kept(),)))
+    decision.then(UsageRecorded.of((kept(),)))
     decision.then_answered("ACCEPTED")
 
 
 def test_a_record_without_a_timestamp_happened_now() -> None:
     sent = [record("now"), record("then", timestamp=EARLIER)]
-    expected = UsageRecorded(records=(kept("now"), kept("then", timestamp_us=EARLIER_US)))
+    expected = UsageRecorded.of((kept("now"), kept("then", timestamp_us=EARLIER_US)))
     given().when(asked(*sent), facts()).then(expected)
 
 
@@ -98,14 +99,14 @@ def test_the_receipt_says_where_the_record_stands() -> None:
 def test_a_record_that_nobody_waits_for_is_kept(sent: RecordInput) -> None:
     decision = given().when(asked(sent), facts())
     row = kept(event_name=sent.event_name, customer=sent.customer)
-    decision.then(UsageRecorded(records=(row,)))
+    decision.then(UsageRecorded.of((row,)))
     decision.then_answered("UNMATCHED")
 
 
 def test_an_unmatched_record_may_say_anything_that_could_be_kept() -> None:
     sent = record(event_name="unknown", value=None, properties={"value": "many", "note": ""})
     row = kept(event_name="unknown", value=None, properties={"value": "many", "note": ""})
-    given().when(asked(sent), facts()).then(UsageRecorded(records=(row,)))
+    given().when(asked(sent), facts()).then(UsageRecorded.of((row,)))
 
 
 def test_a_counting_meter_needs_no_value() -> None:
@@ -127,14 +128,14 @@ def test_nothing_sent_is_nothing_written() -> None:
     [("3000", "3000"), ("0.50", "0.5"), ("-7", "-7"), ("-0", "0"), ("1.000", "1")],
 )
 def test_a_value_is_kept_as_a_plain_decimal(sent: str, value: str) -> None:
-    expected = UsageRecorded(records=(kept(value=value),))
+    expected = UsageRecorded.of((kept(value=value),))
     given().when(asked(record(value=sent)), facts()).then(expected)
 
 
 def test_the_value_may_stand_among_the_properties() -> None:
     shorthand = record(value="3000", properties={"model": "small"})
     spelled_out = record(value=None, properties={"model": "small", "value": "3000.0"})
-    expected = UsageRecorded(records=(kept(properties={"model": "small"}),))
+    expected = UsageRecorded.of((kept(properties={"model": "small"}),))
     given().when(asked(shorthand), facts()).then(expected)
     given().when(asked(spelled_out), facts()).then(expected)
     given().when(asked(shorthand, spelled_out), facts()).then_answered("ACCEPTED", "DUPLICATE")
@@ -255,7 +256,7 @@ def test_an_id_belongs_to_its_source() -> None:
 def test_within_one_request_the_first_counts() -> None:
     sent = [record(value="1"), record(value="1"), record(value="2")]
     decision = given().when(asked(*sent), facts())
-    decision.then(UsageRecorded(records=(kept(value="1"),)))
+    decision.then(UsageRecorded.of((kept(value="1"),)))
     decision.then_answered("ACCEPTED", "DUPLICATE", "CONFLICT")
     assert [verdict.event for verdict in decision.verdicts] == [0, 0, 0]
     assert [verdict.row for verdict in decision.verdicts] == [0, -1, -1]
@@ -333,7 +334,7 @@ def test_the_limits_themselves_are_allowed() -> None:
 def test_one_bad_record_is_no_other_records_failure() -> None:
     sent = [record("a"), record("b", value="x"), record("c")]
     decision = given().when(asked(*sent), facts())
-    decision.then(UsageRecorded(records=(kept("a"), kept("c"))))
+    decision.then(UsageRecorded.of((kept("a"), kept("c"))))
     decision.then_answered("ACCEPTED", "REJECTED INVALID_VALUE value", "ACCEPTED")
 
 
@@ -350,7 +351,7 @@ def test_an_id_that_cannot_be_kept_need_not_be_looked_up(bad: str) -> None:
 def test_one_event_holds_a_thousand_records() -> None:
     sent = [record(f"r{number}") for number in range(2 * BATCH_RECORDS + 1)]
     decided = usage.decide(asked(*sent), facts())
-    assert [len(event.records) for event in decided.events] == [1_000, 1_000, 1]
+    assert [event.count for event in decided.events] == [1_000, 1_000, 1]
     last = decided.verdicts[-1]
     assert (last.event, last.row) == (2, 0)
     stored = [row.id for event in decided.events for row in event.records]
@@ -358,14 +359,16 @@ def test_one_event_holds_a_thousand_records() -> None:
 
 
 def test_one_event_holds_no_more_bytes_than_the_store_takes_well() -> None:
-    wide = {f"p{number}": "x" * 128 for number in range(20)}
-    sent = [record(f"r{number}", properties=wide) for number in range(BATCH_RECORDS)]
+    sent = [
+        record(f"r{row}", properties={f"p{number}": f"{row:x>128}" for number in range(20)})
+        for row in range(BATCH_RECORDS)
+    ]
     decided = usage.decide(asked(*sent), facts())
-    sizes = [len(msgspec.msgpack.encode(event)) for event in decided.events]
+    sizes = [sum(map(len, map(encode_record, event.records))) for event in decided.events]
     assert len(sizes) == 3
-    assert max(sizes) < 2**20
-    assert min(sizes[:-1]) > BATCH_BYTES - 2 * sizes[0] // len(decided.events[0].records)
-    assert sum(len(event.records) for event in decided.events) == BATCH_RECORDS
+    assert max(len(msgspec.msgpack.encode(event)) for event in decided.events) < 2**20
+    assert min(sizes[:-1]) > BATCH_BYTES - 2 * sizes[0] // decided.events[0].count
+    assert sum(event.count for event in decided.events) == BATCH_RECORDS
 
 
 def test_a_duplicate_names_the_event_of_its_first() -> None:

@@ -28,7 +28,7 @@ def recorded(
 ) -> UsageRecorded:
     """The record r1 of the gateway, alone of its batch."""
     record = UsageRecord("r1", "gateway", event_name, "alpaca-lover", 7, value, properties or {})
-    return UsageRecorded(records=(record,))
+    return UsageRecorded.of((record,))
 
 
 def void(reason: str | None = None) -> VoidUsage:

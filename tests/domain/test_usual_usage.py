@@ -1,11 +1,13 @@
 """The quick way to decide a batch of usage gives the answers of the thorough one, or none."""
 
+from typing import Any
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import usage, usual_usage
-from domain.usage import Facts, Needed, Prior, RecordInput, RecordUsage
+from domain.usage import BATCH_RECORDS, Facts, Needed, Prior, RecordInput, RecordUsage, digest_of
 
 IDS = st.sampled_from(
     ["a", "b", "c", "d", "e", "", "two words", "é", "n\x00l", "\ud800", "x" * 256]
@@ -44,6 +46,8 @@ PROPERTIES = st.sampled_from(
         {"model": "x" * 129},
         {str(n): "v" for n in range(21)},
         ["no", "object"],
+        [],
+        False,
     ]
 )
 FACTS = st.builds(
@@ -90,8 +94,9 @@ def agree(sent: list[RecordInput], facts: Facts) -> bool:
     if quick is None:
         return False
     thorough = usage.decide(command, facts)
-    assert quick.events == thorough.events
-    assert quick.verdicts == thorough.verdicts
+    assert quick.decided() == thorough
+    for event, digests in zip(quick.events, quick.digests, strict=True):
+        assert list(map(digest_of, event.records)) == digests
     return True
 
 
@@ -153,3 +158,37 @@ def test_a_batch_of_a_revised_meter_takes_the_thorough_way_and_others_do_not() -
     other = RecordInput(id="a", event_name="other", customer="al", timestamp="2026-01-10T12:00:00Z")
     assert agree([other], facts)
     assert not agree([other, msgspec.structs.replace(other, id="b", event_name="tok")], facts)
+
+
+def usual(id: str, **fields: Any) -> RecordInput:
+    """A record with nothing unusual about it, but for what is said."""
+    said = {"event_name": "tok", "customer": "al", "timestamp": "2026-01-10T12:00:00Z", **fields}
+    return RecordInput(id=id, **said)
+
+
+KNOWN = Facts(at_us=0, value_properties={"tok": ()}, customers={"al"}, recorded={})
+
+
+def test_many_records_become_as_many_events_as_they_need() -> None:
+    sent = [usual(f"r{number}") for number in range(2 * BATCH_RECORDS + 1)]
+    assert agree(sent, KNOWN)
+    assert not agree([*sent, sent[0]], KNOWN), "it was sent a thousand records before"
+
+
+def test_one_id_of_two_sources_is_two_records() -> None:
+    assert agree([usual("a"), usual("a", source="gateway")], KNOWN)
+    assert not agree([usual("a"), usual("a")], KNOWN)
+
+
+def test_each_record_has_its_own_status() -> None:
+    sent = [
+        usual(f"{name}-{customer}", event_name=name, customer=customer)
+        for name in ("tok", "other")
+        for customer in ("al", "nobody", "al2")
+    ]
+    assert agree(sent, KNOWN)
+
+
+def test_more_bytes_than_an_event_holds_are_for_the_thorough_way() -> None:
+    wide = {f"p{number}": "x" * 128 for number in range(20)}
+    assert not agree([usual(f"r{row}", properties=wide) for row in range(BATCH_RECORDS)], KNOWN)

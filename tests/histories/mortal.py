@@ -127,7 +127,7 @@ class Mortal:
         alone = len(names) < max(2, len(records))
         together = next(self._sendings) % 2 == 1 and not alone
 
-        def ask(ledger: Ledger) -> list[Receipt]:
+        def ask(ledger: Ledger) -> Sequence[Receipt]:
             there.update(name for name in names if ledger.store.identity(*name) is not None)
             return _at_once(ledger, records) if together else ledger.record_now(records)
 

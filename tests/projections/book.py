@@ -121,7 +121,7 @@ class Book:
 
     def usage(self, *records: UsageRecord) -> int:
         """One batch of usage records; return its position."""
-        return self.happened(f"ub_{len(self.log)}", UsageRecorded(records=records))
+        return self.happened(f"ub_{len(self.log)}", UsageRecorded.of(records))
 
     def void(self, position: int, row: int = 0) -> int:
         """The record at this place does not count; return the position of the correction."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from projections import usage_blocks
 from projections.engine import Engine
+from projections.matched_columns import MatchedColumns
 from projections.usage_blocks import HOUR_US, ROWS_PER_EVENT, SHARES, Matched, Range
 
 Sent = tuple[int, int, int]
@@ -49,7 +50,8 @@ def test_a_range_is_read_in_the_order_of_time_and_counted(
         engine.database.transaction() as views,
     ):
         for name in (7, 8):
-            usage_blocks.keep(views, name, [one for event, one in every if event == name])
+            named = [one for event, one in every if event == name]
+            usage_blocks.keep(views, name, MatchedColumns.of(named))
         expected = [one for name, one in every if asked.event in (None, name) and asked.takes(one)]
         expected.sort(key=lambda one: one.time_and_place)
         assert list(usage_blocks.in_order(views, asked)) == expected
@@ -72,7 +74,7 @@ def test_a_record_is_changed_dropped_and_put_back(log: list[list[Sent]], chosen:
         closing(Engine(Path(folder) / "views.db")) as engine,
         engine.database.transaction() as views,
     ):
-        usage_blocks.keep(views, 7, [one for _, one in every])
+        usage_blocks.keep(views, 7, MatchedColumns.of([one for _, one in every]))
         full = list(engine.database.writing.rows("SELECT * FROM usage_blocks"))
         usage_blocks.change(views, before, after)
         assert usage_blocks.at(views, before.in_ledger) == (7, after)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 _PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _UUID = re.compile(_PATTERN)
+ID_BYTES = 16
+"""What a UUID takes."""
+_TEXT = 36
 _UUIDS = re.compile(f"(?:{_PATTERN})*")
 
 
@@ -26,11 +29,21 @@ def stored_ids(ids: Sequence[str]) -> list[bytes] | list[bytes | str]:
     >>> stored_ids(["0199aaaa-0000-7000-8000-00000000000f", "order-17"])[1]
     'order-17'
     """
-    joined = "".join(ids)
-    if len(joined) != 36 * len(ids) or not _UUIDS.fullmatch(joined):
+    packed = packed_ids(ids)
+    if packed is None:
         return [stored_id(id) for id in ids]
-    packed = bytes.fromhex(joined.replace("-", ""))
-    return [packed[start : start + 16] for start in range(0, len(packed), 16)]
+    return [packed[start : start + ID_BYTES] for start in range(0, len(packed), ID_BYTES)]
+
+
+def packed_ids(ids: Sequence[str]) -> bytes | None:
+    """The same as one, when all of them are UUIDs.
+
+    >>> packed_ids(["0199aaaa-0000-7000-8000-00000000000f", "order-17"])
+    """
+    joined = "".join(ids)
+    if len(joined) != _TEXT * len(ids) or not _UUIDS.fullmatch(joined):
+        return None
+    return bytes.fromhex(joined.replace("-", ""))
 
 
 def written_id(stored: bytes | str) -> str:
@@ -39,3 +52,17 @@ def written_id(stored: bytes | str) -> str:
         return stored
     text = stored.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def written_ids(stored: bytes) -> list[str]:
+    """Many UUIDs, 16 bytes each, as they were written.
+
+    >>> written_ids(bytes(15) + b"\x0f" + bytes(16))[0]
+    '00000000-0000-0000-0000-00000000000f'
+    """
+    text = stored.hex()
+    return [
+        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}"
+        f"-{text[at + 16 : at + 20]}-{text[at + 20 : at + 32]}"
+        for at in range(0, len(text), 32)
+    ]

@@ -1,0 +1,146 @@
+"""What the server says of its own running: one line for each thing, as text or as JSON.
+
+A line has a message that never varies and fields that do, so that a program can count and find
+them. No body, header, key or text of a customer's is ever a field.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TextIO
+
+import msgspec
+
+from app.clock import new_id
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+OPERATION_LIMIT = 64
+"""The most characters of an operation's name that are told."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PLAIN = re.compile(r"[\w./:{}+-]+", re.ASCII)
+_FIELDS = "tallybook_fields"
+
+
+class LogFormat(StrEnum):
+    """How lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Told(msgspec.Struct):
+    """What is known of the request that is being served: its id, and what its line will say."""
+
+    id: str
+    notes: dict[str, object] = msgspec.field(default_factory=dict)
+
+
+_told: ContextVar[Told | None] = ContextVar("told", default=None)
+
+
+@contextmanager
+def telling(incoming: str | None) -> Iterator[Told]:
+    """For as long as the block lasts, one request is served; an id that it came with is kept.
+
+    One that is too long, or has anything in it but letters, digits, `.`, `_` and `-`, is not.
+    """
+    told = Told(incoming if incoming and _ID.fullmatch(incoming) else new_id("req"))
+    before = _told.set(told)
+    try:
+        yield told
+    finally:
+        _told.reset(before)
+
+
+def note(**fields: object) -> None:
+    """Add to what the line of this request will say."""
+    told = _told.get()
+    if told is not None:
+        told.notes.update(fields)
+
+
+def error_id() -> str:
+    """The id under which an internal error is logged and shown: that of its request."""
+    told = _told.get()
+    return told.id if told is not None else new_id("err")
+
+
+def fields(**named: object) -> dict[str, object]:
+    """What varies in a line: `log.info("told", extra=fields(position=1))`."""
+    return {_FIELDS: named}
+
+
+def set_up(format: LogFormat, level: str, to: TextIO | None = None) -> None:
+    """Write the lines of this level and above, also those of libraries, to standard error."""
+    handler = logging.StreamHandler(to or sys.stderr)
+    handler.setFormatter(JsonLines() if format is LogFormat.JSON else TextLines())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+
+
+class JsonLines(logging.Formatter):
+    """Each line is a JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; what goes wrong while it is made must not hide what it says."""
+        line = {**_begin(record), **_named(record)}
+        if record.exc_info:
+            line["exception"] = _writable(self.formatException(record.exc_info))
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class TextLines(logging.Formatter):
+    """Each line begins with when and how bad; its fields follow as `name=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, whose fields cannot make a second one; an exception stands below it."""
+        begin = _begin(record)
+        said = " ".join(f"{name}={_shown(value)}" for name, value in _named(record).items())
+        head = f"{begin['at']} {record.levelname} {begin['logger']} {begin['message']}"
+        lines = [f"{head} {said}".rstrip()]
+        if record.exc_info:
+            lines.append(_writable(self.formatException(record.exc_info)))
+        return "\n".join(lines)
+
+
+def _begin(record: logging.LogRecord) -> dict[str, object]:
+    """What every line has."""
+    at = datetime.fromtimestamp(record.created, UTC)
+    return {
+        "at": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z",
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": _clean(record.getMessage()),
+    }
+
+
+def _named(record: logging.LogRecord) -> Mapping[str, Any]:
+    """What varies in this line, the id of the request before all else."""
+    told, named = _told.get(), record.__dict__.get(_FIELDS, {})
+    begin = {"request_id": told.id} if told is not None else {}
+    said = {name: value for name, value in named.items() if value is not None}
+    return {**begin, **{n: _clean(v) if isinstance(v, str) else v for n, v in said.items()}}
+
+
+def _clean(text: str) -> str:
+    """A text that cannot be taken for two lines, nor break the encoding of one."""
+    text = _writable(text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def _writable(text: str) -> str:
+    """A text that can be written as UTF-8, whatever was in it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in a line of text, in quotes unless it is one plain word."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else msgspec.json.encode(_clean(text)).decode()

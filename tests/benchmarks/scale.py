@@ -1,0 +1,188 @@
+"""Part s: a ledger that holds millions of records, written to by everybody: the writer at scale.
+
+It takes long, so it is measured only when it is asked for: `make scale`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+
+from app.ledger import Ledger
+from domain.usage import Status
+from tests.benchmarks import report
+from tests.benchmarks.floor import Floor, floor, rows_of
+from tests.benchmarks.http_client import PATHS, Order
+from tests.benchmarks.over_http import host_and_port, sent
+from tests.benchmarks.serving import Server, serving, serving_nothing
+from tests.benchmarks.workload import Ids, Records, Sizes, business
+
+TITLE = "The writer at scale"
+_STRETCHES = 10
+_BATCH = 1_000
+_FULL = 10_000_000
+_CACHE_KIB = 262_144
+
+_WAYS = (
+    ("bulk", 1_000, 0, 1, 200_000),
+    ("bulk", 1_000, 0, 50, 200_000),
+    ("bulk", 1_000, 1, 1, 100_000),
+    ("bulk", 1, 0, 1, 2_000),
+    ("bulk", 1, 0, 50, 30_000),
+    ("bulk", 1, 0, 200, 30_000),
+    ("graphql", 1_000, 0, 1, 100_000),
+    ("graphql", 1, 0, 50, 15_000),
+    ("graphql", 1, 0, 200, 15_000),
+)
+"""Endpoint, size of a batch, customers (0 is all), clients, and the records of a full run."""
+
+
+@dataclass
+class Filled:
+    """Seconds and batches of each stretch of the filling, by the ledger and by the floor."""
+
+    records: int
+    ledger: list[float] = field(default_factory=list)
+    floor: list[float] = field(default_factory=list)
+    batches: list[list[float]] = field(default_factory=list)
+
+
+def run(directory: Path, sizes: Sizes) -> None:
+    """Fill a ledger with each kind of ids, then write to it over HTTP, and print the tables."""
+    stretches: list[list[str]] = []
+    served: list[list[str]] = []
+    memory: list[str] = []
+    kinds: tuple[Ids, ...] = ("time-ordered", "random")
+    for ids in kinds:
+        data = directory / f"scale-{ids}"
+        data.mkdir()
+        with business(data, replace(sizes, customers=sizes.many)) as subject:
+            filled = _fill(subject.ledger, data, sizes, ids)
+        stretches += _stretches(ids, filled)
+        with serving(data) as server, serving_nothing() as bare:
+            served += _served(server, bare, sizes, ids, subject.subscription_id)
+            memory.append(f"{ids} ids: {_memory(server)}")
+    report.table(
+        f"{TITLE}: batches of 1,000 while it is filled to {sizes.filled:,}",
+        f"{sizes.many:,} customers. Timed: `ledger.record_now(batch)` until the answer. Floor: one "
+        "table with a\nunique index on (source, id), WAL, synchronous=FULL, 256 MiB of cache, one "
+        "transaction for\neach batch; it is filled alongside.",
+        ["records", "ledger", "floor", "ratio to floor", "batch p50", "batch p99"],
+        stretches,
+    )
+    report.table(
+        f"{TITLE}: over HTTP, with {sizes.filled:,} records in the ledger",
+        "A client in another process; an invoice is previewed by GraphQL all the while. Floor: the "
+        "same\nrequests to a bare Starlette that reads them and keeps nothing. The most memory of "
+        f"the server:\n{'; '.join(memory)}.",
+        [
+            "endpoint",
+            "clients",
+            "batch",
+            "requests",
+            "records",
+            "ratio to floor",
+            "p50",
+            "p99",
+            "preview p99",
+        ],
+        served,
+    )
+
+
+def _fill(ledger: Ledger, directory: Path, sizes: Sizes, ids: Ids) -> Filled:
+    stretch = max(1, sizes.filled // _STRETCHES // _BATCH)
+    filled = Filled(stretch * _BATCH)
+    records = Records(ids, sizes.many, sizes.filled)
+    with floor(directory / "floor.db", cache_kib=_CACHE_KIB) as bare:
+        for _ in range(_STRETCHES):
+            seconds = [0.0, 0.0]
+            batches: list[float] = []
+            for _ in range(stretch):
+                for place, one in enumerate(_both(ledger, bare, records)):
+                    seconds[place] += one
+                    if place == 0:
+                        batches.append(one)
+            filled.ledger.append(seconds[0])
+            filled.floor.append(seconds[1])
+            filled.batches.append(batches)
+    return filled
+
+
+def _both(ledger: Ledger, bare: Floor, records: Records) -> Iterator[float]:
+    """Seconds that the next batch takes in the ledger, and then on the floor."""
+    batch = records.batch(_BATCH)
+    rows = rows_of(batch)
+    started = perf_counter()
+    receipts = ledger.record_now(batch)
+    yield perf_counter() - started
+    assert receipts[-1].status is Status.ACCEPTED, receipts[-1]
+    started = perf_counter()
+    bare.insert(rows)
+    yield perf_counter() - started
+
+
+def _stretches(ids: Ids, filled: Filled) -> list[list[str]]:
+    return [
+        [
+            f"up to {filled.records * (number + 1):,}, {ids} ids",
+            report.rate(filled.records / filled.ledger[number]),
+            report.rate(filled.records / filled.floor[number]),
+            report.ratio(filled.floor[number] / filled.ledger[number]),
+            report.millis(report.percentile(filled.batches[number], 50)),
+            report.millis(report.percentile(filled.batches[number], 99)),
+        ]
+        for number in (0, _STRETCHES // 2 - 1, _STRETCHES - 1)
+    ]
+
+
+def _served(
+    server: Server, bare: Server, sizes: Sizes, ids: Ids, previewed: str
+) -> Iterator[list[str]]:
+    """One row for each way to write to a ledger that is served."""
+    first = sizes.filled  # random ids are counted on from those of the filling
+    for kind, size, customers, clients, full in _WAYS:
+        requests = max(1, full * sizes.filled // _FULL // size // clients)
+        order = Order(
+            *host_and_port(server.url),
+            kind,
+            customers or sizes.many,
+            clients,
+            requests,
+            size,
+            ids=ids,
+            first=first,
+            previewed=previewed,
+        )
+        first += clients * requests * size
+        host, port = host_and_port(bare.url)
+        nowhere = msgspec.structs.replace(order, host=host, port=port, previewed="", checked=False)
+        yield _row(ids, order, nowhere)
+
+
+def _row(ids: Ids, order: Order, nowhere: Order) -> list[str]:
+    done, floor = sent(order), sent(nowhere)
+    requests = order.clients * order.requests
+    hot = ", one customer" if order.customers == 1 else ""
+    return [
+        f"{PATHS[order.kind]}, {ids} ids{hot}",
+        f"{order.clients}",
+        f"{order.size:,}",
+        report.rate(requests / done.seconds),
+        report.rate(requests * order.size / done.seconds),
+        report.ratio(floor.seconds / done.seconds),
+        report.millis(report.percentile(done.latencies, 50)),
+        report.millis(report.percentile(done.latencies, 99)),
+        report.millis(report.percentile(done.previews, 99)) if done.previews else "",
+    ]
+
+
+def _memory(server: Server) -> str:
+    """The most memory that the server has held; empty where the system does not say."""
+    status = Path(f"/proc/{server.process.pid}/status")
+    if not status.exists():
+        return ""
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return f"{int(lines['VmHWM'].split()[0]) // 1024:,} MiB"

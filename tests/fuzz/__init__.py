@@ -1,0 +1,1 @@
+"""Requests that nobody in his right mind would send: nothing may break, hang or go unanswered."""
