@@ -21,6 +21,7 @@ from app.exports.spreadsheets import Subject, spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.new_directories import check_finished
+from app.opening import is_there
 from app.reading import Progress
 from app.server import create_app
 from app.settings import Settings, from_environment
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         settings = _settings(parsed)
+        if settings.place is not None and parsed.command not in _IN_POSTGRES:
+            raise ValueError(f"{parsed.command} knows only ledgers in files, not in a database")
         return _COMMANDS[parsed.command](settings, parsed)
     except _REFUSALS as error:
         print(f"tallybook: {error}", file=sys.stderr)
@@ -78,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
     for command in others:
         command.add_argument("--data", type=Path, help="directory of the ledger")
+    for command in others[:4]:
+        command.add_argument("--database", help="a ledger in PostgreSQL: postgresql://...")
     fork = commands.add_parser("fork", help="make a sandbox that goes on from a ledger's past")
     fork.add_argument("destination", type=Path, help="empty directory for the fork")
     fork.add_argument("--as-of", help="position or instant to fork at (default: the newest)")
@@ -135,6 +140,7 @@ def _open(settings: Settings) -> Ledger:
     text = settings.test_clock
     return Ledger(
         settings.data,
+        place=settings.place,
         name=settings.name,
         test_clock_at=parse_instant(text, ("test-clock",)) if text else None,
         queue_limit=settings.queue_limit,
@@ -152,7 +158,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
         if parsed.demo:
             demo.load(ledger)
         address = f"http://{settings.host}:{settings.port}"
-        print(_WELCOME.format(address=address, data=settings.data), flush=True)
+        print(_WELCOME.format(address=address, data=settings.place or settings.data), flush=True)
         return 0 if serving.serve(app, settings) else 1
 
 
@@ -161,14 +167,15 @@ def _demo(settings: Settings, parsed: argparse.Namespace) -> int:
         loaded = demo.load(ledger)
         position = ledger.store.head()[0]
     what = f"loaded {loaded} usage records" if loaded else "the demo was loaded before"
-    print(f"{settings.data}: {what}; the ledger is at position {position}")
+    print(f"{settings.place or settings.data}: {what}; the ledger is at position {position}")
     return 0
 
 
 def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
     started, on_terminal = perf_counter(), sys.stderr.isatty()
-    done = replay.replay(settings.data, _Meter() if on_terminal else _Meter(10, "", "\n"))
+    follow = _Meter() if on_terminal else _Meter(10, "", "\n")
+    done = replay.replay(settings.data, follow, settings.place)
     if on_terminal:
         print(file=sys.stderr)
     served = "; the server goes on with the new views" if done.served else ""
@@ -185,7 +192,7 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
             raise ValueError(f"there is no checkpoint in {parsed.checkpoint}")
     key = checkpoints.read_public_key(parsed.public_key) if parsed.public_key else None
     follow = _Meter() if parsed.progress or sys.stderr.isatty() else None
-    found = verification.verify(settings.data, follow, signed, key)
+    found = verification.verify(settings.data, follow, signed, key, settings.place)
     if follow is not None:
         print(file=sys.stderr)
     if parsed.json:
@@ -331,8 +338,8 @@ def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _existing(settings: Settings) -> None:
     """Reading a log again needs one; do not make an empty one by mistake."""
-    if not (settings.data / "ledger.db").exists():
-        raise ValueError(f"there is no ledger in {settings.data}")
+    if not is_there(settings.data, settings.place):
+        raise ValueError(f"there is no ledger in {settings.place or settings.data}")
 
 
 _REFUSALS = (
@@ -345,6 +352,9 @@ _REFUSALS = (
     ValueError,
     OSError,
 )
+
+_IN_POSTGRES = {"serve", "demo", "replay", "verify"}
+"""The commands that take a database."""
 
 _COMMANDS = {
     "serve": _serve,

@@ -5,12 +5,14 @@ identities, keys and the chain: bytes go as bytes, positions follow the head so 
 leaves no hole, and a COMMIT whose answer was lost is looked up before anything is decided again.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import sleep
 from typing import Any
 
+import psycopg
 from eventsourcing.persistence import (
     IntegrityError,
     InterfaceError,
@@ -23,48 +25,47 @@ from psycopg import Connection, Cursor, RawCursor
 from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
-from app.chain import GENESIS, chain_hash
-from app.identities import DIGEST_BYTES, Identities, IdentityRow, IdentityRun
+from app.identities import Identities
 from app.lock import LedgerInUse
-from app.store import CorruptLedger, KeyRow, LedgerMapper, Store, TakenError
-from domain.record_ids import ID_BYTES, stored_id, stored_ids, written_id
+from app.postgres_rows import (
+    TABLES,
+    insert_events,
+    insert_identities,
+    insert_keys,
+    kept_id,
+    written_id,
+)
+from app.store import KeyRow, LedgerMapper, Store, TakenError
+from domain.record_ids import stored_id, stored_ids
 from domain.usage import Identity, Prior
 from projections import postgres
 from projections.places import Place
-from projections.postgres import Row, Session, translated
+from projections.postgres import Session
 
 _READERS = 20
+_WAIT_SECONDS = 5
+"""How long a reader waits for a connection."""
 _LOCK_SECONDS = 30
 """How long a write waits for another one to end."""
-_STATEMENT_BYTES = 2 * 1024 * 1024
-"""Events that go in one statement, of which the last may make it larger."""
+_LOOKS = 5
+_LOOK_S = 0.1
+"""How often, and how far apart, it is looked whether nobody holds the ledger."""
 _ATTEMPTS = 20
 _PAUSE_S = 0.5
 """How often, and how far apart, a server that went away is asked what it has."""
 
-_HEAD = "SELECT position, hash FROM event_hashes ORDER BY position DESC LIMIT 1"
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS event_hashes (position INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS usage_sources (number INTEGER PRIMARY KEY, name TEXT UNIQUE)",
-    """CREATE TABLE IF NOT EXISTS usage_identities (source INTEGER, id BLOB, position INTEGER,
-    row INTEGER, digest BLOB, PRIMARY KEY (source, id))""",
-    """CREATE TABLE IF NOT EXISTS idempotency_keys (key TEXT PRIMARY KEY, digest BLOB,
-    subject TEXT, position INTEGER)""",
-)
-_EVENTS = b"""INSERT INTO stored_events
-    (originator_id, originator_version, topic, state, notification_id)
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[])"""
-_HASHES = b"INSERT INTO event_hashes SELECT * FROM unnest($1::bigint[], $2::bytea[])"
-_IDENTITIES = b"""INSERT INTO usage_identities
-    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])"""
-_KEYS = b"""INSERT INTO idempotency_keys
-    SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bigint[])"""
-_SOURCE = b"""INSERT INTO usage_sources SELECT coalesce(max(number), 0) + 1, $1 FROM usage_sources
-    ON CONFLICT DO NOTHING"""
-
 
 class ServerLost(Exception):
     """The database does not answer; whether what was sent is written, nobody knows yet."""
+
+
+def is_there(place: Place) -> bool:
+    """Whether a place holds a ledger. Raises `ConnectionError` when nobody can say."""
+    try:
+        with closing(postgres.connect(place, place.schema)) as connection:
+            return postgres.exists(connection, f'"{place.schema}".event_hashes')
+    except psycopg.OperationalError as error:
+        raise ConnectionError(f"{place} cannot be opened: {error}") from error
 
 
 class _Writing:
@@ -84,6 +85,8 @@ class _Writing:
     def close(self) -> None:
         """Let go of the ledger."""
         if self._connection is not None:
+            with suppress(psycopg.Error):  # lost, and with it the ledger
+                self._connection.execute(b"SELECT pg_advisory_unlock_all()")
             self._connection.close()
 
     @contextmanager
@@ -110,12 +113,13 @@ class _Writing:
     def _hold(self, connection: Connection[Any]) -> None:
         """Hold the ledger for as long as the connection lasts."""
         sql = b"SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
-        held = connection.execute(sql, (f"tallybook {self._place.schema}",)).fetchone()
-        if not (held and held[0]):
-            place = self._place
-            raise LedgerInUse(
-                f"{place} is in use by another tallybook process; stop that one first"
-            )
+        for _ in range(_LOOKS):
+            held = connection.execute(sql, (f"tallybook {self._place.schema}",)).fetchone()
+            if held and held[0]:
+                return
+            sleep(_LOOK_S)  # whoever was killed holds it until the server has noticed
+        message = "is in use by another tallybook process; stop that one first"
+        raise LedgerInUse(f"{self._place} {message}")
 
     def _check(self, connection: Connection[Any]) -> None:
         """What is answered must be on disk, and every text storable."""
@@ -158,6 +162,7 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
         min_size=1,
         max_size=_READERS,
         open=False,
+        timeout=_WAIT_SECONDS,
         configure=configure,
         check=ConnectionPool.check_connection,
         reconnect_timeout=_ATTEMPTS,
@@ -177,12 +182,15 @@ class PostgresLedgerRecorder(PostgresApplicationRecorder):
         # Its function writes without the lock: readers would miss events, and the chain would fork.
         del self.sql_create_statements[self.create_insert_function_statement_index]
 
+    # Whoever reads while the server is away hears so, and does not wait for ten attempts.
+    select_notifications = inspect.unwrap(PostgresApplicationRecorder.select_notifications)
+
     def create_table(self) -> None:
-        """The library's events table and ours."""
-        super().create_table()
+        """The library's events table and ours; texts sort by their bytes in both."""
         with self.datastore.transaction(commit=True) as cursor:
-            for statement in _TABLES:
+            for statement in TABLES:
                 cursor.execute(postgres.as_table(statement))
+        super().create_table()
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
@@ -193,12 +201,9 @@ class PostgresLedgerRecorder(PostgresApplicationRecorder):
             self._lock_table(lock)
             self._notify_channel(lock)
             c = RawCursor(connection, row_factory=tuple_row)
-            positions = _insert_events(c, stored_events)
-            _insert_identities(c, kwargs.get("identities", ()))
-            keys: Sequence[KeyRow] = kwargs.get("keys", ())
-            if keys:
-                rows = [(one.key, one.digest, one.subject, one.position) for one in keys]
-                c.execute(_KEYS, _columns(rows))
+            positions = insert_events(c, stored_events)
+            insert_identities(c, kwargs.get("identities", ()))
+            insert_keys(c, kwargs.get("keys", ()))
         return positions
 
     def kept(
@@ -225,89 +230,21 @@ class PostgresLedgerRecorder(PostgresApplicationRecorder):
             return [row[0] + number for number in range(len(stored_events))]
 
 
-def _insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> list[int]:
-    """Events after the head, each with its link of the chain."""
-    found = c.execute(translated(_HEAD), binary=True).fetchone()
-    before, head = found or (0, GENESIS)
-    end = c.execute(b"SELECT max(notification_id) FROM stored_events").fetchone()
-    if end is not None and (end[0] or 0) != before:
-        message = f"event {(end[0] or 0) + 1} would follow {before}: the log has a hole"
-        raise CorruptLedger(message)
-    portion: list[Row] = []
-    size, hashes = 0, list[Row]()
-    for position, stored in enumerate(stored_events, start=before + 1):
-        head = chain_hash(head, stored)
-        hashes.append((position, head))
-        id, version = stored.originator_id, stored.originator_version
-        portion.append((id, version, stored.topic, stored.state, position))
-        size += len(stored.state)
-        if size >= _STATEMENT_BYTES:
-            c.execute(_EVENTS, _columns(portion))
-            portion, size = [], 0
-    if portion:
-        c.execute(_EVENTS, _columns(portion))
-    if hashes:
-        c.execute(_HASHES, _columns(hashes))
-    return [position for position, _ in hashes]
-
-
-def _insert_identities(c: RawCursor[Row], identities: Identities) -> None:
-    """The identities in the order of their index."""
-    if not identities:
-        return
-    numbers: dict[str, int] = {}
-    for name in sorted({identity.source for identity in identities}):
-        c.execute(_SOURCE, (name,))
-        c.execute(b"SELECT number FROM usage_sources WHERE name=$1", (name,))
-        [numbers[name]] = c.fetchone() or ()
-    singles = [one for one in identities if isinstance(one, IdentityRow)]
-    ids = [_kept_id(id) for id in stored_ids([one.id for one in singles])]
-    rows = [
-        (numbers[source], id, position, row, digest)
-        for (source, _, position, row, digest), id in zip(singles, ids, strict=True)
-    ]
-    for run in identities:
-        if isinstance(run, IdentityRun):
-            rows += _rows_of(run, numbers[run.source])
-    rows.sort(key=lambda row: row[:2])
-    c.execute(_IDENTITIES, _columns(rows))
-
-
-def _rows_of(run: IdentityRun, source: int) -> Iterator[tuple[int, bytes, int, int, bytes]]:
-    """The identities of a run, one by one."""
-    for row in range(len(run.ids) // ID_BYTES):
-        id = run.ids[row * ID_BYTES : (row + 1) * ID_BYTES]
-        digest = run.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
-        yield source, _kept_id(id), run.position, row, digest
-
-
-def _columns(rows: Sequence[Row]) -> list[list[Any]]:
-    """Rows as columns, each of which goes as one array of bytes."""
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _kept_id(id: bytes | str) -> bytes:
-    """An id in one column of bytes: texts before the bytes of UUIDs, each in its own order."""
-    return b"\0" + id.encode() if isinstance(id, str) else b"\1" + id
-
-
-def _written_id(kept: bytes) -> str:
-    """The id as its sender wrote it."""
-    return kept[1:].decode() if kept[0] == 0 else written_id(kept[1:])
-
-
 class PostgresStore(Store):
     """One ledger's schema: append to it, read it in order, look identities up.
 
     `directory` has what is not the ledger's own: the keys that sign, and marks of deliveries.
     """
 
+    typed = True
+
     def __init__(self, place: Place, directory: Path, *, exclusive: bool = True) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / "ledger.db"
+        self.path = directory / "ledger.in.postgres"  # where a file would be, and none is
         self.place = place
         self._lock = None
         self._mapper = LedgerMapper()
+        self._unsure = False
         self._pool = _readers(place)
         self._held = _Writing(place)
         try:
@@ -323,10 +260,21 @@ class PostgresStore(Store):
                 raise ConnectionError(f"{place} cannot be opened: {error}") from error
             raise
 
+    @staticmethod
+    def kept_ids(ids: Sequence[str]) -> list[bytes | str]:
+        """How the ids of usage records are kept."""
+        return [kept_id(id) for id in stored_ids(ids)]
+
     def close(self) -> None:
         """Let go of the connections, and with them of the ledger."""
         self._pool.close()
         self._held.close()
+
+    def head(self) -> tuple[int, bytes]:
+        """The newest position and its hash; (0, GENESIS) for an empty ledger."""
+        if self._unsure:
+            self._settle()
+        return super().head()
 
     def hashes(self, positions: Sequence[int]) -> dict[int, bytes]:
         """The chain's hashes at these positions."""
@@ -338,20 +286,20 @@ class PostgresStore(Store):
         rows = self._select(
             "SELECT position, row FROM usage_identities WHERE id=? AND source="
             "(SELECT number FROM usage_sources WHERE name=?)",
-            (_kept_id(stored_id(id)), source),
+            (kept_id(stored_id(id)), source),
         )
         return rows[0] if rows else None
 
     def recorded(self, identities: Sequence[Identity]) -> dict[Identity, Prior]:
         """Those of the identities that are taken, with what they were taken by."""
-        ids = [_kept_id(id) for id in stored_ids([id for _, id in identities])]
+        ids = self.kept_ids([id for _, id in identities])
         rows = self._select(
             "SELECT name, id, position, digest FROM usage_identities JOIN usage_sources"
             " ON number=source WHERE id = ANY(?) AND source IN"
             " (SELECT number FROM usage_sources WHERE name = ANY(?))",
             (ids, list({source for source, _ in identities})),
         )
-        return {(name, _written_id(id)): Prior(at, digest) for name, id, at, digest in rows}
+        return {(name, written_id(id)): Prior(at, digest) for name, id, at, digest in rows}
 
     def _insert(
         self,
@@ -383,7 +331,16 @@ class PostgresStore(Store):
             if kept is None:
                 raise error
             return kept
+        self._unsure = True
         raise ServerLost(f"{self.place} does not answer") from error
+
+    def _settle(self) -> None:
+        """Wait for what may still be on its way, so that the head is what was written."""
+        with closing(postgres.connect(self.place, self.place.schema)) as connection:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout TO '{_LOCK_SECONDS}s'".encode())
+                connection.execute(b"LOCK TABLE stored_events IN EXCLUSIVE MODE")
+            self._unsure = False
 
     def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         with self._reading.datastore.get_connection() as connection:

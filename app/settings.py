@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from app.logs import LEVELS, LogFormat
+from projections.places import Place
 
 PREFIX = "TALLYBOOK_"
 MOST_GRACE = timedelta(days=30)
 """The longest time that late usage may be waited for."""
 
-_HIDDEN = {"webhook_url", "webhook_secret"}
+_HIDDEN = {"webhook_url", "webhook_secret", "database"}
 
 MOST_BETWEEN_CHECKPOINTS = timedelta(days=30)
 """The longest time from one checkpoint to the next."""
@@ -31,7 +32,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     """Port to listen on."""
     data: Path = Path("tallybook-data")
-    """Directory of the ledger's two files."""
+    """Directory of the ledger's two files; with a database, of what is beside the ledger."""
+    database: str | None = None
+    """A ledger in PostgreSQL, `postgresql://user@host/name?schema=ledger`, instead of files."""
     name: str = "main"
     """What a new ledger is called."""
     test_clock: str | None = None
@@ -81,6 +84,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The settings without what is nobody else's business, for whoever prints them."""
         names = [name for name in self.__struct_fields__ if name not in _HIDDEN]
         return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    @property
+    def place(self) -> Place | None:
+        """Where in PostgreSQL the ledger is, if it is there. Raises `ValueError`."""
+        return None if self.database is None else Place.of(self.database)
 
     @property
     def grace(self) -> timedelta:

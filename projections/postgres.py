@@ -118,6 +118,12 @@ def prepare(connection: Connection[Any], search_path: str) -> None:
     connection.execute(f'SET search_path TO "{search_path}"'.encode())
 
 
+def exists(connection: Connection[Any], table: str) -> bool:
+    """Whether there is a table of this name."""
+    found = connection.execute(b"SELECT to_regclass($1)", (table,)).fetchone()
+    return found is not None and found[0] is not None
+
+
 class Session:
     """A connection that takes our SQL."""
 

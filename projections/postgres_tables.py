@@ -20,6 +20,8 @@ from projections.postgres import Session
 from projections.tables import Row, Table, Views, ViewsDatabase
 
 _READERS = 40
+_WAIT_SECONDS = 5
+"""How long a reader waits for a connection."""
 _RECONNECT_SECONDS = 10
 _PATIENCE_MS = 200
 """How long a swap waits for readers, while new ones wait for it."""
@@ -185,6 +187,7 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
         min_size=1,
         max_size=_READERS,
         open=False,
+        timeout=_WAIT_SECONDS,
         configure=configure,
         check=ConnectionPool.check_connection,
         reconnect_timeout=_RECONNECT_SECONDS,
@@ -195,7 +198,7 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
 def stamp_of(place: Place) -> str | None:
     """The version stamp of the views in a schema, before anything is assumed about its tables."""
     with closing(postgres.connect(place, place.schema)) as connection:
-        if not _exists(connection, f'"{place.schema}".meta'):
+        if not postgres.exists(connection, f'"{place.schema}".meta'):
             return None
         stamp = PostgresViews(Session(connection), ()).meta("stamp")
         return None if stamp is None else str(stamp)
@@ -210,7 +213,7 @@ def remove(place: Place) -> None:
 def _drop(connection: Connection[Row], place: Place) -> None:
     sql = b"SELECT 1 FROM pg_tables WHERE schemaname=$1 LIMIT 1"
     found = connection.execute(sql, (place.schema,)).fetchone()
-    if found is not None and not _exists(connection, f'"{place.schema}".meta'):
+    if found is not None and not postgres.exists(connection, f'"{place.schema}".meta'):
         raise ValueError(f"{place} holds other tables than views of a ledger")
     connection.execute(f'DROP SCHEMA IF EXISTS "{place.schema}" CASCADE'.encode())
 
@@ -225,15 +228,10 @@ def swap(aside: Place, place: Place) -> None:
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout TO {_PATIENCE_MS}".encode())
                 old = f'"{place.schema}".meta'
-                if _exists(connection, old):
+                if postgres.exists(connection, old):
                     connection.execute(f"LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE".encode())
                 _drop(connection, place)
                 rename = f'ALTER SCHEMA "{aside.schema}" RENAME TO "{place.schema}"'
                 connection.execute(rename.encode())
         except LockNotAvailable as error:
             raise BlockingIOError(f"{place} is being read") from error
-
-
-def _exists(connection: Connection[Row], table: str) -> bool:
-    found = connection.execute(b"SELECT to_regclass($1)", (table,)).fetchone()
-    return found is not None and found[0] is not None

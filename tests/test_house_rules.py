@@ -42,7 +42,7 @@ DOMAIN_LIBRARIES = set(
 SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
-POSTGRES = ("app/postgres_store.py", "projections/postgres.py", "projections/postgres_tables.py")
+POSTGRES = ("app/postgres_store.py", "app/postgres_rows.py", "projections/postgres.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 
@@ -52,12 +52,12 @@ DOORS = {
     "starlette": HTTP,
     "uvicorn": ("app/web/deadlines.py", "app/web/serving.py"),
     "h11": ("app/web/deadlines.py",),
-    "eventsourcing": ("app/store.py", "app/postgres_store.py"),
+    "eventsourcing": ("app/store.py", *POSTGRES),
     "pyarrow": ("app/exports/parquet.py",),
     "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     "sqlite3": DATABASE,
-    **dict.fromkeys(("psycopg", "psycopg_pool"), POSTGRES),
+    **dict.fromkeys(("psycopg", "psycopg_pool"), (*POSTGRES, "projections/postgres_tables.py")),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
     **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py", *SENDER)),
     "msgspec": ("app/", "domain/", "projections/"),

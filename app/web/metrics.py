@@ -9,7 +9,8 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from app.webhooks import Delivery
 from domain.subscriptions import Subscription, SubscriptionParked
 from projections import current, history

@@ -11,7 +11,8 @@ COMMIT = b"COMMIT"
 class Line:
     """Hands on what both say; told to, it cuts the connection around the next COMMIT.
 
-    `before`: the server never hears of it. Otherwise it has committed, and nobody is told.
+    Cut before, the server never hears of it; cut after, it has committed, and nobody is told. New
+    connections may be refused.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -20,6 +21,7 @@ class Line:
         self.port: int = self._listening.getsockname()[1]
         self.cut_before = False
         self.cut_after = False
+        self.refuses = False
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -31,6 +33,9 @@ class Line:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
+                if self.refuses:
+                    client.close()
+                    continue
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

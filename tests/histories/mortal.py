@@ -21,7 +21,8 @@ from app import store as storing
 from app import worker
 from app.commands import Command, Done
 from app.jobs import CommandJob, Receipt, UsageJob
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from app.store import LedgerRecorder, Store
 from app.worker import Portion
 from app.writer import Group
@@ -70,6 +71,7 @@ class Mortal:
         self.deaths = 0
         self.failures = 0
         self.directory = folder / "life-0"
+        self.place = None
         self.sent = Sent()
 
     def __enter__(self) -> Self:
