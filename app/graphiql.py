@@ -51,6 +51,7 @@ HINTS: Mapping[str, str] = {
     "monthEnd": "2026-02-01T00:00:00Z",
     "monthStart": "2026-01-01T00:00:00Z",
     "price.licence": "id of the licence price",
+    "previous": "0",
     "price.usage": "id of the usage price",
     "product.licence": "id of the licence product",
     "product.usage": "id of the usage product",
@@ -59,7 +60,7 @@ HINTS: Mapping[str, str] = {
 }
 
 _PLACEHOLDER = re.compile(r"\$([a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)?)")
-_OPERATION_NAME = re.compile(r"^(?:query|mutation)\s+(\w+)", re.MULTILINE)
+_OPERATION_NAME = re.compile(r"^(?:query|mutation|subscription)\s+(\w+)", re.MULTILINE)
 
 
 class Tab(TypedDict):
@@ -78,7 +79,7 @@ class PreparedTabs(TypedDict):
 
 
 def tabs(values: Mapping[str, str]) -> list[Tab]:
-    """The worked story, from a meter to the audit feed, with the ledger's own ids filled in.
+    """The worked story, from a meter to the growing ledger, with the ledger's own ids filled in.
 
     `values` is keyed by the names in `HINTS`; a name left out shows its hint instead.
 
@@ -107,6 +108,7 @@ def values(views: Views, now: datetime) -> dict[str, str]:
         "now": format_instant(now),
         "unique": f"{to_us(now) // 1_000_000:x}",
         "month": f"{now:%Y-%m}",
+        "previous": str(views.checkpoint() - 1),
     }
     subscription = _subscription(views)
     if subscription is None:

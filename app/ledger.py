@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from app import facts, worker
+from app.announcements import Announcements
 from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
 from app.jobs import BetweenJob, Receipt, UsageJob
@@ -74,6 +75,7 @@ class Ledger:
         kept = self.state.clock_at
         self.clock: Clock = TestClock(kept) if kept else SystemClock()
         self.writer = Writer(self.store, self.engine, self.clock, queue_limit, grace)
+        self.announcements = Announcements(self.writer)
 
     @property
     def closed(self) -> bool:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from app import adapters, checkpoints, graphiql, invoice_page, replay
@@ -27,6 +27,9 @@ from app.web.access import Access
 from app.web.bodies import BodyLimit
 from app.web.documents import Documents
 from app.web.graphql import GraphQLEndpoint
+from app.web.live import Live
+from app.web.live_sse import EventStreams
+from app.web.live_ws import LiveSocket
 from app.webhooks import Delivery, Hook, read_hook
 from app.worker import Worker
 
@@ -51,10 +54,12 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     """
     hook = read_hook(settings)
     documents = Documents.of(settings)
+    live = Live(ledger, settings, documents)
     app = Starlette(
         routes=[
             Route("/", _home),
-            Route("/graphql", GraphQLEndpoint(ledger, documents)),
+            Route("/graphql", EventStreams(GraphQLEndpoint(ledger, documents), live)),
+            WebSocketRoute("/graphql", LiveSocket(live)),
             Route("/graphiql", _explorer),
             Route("/graphiql/tabs.json", _tabs),
             Route("/graphiql/", _home),
@@ -78,6 +83,7 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
     )
     app.state.ledger = ledger
     app.state.hook = hook
+    app.state.live = live
     app.state.delivery = None
     app.state.stopping = False
     app.state.documents = documents

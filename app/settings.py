@@ -44,11 +44,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_period: str = "PT1H"
     """How often a signed checkpoint is noted beside the ledger; `PT0S` for never."""
     body_limit_bytes: int = 1_048_576
-    """Largest GraphQL request body."""
+    """Largest GraphQL request body, and message of a websocket."""
     ingest_limit_bytes: int = 5_242_880
     """Largest body of a bulk usage request."""
     queue_limit: int = 1_000
     """Requests that may wait for the writer; more are answered 429."""
+    live_limit: Positive = 1_000
+    """Subscriptions at a time, and websockets; more are refused."""
+    live_connection_limit: Positive = 100
+    """Operations at a time on one websocket; more are refused."""
+    live_init_seconds: Positive = 10
+    """How long a new websocket may take to begin the GraphQL protocol."""
+    live_ping_seconds: Positive = 20
+    """How often who is told nothing is pinged, and how long a websocket may take to answer."""
+    allowed_origins: str | None = None
+    """Other origins whose pages may open websockets, as `https://app.example`, commas between."""
     log_format: LogFormat = LogFormat.TEXT
     """How log lines are written: `text` or `json`."""
     log_level: str = "info"

@@ -15,6 +15,7 @@ from domain.decider import Event, registered, upcasts
 from domain.record_ids import ID_BYTES, packed_ids, written_id, written_ids
 
 Properties = dict[str, str]
+_encode = msgspec.msgpack.Encoder(order="sorted").encode
 
 
 class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -164,12 +165,11 @@ def _by_columns(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _properties_column(several: Sequence[Properties]) -> Column[Properties]:
     """Equal properties are kept once, in the order of their names."""
-    told = [tuple(properties.items()) for properties in several]
-    kinds: dict[tuple[tuple[str, str], ...], int] = {}
-    places = {
-        items: kinds.setdefault(tuple(sorted(items)), len(kinds)) for items in dict.fromkeys(told)
-    }
-    return placed(list(map(dict, kinds)), list(map(places.__getitem__, told)))
+    told = list(map(_encode, several))
+    kinds = dict(zip(told, several, strict=True))
+    places = {one: place for place, one in enumerate(kinds)}
+    each = [dict(sorted(properties.items())) for properties in kinds.values()]
+    return placed(each, list(map(places.__getitem__, told)))
 
 
 def _length(value: str | None) -> int:

@@ -27,10 +27,8 @@ from tests.house import (
 
 MAY_IMPORT = {"domain": {"domain"}, "projections": {"domain", "projections"}, "app": set(ROOMS)}
 
-AGGREGATES = (
-    "meters usage products prices customers subscriptions invoices settlements invoice_items"
-    " credits alerts entitlements discounts"
-).split()
+AGGREGATES = "meters usage products prices customers subscriptions invoices settlements".split()
+AGGREGATES += "invoice_items credits alerts entitlements discounts".split()
 ONE_STREAM = {"settlements": "invoices"}  # the first goes on with the stream of the second
 
 DOMAIN_LIBRARIES = set(
@@ -50,8 +48,9 @@ DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "uvicorn": ("app/web/deadlines.py", "app/web/serving.py"),
+    "uvicorn": ("app/web/deadlines.py", "app/web/live_sockets.py", "app/web/serving.py"),
     "h11": ("app/web/deadlines.py",),
+    "wsproto": ("app/web/live_sockets.py",),
     "eventsourcing": ("app/store.py", *POSTGRES),
     "pyarrow": ("app/exports/parquet.py",),
     "prometheus_client": ("app/measures.py", "app/web/metrics.py"),

@@ -134,7 +134,7 @@ def test_what_the_worker_cannot_do_is_noticed(
 
     tell(told())
     monkeypatch.setattr("app.invoicing.finalize", fails)
-    with pytest.raises(Broken, match="could not finalize inv_"):
+    with pytest.raises(Broken, match="could not do what is due kind=finalize subject=inv_"):
         tell(told())
 
 

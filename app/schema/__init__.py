@@ -23,6 +23,7 @@ from app.schema.invoice_queries import InvoiceQueries, shown
 from app.schema.late_usage import LateUsageQueries
 from app.schema.ledgers import Ledger, LedgerQueries
 from app.schema.limits import Limits
+from app.schema.live_updates import LiveUpdates, Streamed
 from app.schema.meters import Meter, MeterMutations, MeterQueries
 from app.schema.previews import PreviewQueries
 from app.schema.prices import Price, PriceMutations, PriceQueries
@@ -155,8 +156,9 @@ class Mutation(
 schema = Schema(
     query=Query,
     mutation=Mutation,
+    subscription=LiveUpdates,
     config=StrawberryConfig(scalar_map=SCALARS, info_class=Info),
-    extensions=[Closing, Limits, ParserCache],
+    extensions=[Closing, Streamed, Limits, ParserCache],
     execution_context_class=Execution,
 )
 

@@ -38,6 +38,8 @@ class Context:
 
     ledger: Ledger
     actor: str | None = None
+    streams: bool = False
+    """Whether many answers can be given, one after the other."""
 
     def __post_init__(self) -> None:
         # Not cached: a mutation later in the same request may change an object. Those asked for at

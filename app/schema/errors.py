@@ -22,7 +22,9 @@ from graphql import (
     ValueNode,
     VariableNode,
 )
+from strawberry.exceptions import MissingQueryError
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext
 
 from app.jobs import Busy, Closed
@@ -150,6 +152,12 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
             return "too many requests wait already; try again", {"code": "TOO_BUSY"}
         case Closed():
             return "the server is shutting down", {"code": "SHUTTING_DOWN"}
+        case MissingQueryError():
+            return "there is no query", {"code": "BAD_REQUEST"}
+        case CannotGetOperationTypeError() as unclear:
+            return unclear.as_http_error_reason()[:MESSAGE_LIMIT], {"code": "BAD_REQUEST"}
+        case InvalidOperationTypeError() as misplaced:  # only a GET does not take every kind
+            return misplaced.as_http_error_reason("GET"), {"code": "METHOD_NOT_ALLOWED"}
         case None | GraphQLError():
             return _plain(error.message), _of_the_document(error, document)
         case ValueError() if error.path is None:  # of a literal, before anything was executed

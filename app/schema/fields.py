@@ -20,6 +20,11 @@ def mutation(*, description: str) -> Callable[[F], F]:
     return cast("Callable[[F], F]", strawberry.mutation(description=description))
 
 
+def subscription(*, description: str) -> Callable[[F], F]:
+    """Answer a field again and again by what this function makes."""
+    return cast("Callable[[F], F]", strawberry.subscription(description=description))
+
+
 def wanted(given: Some[Any] | None) -> Any:
     """What an update asks a field to become; msgspec's UNSET when it was left out."""
     return UNSET if given is None else given.value

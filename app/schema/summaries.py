@@ -210,6 +210,17 @@ class SummaryQueries:
         )
 
 
+def summary_of(
+    views: Views, meter_id: str, customer_id: str, period: periods.Period
+) -> UsageSummary:
+    """How much a customer used on a meter in a period. Raises `Rejected` naming the argument."""
+    question = _question(views, meter_id, customer_id, [], ())
+    boundaries = [period.start, period.end]
+    found = meter_summaries.summaries(views, question, boundaries)
+    [summary] = _filled(found, question, boundaries)
+    return UsageSummary.of(summary, ())
+
+
 def _boundaries(period: periods.Period, window: UsageWindow | None, zone: str) -> list[datetime]:
     """Where the windows begin and end. Raises `Rejected` LIMIT_EXCEEDED."""
     if window is None:

@@ -19,8 +19,9 @@ from app.web.answers import content_of, encoded, status_of
 from app.web.documents import Documents
 from app.web.negotiation import JSON, OFFERED, RESPONSE, negotiated
 
-_ALLOWED = {"GET": {OperationType.QUERY}, "POST": {OperationType.QUERY, OperationType.MUTATION}}
-"""What may be carried out by which method."""
+_READ = {OperationType.QUERY, OperationType.SUBSCRIPTION}
+_ALLOWED = {"GET": _READ, "POST": {*_READ, OperationType.MUTATION}}
+"""What may be asked by which method; the schema tells a subscription where it is answered."""
 
 
 class GraphQLEndpoint(GraphQL[Context, None]):
@@ -45,7 +46,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         try:
             return await self._answered(request, kind)
         except Refused as refused:
-            return _refusal(refused, kind or JSON)
+            return refusal(refused, kind or JSON)
 
     async def _answered(self, request: Request, kind: str | None) -> Response:
         """The answer to a request. Raises `Refused` for what is none."""
@@ -80,7 +81,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         return _response(content_of(result), status_of(result, kind), kind)
 
 
-def _refusal(refused: Refused, kind: str) -> Response:
+def refusal(refused: Refused, kind: str = JSON) -> Response:
     """A typed error for what could not be carried out at all."""
     extensions: dict[str, object] = {"code": refused.code}
     if refused.status == 406:

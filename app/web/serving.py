@@ -13,6 +13,8 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from app.settings import Settings
 from app.web.deadlines import Deadlines, deadlines
+from app.web.live import Live
+from app.web.live_sockets import websockets
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What tells a server to stop: Ctrl+C, and whoever supervises it."""
@@ -32,8 +34,9 @@ def serve(app: Any, settings: Settings) -> bool:
         log_config=None,  # its lines go the way of ours
         access_log=False,
         server_header=False,
+        **websockets(settings),
     )
-    server = _Server(config, settings.shutdown_seconds)
+    server = _Server(config, settings.shutdown_seconds, app.state.live)
     server.run()
     return server.started
 
@@ -57,9 +60,10 @@ def _be_killed_by_the_next() -> None:
 class _Server(uvicorn.Server):
     """A server that can be told to stop, and told twice."""
 
-    def __init__(self, config: uvicorn.Config, shutdown_seconds: int) -> None:
+    def __init__(self, config: uvicorn.Config, shutdown_seconds: int, live: Live) -> None:
         super().__init__(config)
         self._shutdown_seconds = shutdown_seconds
+        self._live = live
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Told to stop."""
@@ -69,10 +73,12 @@ class _Server(uvicorn.Server):
     async def shutdown(self, *args: Any, **kwargs: Any) -> None:
         """Take no more connections, and say so to those that are there; answer what was accepted.
 
-        From here on every answer says that it is the last one of its connection.
+        From here on every answer says that it is the last one of its connection, and whoever
+        follows the ledger is let go.
         """
         state = self.server_state
         state.default_headers = [*state.default_headers, CLOSE_HEADER]
+        self._live.end()
         asyncio.get_running_loop().call_later(self._shutdown_seconds, self._cut_off)
         await super().shutdown(*args, **kwargs)
 

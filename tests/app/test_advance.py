@@ -11,6 +11,7 @@ import pytest
 from app import invoicing, parking, verification, worker
 from app.commands import Done
 from app.ledger import Ledger
+from app.logs import TextLines
 from domain import subscription_items, subscriptions
 from domain.decider import Code, Rejected
 from domain.invoices import Status
@@ -23,6 +24,11 @@ from tests.conftest import CLOCK
 from tests.scenarios.story import Story
 
 __all__ = ["story"]
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """What was logged, as it is written."""
+    return "\n".join(map(TextLines().format, caplog.records))
 
 
 # ------------------------------------------------------------------------------------- at once
@@ -79,7 +85,7 @@ def test_a_first_invoice_that_fails_leaves_the_subscription(
         assert current.get(views, Subscription, done.subject) is not None
     [drafted] = invoices(story.ledger)
     assert drafted.status is Status.DRAFT
-    assert f"could not finalize {drafted.id}" in caplog.text
+    assert f"could not do what is due kind=finalize subject={drafted.id}" in logged(caplog)
     story.ledger.advance_now(CLOCK)
     assert said(story.ledger) == ["000001 01-01 01-01T00 100.00"]
 
@@ -250,7 +256,7 @@ def test_one_that_fails_holds_nobody_up(
         patched.setattr(invoicing, "draft", fail_one)
         story.ledger.advance_now(END)
     assert story.ledger.clock.now() == END
-    assert caplog.text.count(f"could not draft {broken}") == 1
+    assert logged(caplog).count(f"kind=draft subject={broken}") == 1
     theirs = [one for one in invoices(story.ledger) if one.subscription_id != broken]
     assert [one.number for one in theirs] == [1, 3, 5, 6, 7, 8]
     dump(story.ledger)
@@ -273,7 +279,7 @@ def test_what_is_done_and_due_all_the_same_is_not_done_for_ever(
     with monkeypatch.context() as patched:
         patched.setattr(invoicing, "finalize", do_nothing)
         story.ledger.advance_now(FEBRUARY)
-    assert caplog.text.count("could not finalize inv_") == 3
+    assert logged(caplog).count("kind=finalize subject=inv_") == 3
     assert [one.number for one in invoices(story.ledger)] == [1, 2, 3, 4, *[None] * 4]
     story.ledger.advance_now(FEBRUARY + HOUR)
     assert [one.number for one in invoices(story.ledger)] == list(range(1, 9))
@@ -289,4 +295,4 @@ def test_one_that_cannot_even_be_parked_holds_nobody_up(
     story.tell("2026-01-01 customer bo")
     story.tell("2026-01-01 subscribe bo to licence x 1")
     assert said(story.ledger) == ["000001 01-01 01-01T00 100.00"]
-    assert caplog.text.count("could not draft sub_") == 1
+    assert logged(caplog).count("kind=draft subject=sub_") == 1

@@ -35,6 +35,7 @@ STORY = [
     "ListInvoices",
     "ExplainLine",
     "AuditFeed",
+    "WatchTheLedger",
 ]
 TABS = tabs({})
 

@@ -94,6 +94,37 @@ def test_every_tab_runs_twice(page: Browser, title: str) -> None:
         assert user_errors(answer) == []
 
 
+def test_the_ledger_is_watched_as_it_grows(page: Browser) -> None:
+    show(page, "WatchTheLedger")
+    if page.evaluate("!!document.querySelector('[aria-label^=Stop]')"):
+        page.click(".graphiql-execute-button")
+    page.click(".graphiql-execute-button")
+    page.wait_for("!!document.querySelector('[aria-label^=Stop]')")
+    page.wait_for(f"{ANSWER_TEXT}.getValue().includes('ledgerEventAdded')")
+    for name in ("Seen at once", "Seen next"):
+        page.evaluate(
+            "fetch('/graphql', {method: 'POST', headers: {'content-type': 'application/json'},"
+            " body: JSON.stringify({query: 'mutation { createCustomer(input: {name: "
+            f'"{name}"'
+            "}) { position } }'})}).then(r => r.json())"
+        )
+        page.wait_for(f"{ANSWER_TEXT}.getValue().includes('{name}')")
+    page.click(".graphiql-execute-button")
+    page.wait_for("!document.querySelector('[aria-label^=Stop]')")
+
+
+def test_a_page_may_open_a_websocket_to_its_own_server(page: Browser) -> None:
+    begun = page.evaluate(
+        "new Promise((resolve, reject) => {"
+        " const s = new WebSocket(location.origin.replace('http', 'ws') + '/graphql',"
+        " 'graphql-transport-ws');"
+        """ s.onopen = () => s.send('{"type": "connection_init"}');"""
+        " s.onmessage = (message) => { s.close(); resolve(message.data) };"
+        " s.onerror = () => reject(new Error('refused')) })"
+    )
+    assert json.loads(begun) == {"type": "connection_ack"}
+
+
 def test_the_schema_reaches_the_page(page: Browser) -> None:
     page.click("[aria-label='Show Documentation Explorer']")
     page.wait_for("document.querySelector('.graphiql-doc-explorer')?.textContent.includes('Query')")
@@ -150,8 +181,8 @@ def test_another_ledger_starts_the_story_afresh(page: Browser, server: Server) -
 
 def test_nothing_left_the_origin_and_nothing_was_refused(page: Browser, server: Server) -> None:
     addresses = {urlsplit(url) for url in page.requests}
-    assert {url.scheme for url in addresses} <= {"http", "data"}
-    assert {url.netloc for url in addresses if url.scheme == "http"} == {
+    assert {url.scheme for url in addresses} <= {"http", "ws", "data"}
+    assert {url.netloc for url in addresses if url.scheme != "data"} == {
         urlsplit(server.url).netloc
     }
     assert page.problems == []

@@ -49,9 +49,10 @@ def test_the_committed_schema_is_this_one() -> None:
 
 def test_the_root_types_are_named() -> None:
     # Without the block every tool takes the type named Subscription for a root type.
-    assert sdl().startswith("schema {\n  query: Query\n  mutation: Mutation\n}\n")
+    block = "schema {\n  query: Query\n  mutation: Mutation\n  subscription: LiveUpdates\n}\n"
+    assert sdl().count("schema {") == sdl().count(block) == 1
     assert sdl().endswith("}\n")
-    assert PRINTED.subscription_type is None
+    assert PRINTED.subscription_type is PRINTED.type_map["LiveUpdates"]
 
 
 def places(type: GraphQLNamedType) -> Iterator[tuple[str, str]]:
@@ -146,5 +147,5 @@ def test_every_kind_of_object_can_be_asked_for_by_its_id() -> None:
 
 def test_introspection_answers(client: Asking) -> None:
     described = client.field(get_introspection_query(input_value_deprecation=True))
-    assert described["subscriptionType"] is None
+    assert described["subscriptionType"]["name"] == "LiveUpdates"
     assert "PricingInput" in {type["name"] for type in described["types"]}

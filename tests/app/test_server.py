@@ -120,7 +120,7 @@ def test_the_explorer_is_served_from_here_under_its_policy(talking: Talking) -> 
     assert page.headers["cache-control"] == "no-cache"
     tabs = talking.request("GET", "/graphiql/tabs.json").json()
     assert tabs["ledger"] == talking.ledger.state.id
-    assert len(tabs["tabs"]) == 15
+    assert len(tabs["tabs"]) == 16
 
 
 def test_a_bug_is_answered_with_an_id_and_nothing_else(

@@ -16,6 +16,7 @@ from typing import cast
 
 from app.commands import imagined_change
 from app.ledger import Ledger
+from app.logs import TextLines
 from domain.decider import Rejected
 from domain.invoices import Invoice, Status
 from domain.periods import to_us
@@ -81,7 +82,7 @@ def failures() -> Iterator[None]:
         log.propagate = was
         if said:
             cause = said[0].exc_info[1] if said[0].exc_info else None
-            raise Broken(said[0].getMessage()) from cause
+            raise Broken(TextLines().format(said[0]).splitlines()[0]) from cause
 
 
 def _keeping(said: list[logging.LogRecord]) -> Callable[[logging.LogRecord], bool]:
