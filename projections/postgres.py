@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
-from psycopg import Connection, RawCursor
+from psycopg import Connection, ProgrammingError, RawCursor
 from psycopg.abc import Buffer
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
@@ -96,8 +96,14 @@ def adapt(connection: Connection[Any]) -> None:
 
 
 def parameters(place: Place) -> dict[str, Any]:
-    """How a connection to a place is made; it need not wait for long."""
-    given = conninfo_to_dict(place.url)
+    """How a connection to a place is made; it need not wait for long.
+
+    Raises `ValueError` when the address names something that PostgreSQL does not know.
+    """
+    try:
+        given = conninfo_to_dict(place.url)
+    except ProgrammingError as error:
+        raise ValueError(f"{place}: {error}") from error
     return {"connect_timeout": _CONNECT_SECONDS, **given, "cursor_factory": RawCursor}
 
 

@@ -25,7 +25,7 @@ _WAIT_SECONDS = 5
 _RECONNECT_SECONDS = 10
 _PATIENCE_MS = 200
 """How long a swap waits for readers, while new ones wait for it."""
-_META = b"CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea)"
+_META = b"CREATE TABLE meta (name text PRIMARY KEY, value bytea)"
 
 # A swap waits until nobody holds this, and nobody sees tables of before it and after it at once.
 _SNAPSHOT = b"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
@@ -123,18 +123,21 @@ class ViewsSchema(ViewsDatabase):
 
     def __init__(self, place: Place, tables: Sequence[Table]) -> None:
         self.tables = tuple(tables)
-        self._session = _Writing(place)
-        try:
-            self._create(place)
-        except BaseException:
-            self._session.connection.close()
-            raise
+        with _opening(place):
+            self._session = _Writing(place)
+            try:
+                self._create(place)
+            except BaseException:
+                self._session.connection.close()
+                raise
         self.writing = PostgresViews(self._session, self.tables)
         self._pool = _readers(place)
 
     def _create(self, place: Place) -> None:
-        """Create what is not there yet."""
+        """Create the tables, all in one transaction, when they are not there yet."""
         connection = self._session.connection
+        if postgres.exists(connection, f'"{place.schema}".meta'):
+            return  # asking for each index would wait for whoever writes
         with connection.transaction():
             # What is in the tables can be made again from the ledger; that they are there is kept.
             connection.execute(b"SET LOCAL synchronous_commit TO on")
@@ -195,9 +198,18 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
     )
 
 
+@contextmanager
+def _opening(place: Place) -> Iterator[None]:
+    """Say in our words what cannot be opened, and why not: raises `ConnectionError`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise ConnectionError(f"{place} cannot be opened: {error}") from error
+
+
 def stamp_of(place: Place) -> str | None:
     """The version stamp of the views in a schema, before anything is assumed about its tables."""
-    with closing(postgres.connect(place, place.schema)) as connection:
+    with _opening(place), closing(postgres.connect(place, place.schema)) as connection:
         if not postgres.exists(connection, f'"{place.schema}".meta'):
             return None
         stamp = PostgresViews(Session(connection), ()).meta("stamp")

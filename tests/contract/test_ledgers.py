@@ -82,6 +82,7 @@ def test_usage_is_recorded_once_and_for_ever(ledger: Ledger, place: Place, tmp_p
     again = ledger.record_now([*sent, other, tokens("c")])
     assert statuses(again) == [*[Status.DUPLICATE] * 3, Status.CONFLICT, Status.ACCEPTED]
     head = ledger.store.head()
+    assert verification.verify(tmp_path, place=place).findings == ()  # while it is served
     ledger.close()
     with Ledger(tmp_path, place=place) as opened:
         assert opened.store.head() == head
@@ -240,6 +241,7 @@ def test_a_command_that_knows_only_files_says_so(
     [
         ("mysql://here/there", "a database is named postgresql://user@host/name?schema=ledger"),
         ("postgresql://here/there?schema=A-b", "schema= takes a letter"),
+        ("postgresql://me:secret@here/there?nobody=knows", "the schema tallybook of here/there"),
         ("postgresql://me:secret@127.0.0.1:1/there", "the schema tallybook of 127.0.0.1:1/there"),
     ],
 )
