@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import cloud_events
+from app.callers import Caller
 from app.ledger import Ledger
 from app.offers import RECORDS_LIMIT, UNREADABLE, Judged, Offered, Refused, each, judge
 from domain.usage import RecordInput, Status
@@ -54,13 +55,13 @@ _records = msgspec.json.Decoder(RecordInput)
 
 async def post_usage(request: Request) -> Response:
     """Record the usage in the body. 200 with counts and problems; 400, 413, 415, 429 or 503."""
-    ledger: Ledger = request.app.state.ledger
+    ledger, actor = asked(request, "bulk")
     kind = kind_of(request)
     try:
         offered = cloud_events.offered(kind, request.headers, await request.body())
         if offered is not None:
-            return _answer(await judge(ledger, offered, "bulk", cloud_events.NAMES))
-        return _answer(await judge(ledger, _own(kind, await request.body()), "bulk"))
+            return _answer(await judge(ledger, offered, actor, cloud_events.NAMES))
+        return _answer(await judge(ledger, _own(kind, await request.body()), actor))
     except Refused as refused:
         return refusal(refused)
 
@@ -74,6 +75,12 @@ def _own(kind: str, body: bytes) -> Sequence[Offered]:
         return each(_records.decode, [line for line in body.splitlines() if line.strip()])
     message = "send application/json, application/x-ndjson or CloudEvents"
     raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", message)
+
+
+def asked(request: Request, door: str) -> tuple[Ledger, str]:
+    """The ledger that a request is about, and what is noted there as who sent its usage."""
+    caller: Caller = request.state.caller
+    return request.state.ledger, caller.named(door)
 
 
 def kind_of(request: Request) -> str:

@@ -39,7 +39,7 @@ DOMAIN_LIBRARIES = set(
 
 SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
-DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
+FILES = ("app/store.py", "app/snapshots.py", "app/control.py", "app/bench_floor.py")
 POSTGRES = ("app/postgres_store.py", "app/postgres_rows.py", "projections/postgres.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
@@ -55,7 +55,7 @@ DOORS = {
     "pyarrow": ("app/exports/parquet.py",),
     "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
-    "sqlite3": DATABASE,
+    "sqlite3": (*FILES, "projections/tables.py"),
     **dict.fromkeys(("psycopg", "psycopg_pool"), (*POSTGRES, "projections/postgres_tables.py")),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
     **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py", *SENDER)),

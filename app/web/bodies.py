@@ -35,8 +35,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        announced = "content-length" in headers or "transfer-encoding" in headers
-        if scope["method"] in ("GET", "HEAD", "OPTIONS") and not announced:
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") and not _announced(headers):
             await self._app(scope, receive, send)
             return
         is_usage = scope["path"].startswith(("/v1/", "/api/v1/"))
@@ -56,14 +55,29 @@ class BodyLimit:
         await self._app(scope, _with_body(content, receive), send)
 
 
+async def turned_away(
+    answer: Response, settings: Settings, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer a request without a look at its body, of which nothing is kept."""
+    body = _Body(receive, settings, limit=0, more=_announced(Headers(scope=scope)))
+    await body.refuse(answer, scope, send)
+
+
+def _announced(headers: Headers) -> bool:
+    """Whether a body comes with a request."""
+    return "content-length" in headers or "transfer-encoding" in headers
+
+
 class _Body:
     """A body on its way."""
 
-    def __init__(self, receive: Receive, settings: Settings, limit: int) -> None:
+    def __init__(
+        self, receive: Receive, settings: Settings, limit: int, *, more: bool = True
+    ) -> None:
         self._receive = receive
         self._settings = settings
         self._limit = limit
-        self._more = True
+        self._more = more
 
     async def read(self, announced: str) -> bytes:
         """The whole body. Raises `ClientDisconnect`, or `Refused` when it is too large or slow.
