@@ -44,13 +44,14 @@ HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth
 DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
+PROTOCOLS = ("app/web/deadlines.py", "app/web/h11_deadlines.py", "app/web/httptools_deadlines.py")
 
 DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "uvicorn": ("app/web/deadlines.py", "app/web/live_sockets.py", "app/web/serving.py"),
-    "h11": ("app/web/deadlines.py",),
+    "uvicorn": (*PROTOCOLS, "app/web/live_sockets.py", "app/web/serving.py"),
+    **{one: (f"app/web/{one}_deadlines.py",) for one in ("h11", "httptools")},
     "wsproto": ("app/web/live_sockets.py",),
     "eventsourcing": ("app/store.py",),
     "pyarrow": ("app/exports/parquet.py",),
