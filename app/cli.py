@@ -1,126 +1,69 @@
 """The command line: parse, call, print."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 
 import msgspec
+from msgspec.structs import replace
 
-from app import bench, checkpoints, demo, forks, logs, replay, schema, verification
+from app import (
+    bench,
+    checkpoints,
+    control,
+    control_commands,
+    demo,
+    forks,
+    logs,
+    replay,
+    schema,
+    verification,
+)
+from app.arguments import parser
 from app.backups import Copied, copied
 from app.clock import SystemClock
 from app.explain import explainer
 from app.exports import files, log_import, log_writing
-from app.exports.journals import Form, journal
+from app.exports.journals import journal
 from app.exports.log_reading import BadLog
 from app.exports.parquet import parquet
-from app.exports.spreadsheets import Subject, spreadsheet
+from app.exports.spreadsheets import spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.new_directories import check_finished
 from app.reading import Progress
+from app.served import ServedDirectory
 from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger, Store
 from app.verification import VerificationRunning
 from app.web import serving
+from app.web.auth import OPEN_WARNING, is_open_now
 from domain.decider import Rejected
 from domain.periods import Period, check_period, format_instant, parse_instant
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     if parsed.command == "schema":
         print(schema.sdl(), end="")
         return 0
     try:
         settings = _settings(parsed)
-        return _COMMANDS[parsed.command](settings, parsed)
+        if parsed.command in _OF_ALL_LEDGERS:
+            return _OF_ALL_LEDGERS[parsed.command](settings, parsed)
+        return _COMMANDS[parsed.command](_of_one(settings), parsed)
     except _REFUSALS as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
         print(f"tallybook: {'.'.join(refusal.path)}: {refusal.message}", file=sys.stderr)
     return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tallybook", description="Usage billing you can replay.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="serve a ledger over HTTP")
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    serve.add_argument("--port", type=int, help="port to listen on (default 8000)")
-    serve.add_argument("--name", help="what a new ledger is called (default main)")
-    serve.add_argument("--test-clock", help="instant at which a new ledger's test clock stands")
-    serve.add_argument(
-        "--grace-period", help="how long a draft waits for late usage (default PT1H)"
-    )
-    serve.add_argument("--log-format", choices=list(logs.LogFormat), help="how lines are logged")
-    serve.add_argument("--log-level", choices=logs.LEVELS, help="the least of what is logged")
-    serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
-    serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
-    serve.add_argument("--demo", action="store_true", help="load the demo data first")
-    others = [
-        serve,
-        commands.add_parser("demo", help="load the demo data into a ledger"),
-        commands.add_parser("replay", help="rebuild the views from the log"),
-        _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
-        _explain_parser(commands.add_parser("explain", help="say why an invoice is what it is")),
-        commands.add_parser("checkpoint", help="print where the ledger stands, signed"),
-        _export_parser(commands.add_parser("export", help="write the log for other programs")),
-        commands.add_parser("import", help="make a ledger from an exported log"),
-        commands.add_parser("backup", help="copy a ledger, also while it is served"),
-    ]
-    others[-2].add_argument("file", type=Path, help="the exported log")
-    others[-1].add_argument("--to", type=Path, required=True, help="empty directory for the copy")
-    for command in others:
-        command.add_argument("--data", type=Path, help="directory of the ledger")
-    fork = commands.add_parser("fork", help="make a sandbox that goes on from a ledger's past")
-    fork.add_argument("destination", type=Path, help="empty directory for the fork")
-    fork.add_argument("--as-of", help="position or instant to fork at (default: the newest)")
-    fork.add_argument("--at", help="where its test clock stands (default: where the ledger stood)")
-    fork.add_argument("--data", type=Path, help="directory of the ledger")
-    restore = commands.add_parser("restore", help="make a ledger from a backup")
-    restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
-    restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
-    measuring = commands.add_parser("bench", help="measure what this machine makes of it")
-    measuring.add_argument("--data", type=Path, help="measure beside this directory")
-    measuring.add_argument("--seconds", type=int, default=16, help="how long in all (default 16)")
-    measuring.add_argument("--clients", type=int, default=50, help="who send singly (default 50)")
-    commands.add_parser("schema", help="print the GraphQL schema")
-    return parser
-
-
-def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    export.add_argument("--to", type=Path, help="file to write (default: standard output)")
-    what = export.add_mutually_exclusive_group()
-    what.add_argument("--from-position", type=int, default=1, help="first event of the log")
-    what.add_argument("--csv", choices=list(Subject), help="a table, instead of the log")
-    what.add_argument("--parquet", choices=list(Subject), help="a table with types, as Parquet")
-    what.add_argument("--journal", choices=list(Form), help="double entries, instead of the log")
-    export.add_argument("--period", help="START/END: only what a table says of this time")
-    return export
-
-
-def _explain_parser(explain: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    explain.add_argument(
-        "invoice", help="its id or number; of a subscription's id, the next invoice"
-    )
-    explain.add_argument("--line", type=int, help="only this line, counted from 1")
-    explain.add_argument("--records", action="store_true", help="list the usage records, too")
-    explain.add_argument("--json", action="store_true", help="print the explanation as JSON")
-    return explain
-
-
-def _verify_parser(verify: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    verify.add_argument("--json", action="store_true", help="print what was found as JSON")
-    verify.add_argument("--progress", action="store_true", help="say how far it is, also to a file")
-    verify.add_argument("--checkpoint", type=Path, help="checkpoints to hold the ledger to")
-    verify.add_argument("--public-key", type=Path, help="the key that they must be signed by")
-    return verify
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
@@ -131,12 +74,18 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 
 
 def _open(settings: Settings) -> Ledger:
-    check_finished(settings.data)
     text = settings.test_clock
+    at = parse_instant(text, ("test-clock",)) if text else None
+    return _opened(settings, settings.data, settings.name, at)
+
+
+def _opened(settings: Settings, directory: Path, name: str, clock_at: datetime | None) -> Ledger:
+    """The ledger in a directory, a new one if there is none."""
+    check_finished(directory)
     return Ledger(
-        settings.data,
-        name=settings.name,
-        test_clock_at=parse_instant(text, ("test-clock",)) if text else None,
+        directory,
+        name=name,
+        test_clock_at=clock_at,
         queue_limit=settings.queue_limit,
         grace=settings.grace,
     )
@@ -147,12 +96,22 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     logs.set_up(settings.log_format, settings.least_logged)
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
     serving.end_on_signals()
-    with _open(settings) as ledger:
-        app = create_app(ledger, settings)
+
+    def opened(directory: Path, name: str) -> Ledger:
+        if name == settings.ledger:  # it may be a new one, as the settings want it
+            return _open(replace(settings, data=directory))
+        return _opened(settings, directory, name, None)
+
+    with ServedDirectory(settings, opened) as served:
+        app = create_app(served, settings)
         if parsed.demo:
-            demo.load(ledger)
+            demo.load(served.ledger)
         address = f"http://{settings.host}:{settings.port}"
-        print(_WELCOME.format(address=address, data=settings.data), flush=True)
+        door = _KEYS
+        if is_open_now(settings, served.keyring):
+            door = _OPEN
+            _log.warning(OPEN_WARNING)
+        print(_WELCOME.format(address=address, data=settings.data, door=door), flush=True)
         return 0 if serving.serve(app, settings) else 1
 
 
@@ -234,8 +193,11 @@ def _period(text: str | None) -> Period | None:
 
 
 def _import(settings: Settings, parsed: argparse.Namespace) -> int:
+    directory = control.place(settings.data, settings.ledger)
     with parsed.file.open("rb") as file:
-        return _made(settings.data, log_import.imported(file, settings.data, _meter()))
+        made = log_import.imported(file, directory, _meter())
+    control.note_ledger(settings.data, settings.ledger)
+    return _made(directory, made)
 
 
 def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
@@ -329,6 +291,22 @@ def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _say(settings: Settings, parsed: argparse.Namespace) -> int:
+    """What a command about ledgers or keys says; a new key stands alone on standard output."""
+    said = control_commands.run(settings, parsed)
+    for line in said.aside:
+        print(line, file=sys.stderr)
+    for line in said.out:
+        print(line)
+    return 0
+
+
+def _of_one(settings: Settings) -> Settings:
+    """The settings of a command about one ledger, whose own directory it is to work in."""
+    directory = control.directory_of(settings.data, settings.ledger)
+    return replace(settings, data=directory)
+
+
 def _existing(settings: Settings) -> None:
     """Reading a log again needs one; do not make an empty one by mistake."""
     if not (settings.data / "ledger.db").exists():
@@ -346,28 +324,40 @@ _REFUSALS = (
     OSError,
 )
 
-_COMMANDS = {
+_OF_ALL_LEDGERS = {
     "serve": _serve,
+    "import": _import,
+    "restore": _restore,
+    "bench": _bench,
+    "ledger": _say,
+    "key": _say,
+}
+
+_COMMANDS = {
     "demo": _demo,
     "replay": _replay,
     "verify": _verify,
     "explain": _explain,
     "checkpoint": _checkpoint,
     "export": _export,
-    "import": _import,
     "backup": _backup,
     "fork": _fork,
-    "restore": _restore,
-    "bench": _bench,
 }
 
-_WELCOME = """Tallybook serves the ledger in {data}
+_log = logging.getLogger("tallybook.server")
+
+_OPEN = """THERE ARE NO KEYS: whoever reaches this address may do anything. `tallybook key create`
+makes the first one, and from then on every request needs one."""
+_KEYS = "Every request needs a key: `tallybook key create` makes one."
+
+_WELCOME = """Tallybook serves the ledgers in {data}
 
   explorer   {address}/graphiql   every step of the story is a tab: press play from left to right
   GraphQL    {address}/graphql
   bulk usage {address}/v1/usage
 
-There are no access keys yet: whoever reaches this address may do anything. Ctrl+C stops it."""
+{door}
+Ctrl+C stops it."""
 
 
 if __name__ == "__main__":

@@ -106,6 +106,11 @@ def new_record_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def new_secret(size: int) -> bytes:
+    """So many random bytes that nobody can guess."""
+    return secrets.token_bytes(size)
+
+
 def scattered(pause: timedelta) -> timedelta:
     """A pause, up to a fifth of it shorter by chance, so that many do not come back at once."""
     return pause - pause * secrets.randbelow(1_000) / 5_000

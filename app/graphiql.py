@@ -59,6 +59,11 @@ HINTS: Mapping[str, str] = {
     "unique": "1",
 }
 
+_KEY_HINT = """\
+# Every request needs a key. Write it into the tab Headers below, it is forgotten with the page:
+# {"Authorization": "Bearer tbk_..."}
+
+"""
 _PLACEHOLDER = re.compile(r"\$([a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)?)")
 _OPERATION_NAME = re.compile(r"^(?:query|mutation|subscription)\s+(\w+)", re.MULTILINE)
 
@@ -100,6 +105,14 @@ def prepared_tabs(ledger: str, values: Mapping[str, str]) -> PreparedTabs:
     The browser keeps the reader's edits per ledger, so another id means a fresh set of tabs.
     """
     return {"ledger": ledger, "tabs": tabs(values)}
+
+
+def tabs_for_keys() -> PreparedTabs:
+    """The story for a page that does not know yet whose ledger its reader may ask."""
+    prepared = prepared_tabs("of whoever has a key", {})
+    for tab in prepared["tabs"]:
+        tab["query"] = _KEY_HINT + tab["query"]
+    return prepared
 
 
 def values(views: Views, now: datetime) -> dict[str, str]:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import cloud_events
+from app.callers import Caller
 from app.ledger import Ledger
 from app.offers import RECORDS_LIMIT, UNREADABLE, Judged, Offered, Problem, Refused, each, judge
 from domain.usage import RecordInput, Status
@@ -71,9 +72,10 @@ class UsageEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        ledger: Ledger = scope["app"].state.ledger
+        ledger: Ledger = scope["state"]["ledger"]
+        caller: Caller = scope["state"]["caller"]
         try:
-            judged = await _judged(ledger, scope, await _whole(receive))
+            judged = await _judged(ledger, caller.named("bulk"), scope, await _whole(receive))
         except Refused as refused:
             await refusal(refused)(scope, receive, send)
             return
@@ -91,16 +93,16 @@ async def _whole(receive: Receive) -> bytes:
     return body
 
 
-async def _judged(ledger: Ledger, scope: Scope, body: bytes) -> Judged:
+async def _judged(ledger: Ledger, actor: str, scope: Scope, body: bytes) -> Judged:
     """What became of the records in a body. Raises `Refused`."""
     if _is_plain_json(scope):
-        return await judge(ledger, _own("application/json", body), "bulk")
+        return await judge(ledger, _own("application/json", body), actor)
     request = Request(scope)
     kind = kind_of(request)
     offered = cloud_events.offered(kind, request.headers, body)
     if offered is not None:
-        return await judge(ledger, offered, "bulk", cloud_events.NAMES)
-    return await judge(ledger, _own(kind, body), "bulk")
+        return await judge(ledger, offered, actor, cloud_events.NAMES)
+    return await judge(ledger, _own(kind, body), actor)
 
 
 def _is_plain_json(scope: Scope) -> bool:
@@ -125,6 +127,12 @@ def _own(kind: str, body: bytes) -> Sequence[Offered]:
         return each(_records.decode, [line for line in body.splitlines() if line.strip()])
     message = "send application/json, application/x-ndjson or CloudEvents"
     raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", message)
+
+
+def asked(request: Request, door: str) -> tuple[Ledger, str]:
+    """The ledger that a request is about, and what is noted there as who sent its usage."""
+    caller: Caller = request.state.caller
+    return request.state.ledger, caller.named(door)
 
 
 def kind_of(request: Request) -> str:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
+from app import server_secret
+from app.control import FILE, OTHERS
 from app.delivery_marks import BEGAN, DELIVERED
 from app.ledger import VIEWS
 from app.lock import hold
@@ -14,6 +16,8 @@ LOG = "ledger.db"
 _IN_ORDER = (BEGAN, DELIVERED, VIEWS, LOG)
 _UNFINISHED = "unfinished"
 _LOCK = "ledger.lock"
+_OF_ALL_LEDGERS = {FILE, f"{FILE}-wal", f"{FILE}-shm", OTHERS, server_secret.FILE}
+"""What a data directory may have before its first ledger: others, and the keys."""
 
 
 @contextmanager
@@ -55,7 +59,7 @@ def _check_empty(directory: Path) -> None:
     """Nothing may be there but what an interrupted attempt has left."""
     if directory.exists():
         found = {path.name for path in directory.iterdir()}
-        left = {_UNFINISHED, _LOCK}
+        left = {_UNFINISHED, _LOCK, *_OF_ALL_LEDGERS}
         if _UNFINISHED in found and LOG not in found:
             left |= set(_IN_ORDER)
         if found - left:

@@ -1,7 +1,5 @@
 """The server put together: routes, middleware and what happens at start and stop."""
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,25 +13,25 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
-from app import adapters, checkpoints, graphiql, invoice_page, replay
+from app import adapters, graphiql, invoice_page
 from app.adapters import lago, stripe
 from app.graphiql import CONTENT_SECURITY_POLICY
 from app.ingest import UsageEndpoint, refusal
 from app.ledger import Ledger
+from app.living import Living
 from app.offers import Refused
+from app.served import Served
 from app.settings import Settings
 from app.web import health, metrics
 from app.web.access import Access
+from app.web.auth import Door, check_settings
 from app.web.bodies import BodyLimit
 from app.web.documents import Documents
 from app.web.graphql import GraphQLEndpoint
 from app.web.live import Live
 from app.web.live_sse import EventStreams
 from app.web.live_ws import LiveSocket
-from app.webhooks import Delivery, Hook, read_hook
-from app.worker import Worker
-
-_log = logging.getLogger("tallybook.server")
+from app.webhooks import read_hook
 
 _PAGE_HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -47,18 +45,22 @@ documents only (TALLYBOOK_TRUSTED_DOCUMENTS=only). Serve the ledger with `allow`
 """
 
 
-def create_app(ledger: Ledger, settings: Settings) -> Starlette:
-    """The web application over one open ledger, which the caller closes.
+def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
+    """The web application over one open ledger, or over all that are served; the caller closes it.
 
-    Raises `ValueError` when the settings ask for a webhook, or trust documents, that cannot be.
+    Raises `ValueError` when the settings ask for a webhook, or trust documents, that cannot be, or
+    for no keys where others than this machine reach it.
     """
     hook = read_hook(settings)
     documents = Documents.of(settings)
-    live = Live(ledger, settings, documents)
+    check_settings(settings)
+    if isinstance(served, Ledger):
+        served = Served(served)
+    live = Live(settings, documents)
     app = Starlette(
         routes=[  # tried in this order, so first comes what is asked most often
             Route("/v1/usage", UsageEndpoint(), methods=["POST"]),
-            Route("/graphql", EventStreams(GraphQLEndpoint(ledger, documents), live)),
+            Route("/graphql", EventStreams(GraphQLEndpoint(documents), live)),
             WebSocketRoute("/graphql", LiveSocket(live)),
             Route("/", _home),
             Route("/graphiql", _explorer),
@@ -75,69 +77,27 @@ def create_app(ledger: Ledger, settings: Settings) -> Starlette:
             Route("/metrics", metrics.get_metrics),
         ],
         middleware=[
-            Middleware(Access, measures=ledger.writer.measures),
+            Middleware(Access, measures=served.ledger.writer.measures),
+            Middleware(Door, settings=settings, served=served),
             Middleware(BodyLimit, settings=settings),
         ],
         exception_handlers={StarletteHTTPException: _http_error},
         lifespan=_living,
     )
-    app.state.ledger = ledger
-    app.state.hook = hook
+    app.state.served = served
+    app.state.living = Living(served, hook, settings.between_checkpoints)
     app.state.live = live
-    app.state.delivery = None
     app.state.stopping = False
     app.state.documents = documents
-    app.state.between_checkpoints = settings.between_checkpoints
     return app
 
 
 @asynccontextmanager
 async def _living(app: Starlette) -> AsyncIterator[None]:
     """What goes on while it serves."""
-    hook = app.state.hook
-    if hook is not None and app.state.ledger.state.forked_from is not None:
-        _log.warning("nobody is told of what happens in a fork: the webhook is left alone")
-        hook = None
-    async with _telling(app, hook), _working(app):
+    async with app.state.living.going_on():
         yield
         app.state.stopping = True
-
-
-@asynccontextmanager
-async def _telling(app: Starlette, hook: Hook | None) -> AsyncIterator[None]:
-    """While it serves, whoever wants to be told is told, also what a test clock brings about."""
-    if hook is None:
-        yield
-        return
-    delivery = await asyncio.to_thread(Delivery, app.state.ledger, hook)
-    app.state.delivery = delivery
-    delivery.start()
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(delivery.stop)
-
-
-@asynccontextmanager
-async def _working(app: Starlette) -> AsyncIterator[None]:
-    """While it serves, what falls due is done by itself; a test clock waits to be moved.
-
-    Every so often a signed checkpoint is noted beside the ledger. Views that somebody rebuilt are
-    taken over.
-    """
-    ledger: Ledger = app.state.ledger
-    work = [replay.keep_taking_over(ledger)]
-    if every := app.state.between_checkpoints:
-        work.append(checkpoints.keep_noting(ledger.store, ledger.directory, every))
-    if not ledger.clock.is_test:
-        work.append(Worker(ledger).run())
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Assets(StaticFiles):
@@ -164,18 +124,21 @@ async def _explorer(request: Request) -> Response:
 
 
 def _tabs(request: Request) -> Response:
-    """The prepared tabs, filled in with the ids of this ledger."""
-    ledger: Ledger = request.app.state.ledger
+    """The prepared tabs, filled in with the ids of this ledger; with keys, filled in with none."""
+    ledger: Ledger = request.state.ledger
+    headers = {"cache-control": "no-store"}
+    if request.state.caller is None:
+        content = msgspec.json.encode(graphiql.tabs_for_keys())
+        return Response(content, media_type="application/json", headers=headers)
     with ledger.snapshot() as views:
         values = graphiql.values(views, ledger.clock.now())
     content = msgspec.json.encode(graphiql.prepared_tabs(ledger.state.id, values))
-    headers = {"cache-control": "no-store"}
     return Response(content, media_type="application/json", headers=headers)
 
 
 def _invoice(request: Request) -> Response:
     """An invoice as a page; with `.json` or `.csv` behind its id, its data."""
-    ledger: Ledger = request.app.state.ledger
+    ledger: Ledger = request.state.ledger
     id, _, form = request.path_params["name"].partition(".")
     with ledger.snapshot() as views:
         document = invoice_page.document(views, ledger.store, id, form, ledger.clock.now())

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ PREFIX = "TALLYBOOK_"
 MOST_GRACE = timedelta(days=30)
 """The longest time that late usage may be waited for."""
 
-_HIDDEN = {"webhook_url", "webhook_secret"}
+_HIDDEN = {"secret", "webhook_url", "webhook_secret"}
 
 MOST_BETWEEN_CHECKPOINTS = timedelta(days=30)
 """The longest time from one checkpoint to the next."""
@@ -23,15 +24,24 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 """A number of which there is at least one."""
 
 
+class Auth(StrEnum):
+    """Who may ask: whoever has a key, or whoever reaches the server."""
+
+    KEYS = "keys"
+    OPEN = "open"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a server runs. Each field is also an environment variable, `TALLYBOOK_` and its name."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. There are no access keys yet: keep it on loopback or behind a proxy."""
+    """Address to listen on."""
     port: int = 8000
     """Port to listen on."""
     data: Path = Path("tallybook-data")
-    """Directory of the ledger's two files."""
+    """Directory of the ledgers and of the keys that open them."""
+    ledger: str = "main"
+    """Which ledger of the data directory a command is about, and is served to who names none."""
     name: str = "main"
     """What a new ledger is called."""
     test_clock: str | None = None
@@ -40,6 +50,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a draft with usage waits for late records: `PT0S` to `P30D`, as ISO 8601 has it."""
     checkpoint_period: str = "PT1H"
     """How often a signed checkpoint is noted beside the ledger; `PT0S` for never."""
+    auth: Auth | None = None
+    """`keys` or `open`; by default open on loopback until the first key is made, then keys."""
+    secret: str | None = None
+    """What keys are hashed under; by default the file `secret` in the data directory is."""
+    key_requests: int = 1_000
+    """Requests per second that a key may make in the long run; more are answered 429."""
+    key_requests_burst: int = 2_000
+    """Requests that a key may make at once."""
+    key_cost: int = 20_000
+    """GraphQL cost per second that a key may cause in the long run."""
+    key_cost_burst: int = 100_000
+    """GraphQL cost that a key may cause at once."""
     body_limit_bytes: int = 1_048_576
     """Largest GraphQL request body, and message of a websocket."""
     ingest_limit_bytes: int = 5_242_880

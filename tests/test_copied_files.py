@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.doors import DOORS
 from tests.house import ROOT, Finding, Source, broken, imports
-from tests.test_house_rules import DOORS
 
 COPIED = ("app/client.py", "app/token_usage.py", "app/verifier.py")
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.doors import CLOCK, DOORS, SENDER
 from tests.house import (
     ROOMS,
     Finding,
@@ -38,31 +39,6 @@ DOMAIN_LIBRARIES = set(
     " fractions functools graphlib hashlib heapq itertools json keyword math msgspec numbers re"
     " operator string struct textwrap types typing unicodedata zoneinfo".split()
 )
-
-SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
-HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
-DATABASE = ("app/store.py", "app/snapshots.py", "projections/tables.py", "app/bench_floor.py")
-CLOCK = ("app/clock.py",)
-SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
-PROTOCOLS = ("app/web/deadlines.py", "app/web/h11_deadlines.py", "app/web/httptools_deadlines.py")
-
-DOORS = {
-    "strawberry": SCHEMA,
-    "graphql": SCHEMA,
-    "starlette": HTTP,
-    "uvicorn": (*PROTOCOLS, "app/web/live_sockets.py", "app/web/serving.py"),
-    **{one: (f"app/web/{one}_deadlines.py",) for one in ("h11", "httptools")},
-    "wsproto": ("app/web/live_sockets.py",),
-    "eventsourcing": ("app/store.py",),
-    "pyarrow": ("app/exports/parquet.py",),
-    "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
-    "cryptography": ("app/checkpoints.py", "app/verifier.py"),
-    **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
-    **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
-    **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py", *SENDER)),
-    "msgspec": ("app/", "domain/", "projections/"),
-}
-"""Each library that lets the world in, with the only files that may import it."""
 
 WALL_CLOCK = set(
     "time.time time.time_ns time.clock_gettime time.clock_gettime_ns time.localtime time.gmtime"

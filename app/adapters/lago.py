@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from app import exact_json
 from app.adapters.unix_times import is_unix, parse_unix
-from app.ingest import REASONS, answer, kind_of
-from app.ledger import Ledger
+from app.ingest import REASONS, answer, asked, kind_of
 from app.offers import UNREADABLE, Judged, Names, Offered, Refused, each, judge
 from domain.decider import Code, Rejected
 from domain.periods import format_instant
@@ -57,11 +56,11 @@ _manys = msgspec.json.Decoder(_Many)
 
 async def post_event(request: Request) -> Response:
     """Record one event. 200 with the event, or 422 with what is wrong."""
-    ledger: Ledger = request.app.state.ledger
+    ledger, actor = asked(request, "lago")
     try:
         event = _decoded(_ones, request, await request.body()).event
         offered = each(_record, [event])
-        judged = await judge(ledger, offered, "lago", NAMES)
+        judged = await judge(ledger, offered, actor, NAMES)
     except Refused as refused:
         return refusal(refused)
     if judged.problems:
@@ -71,11 +70,11 @@ async def post_event(request: Request) -> Response:
 
 async def post_batch(request: Request) -> Response:
     """Record several events. 200 with them, or 422 with what is wrong with any."""
-    ledger: Ledger = request.app.state.ledger
+    ledger, actor = asked(request, "lago")
     try:
         events = _decoded(_manys, request, await request.body()).events
         offered = each(_record, events)
-        judged = await judge(ledger, offered, "lago", NAMES)
+        judged = await judge(ledger, offered, actor, NAMES)
     except Refused as refused:
         return refusal(refused)
     if judged.problems:

@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import cloud_events
-from app.ingest import REASONS, answer, kind_of
-from app.ledger import Ledger
+from app.ingest import REASONS, answer, asked, kind_of
 from app.offers import UNREADABLE, Offered, Refused, judge
 from domain.usage import Status
 
@@ -28,10 +27,10 @@ _marked = msgspec.json.Decoder(_Marked | list[msgspec.Raw])
 
 async def post_events(request: Request) -> Response:
     """Record the events in the body. 204, or a problem."""
-    ledger: Ledger = request.app.state.ledger
+    ledger, actor = asked(request, "openmeter")
     try:
         offered = _read(request, await request.body())
-        judged = await judge(ledger, offered, "openmeter", cloud_events.NAMES)
+        judged = await judge(ledger, offered, actor, cloud_events.NAMES)
     except Refused as refused:
         return refusal(refused)
     if not judged.problems:

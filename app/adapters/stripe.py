@@ -16,7 +16,7 @@ from starlette.responses import Response
 from app.adapters.event_summaries import Asked, read
 from app.adapters.unix_times import parse_unix
 from app.clock import new_id
-from app.ingest import answer, kind_of
+from app.ingest import answer, asked, kind_of
 from app.ledger import Ledger
 from app.offers import Names, Refused, judge
 from domain.decider import Code, Rejected
@@ -43,12 +43,12 @@ _FINAL = {"stripe-should-retry": "false"}
 
 async def post_meter_event(request: Request) -> Response:
     """Record one meter event. 200 with the event, or an error."""
-    ledger: Ledger = request.app.state.ledger
+    ledger, actor = asked(request, "stripe")
     try:
         _check_sender(request)
         form = _form(request, await request.body())
         record = _record(form, request.headers.get("idempotency-key"))
-        judged = await judge(ledger, [record], "stripe", NAMES)
+        judged = await judge(ledger, [record], actor, NAMES)
     except Refused as refused:
         return refusal(refused)
     except Rejected as rejected:
@@ -67,7 +67,7 @@ async def post_meter_event(request: Request) -> Response:
 
 def get_event_summaries(request: Request) -> Response:
     """What a customer used on a meter, in one window or in hours or days, the newest first."""
-    ledger: Ledger = request.app.state.ledger
+    ledger: Ledger = request.state.ledger
     try:
         _check_sender(request)
         asked = Asked.of(request.path_params["id"], request.query_params)
@@ -93,7 +93,8 @@ def refusal(refused: Refused) -> Response:
 
 def _check_sender(request: Request) -> None:
     """Refuse what the page of another site can make a browser send: a form without a key."""
-    if "authorization" not in request.headers:
+    keyed = request.state.caller.actor is not None or "authorization" in request.headers
+    if not keyed:
         message = "You did not provide an API key: send it as Authorization: Bearer"
         raise Refused(401, "API_KEY_MISSING", message)
     if "origin" in request.headers:

@@ -11,6 +11,7 @@ from graphql import GraphQLError
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import SchemaExtension
 
+from app.callers import ANYBODY, Caller
 from app.commands import Command
 from app.ledger import Ledger
 from app.schema.errors import UserError
@@ -38,6 +39,8 @@ class Context:
 
     ledger: Ledger
     actor: str | None = None
+    caller: Caller = ANYBODY
+    """What the request may do."""
     streams: bool = False
     """Whether many answers can be given, one after the other."""
 

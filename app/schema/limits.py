@@ -7,6 +7,7 @@ would cost, and at last how long it takes.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 from graphql import (
@@ -25,12 +26,15 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+from strawberry.types.execution import ExecutionContext
 
+from app.callers import EVERYTHING, Caller
 from app.logs import OPERATION_LIMIT, note
 from app.schema.cost import COST_LIMIT, Cost
 from app.schema.errors import ERRORS_LIMIT
 from app.schema.guard import DOCUMENT_BYTES, TOKENS_LIMIT, Guard, too_much
 from app.schema.remembered import REMEMBERED, Same
+from app.schema.scopes import forbidden
 
 DEADLINE_SECONDS = 10
 """How long an operation may take; whoever asks for more has stopped waiting for the answer."""
@@ -70,7 +74,7 @@ class Limits(SchemaExtension):
         context = self.execution_context
         assert context.graphql_document is not None, "it was parsed"
         errors = _validated(context.schema._schema, Same(context.graphql_document))
-        context.pre_execution_errors = list(errors)
+        context.pre_execution_errors = list(errors) or _unnamed(context)
         yield
 
     async def on_execute(self) -> AsyncIterator[None]:
@@ -84,6 +88,8 @@ class Limits(SchemaExtension):
         note(operation=name, cost=self._cost)
         if self._cost > COST_LIMIT:
             raise too_much("cost", COST_LIMIT, self._cost)
+        _let_in(self._caller, context.schema._schema, context.graphql_document, operation)
+        _pay(self._caller, self._cost)
         try:
             async with asyncio.timeout(_deadline(context.graphql_document, operation)):
                 yield
@@ -94,7 +100,61 @@ class Limits(SchemaExtension):
         """What the answer says beside its data, once the cost is known."""
         if self._cost is None:
             return {}
-        return {"cost": {"requested": self._cost, "limit": COST_LIMIT}}
+        cost: dict[str, Any] = {"requested": self._cost, "limit": COST_LIMIT}
+        bucket = self._caller.cost
+        if bucket is not None:
+            cost["throttle"] = {
+                "maximum": bucket.maximum,
+                "available": bucket.available(),
+                "restoreRate": bucket.rate,
+            }
+        return {"cost": cost}
+
+    @property
+    def _caller(self) -> Caller:
+        caller: Caller = self.execution_context.context.caller
+        return caller
+
+
+def _let_in(
+    caller: Caller,
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+) -> None:
+    """Raise a `GraphQLError` when the operation asks for more than the caller's key allows."""
+    if caller.scopes != EVERYTHING:
+        refused = forbidden(schema, document, operation, caller.scopes)
+        if refused is not None:
+            raise refused
+
+
+def _pay(caller: Caller, cost: int) -> None:
+    """Take what an operation costs from the caller's bucket. Raises a `GraphQLError`."""
+    if caller.cost is None:
+        return
+    if wait := caller.cost.take(cost):
+        caller.retry_after = ceil(wait)
+        message = f"this key has asked too much; in {caller.retry_after} s there is enough for this"
+        extensions = {"code": "THROTTLED", "retryAfter": caller.retry_after}
+        raise GraphQLError(message, extensions=extensions)
+
+
+def _unnamed(context: ExecutionContext) -> list[GraphQLError]:
+    """The error of who sends several operations and does not say which: not one is chosen.
+
+    Strawberry would carry out the first, and the specification forbids it ("GetOperation").
+    """
+    assert context.graphql_document is not None, "it was parsed"
+    operations = [
+        one
+        for one in context.graphql_document.definitions
+        if isinstance(one, OperationDefinitionNode)
+    ]
+    if len(operations) < 2 or context._provided_operation_name is not None:
+        return []
+    message = f"say by operationName which of the {len(operations)} operations to carry out"
+    return [GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})]
 
 
 def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ingest import refusal
+from app.ledger import Ledger
 from app.logs import Told, fields, tell, telling
 from app.measures import Measures
 from app.offers import Refused
@@ -56,7 +57,9 @@ class Access:
         """Count the request and write its line."""
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         route, status = route_of(scope), answering.status or _CLOSED_REQUEST
-        self._measures.answered(method, route, status, seconds)
+        asked: Ledger | None = scope.get("state", {}).get("ledger")
+        measures = self._measures if asked is None else asked.writer.measures
+        measures.answered(method, route, status, seconds)
         if _access.isEnabledFor(logging.INFO):
             tell(
                 _access,

@@ -57,14 +57,30 @@ class BodyLimit:
         await self._app(scope, _with_body(content, receive), send)
 
 
+async def turned_away(
+    answer: Response, settings: Settings, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer a request without a look at its body, of which nothing is kept."""
+    body = _Body(receive, settings, limit=0, more=_is_announced(scope))
+    await body.refuse(answer, scope, send)
+
+
+def _is_announced(scope: Scope) -> bool:
+    """Whether a body comes with a request."""
+    length, _, in_chunks = _announced(scope)
+    return length is not None or in_chunks
+
+
 class _Body:
     """A body on its way."""
 
-    def __init__(self, receive: Receive, settings: Settings, limit: int) -> None:
+    def __init__(
+        self, receive: Receive, settings: Settings, limit: int, *, more: bool = True
+    ) -> None:
         self._receive = receive
         self._settings = settings
         self._limit = limit
-        self._more = True
+        self._more = more
 
     async def read(self, announced: str) -> bytes:
         """The whole body. Raises `ClientDisconnect`, or `Refused` when it is too large or slow.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
@@ -10,7 +10,7 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
-from app.ledger import Ledger
+from app.callers import Caller
 from app.offers import Refused
 from app.schema import schema
 from app.schema.context import Context
@@ -27,16 +27,15 @@ _ALLOWED = {"GET": _READ, "POST": {*_READ, OperationType.MUTATION}}
 class GraphQLEndpoint(GraphQL[Context, None]):
     """The schema over HTTP; what cannot be executed at all still gets a typed JSON answer."""
 
-    def __init__(self, ledger: Ledger, documents: Documents | None = None) -> None:
+    def __init__(self, documents: Documents | None = None) -> None:
         super().__init__(schema, graphql_ide=None)
-        self._ledger = ledger
         self._documents = documents or Documents()
 
     async def get_context(
         self, request: Request | WebSocket, response: Response | WebSocket
     ) -> Context:
         """What resolvers work on: the ledger, and who asks."""
-        return Context(ledger=self._ledger, actor="graphql")
+        return context_of(request)
 
     async def run(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Serve one request."""
@@ -66,7 +65,7 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             result = await self.schema.execute(
                 text,
                 variable_values=wanted.variables,
-                context_value=Context(ledger=self._ledger, actor="graphql"),
+                context_value=context_of(request),
                 operation_name=wanted.operation_name,
                 allowed_operation_types=_ALLOWED[method],
                 operation_extensions=wanted.extensions,
@@ -79,6 +78,12 @@ class GraphQLEndpoint(GraphQL[Context, None]):
             message = error.as_http_error_reason(method)
             raise Refused(405, "METHOD_NOT_ALLOWED", message, {"allow": "POST"}) from error
         return _response(content_of(result), status_of(result, kind), kind)
+
+
+def context_of(request: HTTPConnection, *, streams: bool = False) -> Context:
+    """The ledger that a request is about, and who asks."""
+    caller: Caller = request.state.caller
+    return Context(request.state.ledger, caller.named("graphql"), caller, streams)
 
 
 def refusal(refused: Refused, kind: str = JSON) -> Response:

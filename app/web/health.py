@@ -20,7 +20,7 @@ async def get_alive(request: Request) -> Response:
 def get_ready(request: Request) -> Response:
     """200 while the ledger can be served; 503 says why it cannot."""
     state = request.app.state
-    found = examine(state.ledger, stopping=state.stopping)
+    found = examine(state.served.ledger, stopping=state.stopping)
     status = 200 if found.ready else 503
     if _wants_json(request):
         return _json(status, _content(found))

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 
-from app.ledger import Ledger
+from app.callers import Caller
 from app.offers import RETRY_AFTER_SECONDS, Refused
 from app.schema import Context
 from app.schema.streams import Answer, answers
@@ -17,23 +17,39 @@ from app.web.documents import Documents
 class Live:
     """The subscribers of one server."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, documents: Documents) -> None:
+    def __init__(self, settings: Settings, documents: Documents) -> None:
         self.settings = settings
         self.sockets = Places(settings.live_limit)
         self.operations = Places(settings.live_limit)
         self.ending = asyncio.Event()
-        self._ledger = ledger
         self._documents = documents
 
-    def answers(self, asked: Asked, *, may_change: bool = True) -> AsyncGenerator[Answer, None]:
+    def answers(
+        self, asked: Asked, context: Context, *, may_change: bool = True
+    ) -> AsyncGenerator[Answer, None]:
         """Carry out one operation, with a context of its own. Raises `Refused`."""
+        context.caller.begin()
         text = self._documents.text_of(asked.query, asked.document_id, asked.extensions)
-        context = Context(self._ledger, "graphql", streams=True)
-        return answers(context, text, asked.variables, asked.operation_name, may_change=may_change)
+        found = answers(context, text, asked.variables, asked.operation_name, may_change=may_change)
+        return _while_let_in(found, context.caller)
 
     def end(self) -> None:
         """Let every event stream go; for when the server stops."""
         self.ending.set()
+
+
+async def _while_let_in(
+    found: AsyncGenerator[Answer, None], caller: Caller
+) -> AsyncGenerator[Answer, None]:
+    """The answers, for as long as whoever gets them may ask."""
+    async with aclosing(found):
+        async for answer in found:
+            try:
+                caller.go_on()
+            except Refused as refused:
+                yield Answer({"data": None, "errors": [problem(refused)]}, executed=False)
+                return
+            yield answer
 
 
 class Places:

@@ -15,7 +15,7 @@ from app.offers import Refused
 from app.schema.streams import Answer
 from app.web import asked
 from app.web.answers import encoded
-from app.web.graphql import refusal
+from app.web.graphql import context_of, refusal
 from app.web.live import Live
 from app.web.negotiation import OFFERED
 
@@ -51,7 +51,8 @@ class EventStreams:
                 content_type = request.headers.get("content-type", "")
                 wanted = asked.by_post(content_type, await request.body())
             with self._live.operations.one():
-                answers = self._live.answers(wanted, may_change=method == "POST")
+                context = context_of(request, streams=True)
+                answers = self._live.answers(wanted, context, may_change=method == "POST")
                 await self._stream(answers, receive, send)
         except Refused as refused:
             await refusal(refused)(scope, receive, send)

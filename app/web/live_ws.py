@@ -20,6 +20,7 @@ from app.offers import Refused
 from app.schema.streams import Answer
 from app.web.answers import encoded
 from app.web.asked import Asked
+from app.web.graphql import context_of
 from app.web.live import Live, Places, problem
 
 PROTOCOL = "graphql-transport-ws"
@@ -185,7 +186,8 @@ class Connection:
         match message:
             case ConnectionInit() if self._begun:
                 raise Ended(4429, "Too many initialisation requests")
-            case ConnectionInit():
+            case ConnectionInit(payload=payload):
+                self._let_in(payload or {})
                 self._begun = True
                 await self._send({"type": "connection_ack"})
             case Ping():
@@ -198,6 +200,17 @@ class Connection:
                 if task := self._operations.pop(id, None):
                     task.cancel()
 
+    def _let_in(self, payload: dict[str, Any]) -> None:
+        """Take the key with which the client begins, as pages have no headers. Raises `Ended`."""
+        state = self._websocket.state
+        sent = [str(text) for name, text in payload.items() if name.lower() == "authorization"]
+        if state.caller is not None and (state.caller.actor is not None or not sent):
+            return  # a header came with it, or no key is needed
+        try:
+            state.caller, state.ledger = state.admit(sent[0] if sent else "")
+        except Refused as refused:
+            raise Ended(4403, f"Forbidden: {refused.message}") from refused
+
     async def _begin(self, id: str, operation: Operation) -> None:
         if id in self._operations:
             raise Ended(4409, f"Subscriber for {id} already exists")
@@ -205,7 +218,8 @@ class Connection:
             try:
                 place.enter_context(self._places.one())
                 place.enter_context(self._live.operations.one())
-                found = self._live.answers(Asked(*msgspec.structs.astuple(operation)))
+                context = context_of(self._websocket, streams=True)
+                found = self._live.answers(Asked(*msgspec.structs.astuple(operation)), context)
             except Refused as refused:
                 await self._send({"id": id, "type": "error", "payload": [problem(refused)]})
                 return

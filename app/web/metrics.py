@@ -72,8 +72,8 @@ def _gauge(name: str, meaning: str, value: int) -> Metric:
 
 def get_metrics(request: Request) -> Response:
     """The figures, as OpenMetrics for who asks for that."""
-    state = request.app.state
-    delivery: Delivery | None = state.delivery
+    ledger: Ledger = request.state.ledger
+    delivery: Delivery | None = request.app.state.living.deliveries.get(ledger)
     encode, kind = choose_encoder(request.headers.get("accept", ""))
-    content = encode(Figures(state.ledger, delivery.pending if delivery else None))
+    content = encode(Figures(ledger, delivery.pending if delivery else None))
     return Response(content, headers={"content-type": kind, "cache-control": "no-store"})

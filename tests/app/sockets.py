@@ -106,7 +106,7 @@ def post(body: bytes, *headers: str, path: str = "/graphql", length: int | None 
     announced = len(body) if length is None else length
     lines = [
         f"POST {path} HTTP/1.1",
-        "host: here",
+        "host: localhost",
         "content-type: application/json",
         f"content-length: {announced}",
         *headers,

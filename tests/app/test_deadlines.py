@@ -106,7 +106,7 @@ def test_who_connects_and_says_nothing_is_let_go(wire: Wire) -> None:
 
 
 def test_headers_that_drip_are_a_408(wire: Wire) -> None:
-    wire.send(b"GET /livez HTTP/1.1\r\nhost: here\r\nx-drip: ")
+    wire.send(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-drip: ")
     with Dripping(wire, b"x"):
         reply = wire.reply()
         assert (reply.status, reply.code) == (408, "REQUEST_TIMEOUT")
@@ -137,7 +137,7 @@ def test_a_connection_that_waits_for_its_next_request_is_closed(slow_wire: Wire)
 def test_headers_that_are_too_large_are_a_431_in_one_piece_or_in_many(
     wire: Wire, pieces: int
 ) -> None:
-    head = b"GET /livez HTTP/1.1\r\nhost: here\r\nx-large: " + b"x" * HEAD_BYTES + b"\r\n\r\n"
+    head = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-large: " + b"x" * HEAD_BYTES + b"\r\n\r\n"
     size = -(-len(head) // pieces)
     for start in range(0, len(head), size):
         wire.is_open(head[start : start + size])
@@ -147,12 +147,12 @@ def test_headers_that_are_too_large_are_a_431_in_one_piece_or_in_many(
 
 
 def test_an_address_counts_as_well(wire: Wire) -> None:
-    reply = wire.send(b"GET /%s HTTP/1.1\r\nhost: here\r\n\r\n" % (b"x" * HEAD_BYTES)).reply()
+    reply = wire.send(b"GET /%s HTTP/1.1\r\nhost: localhost\r\n\r\n" % (b"x" * HEAD_BYTES)).reply()
     assert reply.status == 431
 
 
 def test_headers_that_just_fit_are_read(slow_wire: Wire) -> None:
-    head = b"GET /livez HTTP/1.1\r\nhost: here\r\nx-large: "
+    head = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-large: "
     padding = b"x" * (HEAD_BYTES - len(head) - 10)
     assert slow_wire.send(head + padding + b"\r\n\r\n").reply().status == 200
 
@@ -175,7 +175,7 @@ def test_what_is_no_http_is_a_typed_400(wire: Wire, nonsense: bytes) -> None:
 
 
 def test_another_transfer_encoding_is_a_501(wire: Wire) -> None:
-    head = b"POST /graphql HTTP/1.1\r\nhost: here\r\ntransfer-encoding: gzip\r\n\r\n"
+    head = b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n"
     reply = wire.send(head).reply()
     assert (reply.status, reply.code) == (501, "NOT_IMPLEMENTED")
 
@@ -232,7 +232,7 @@ def test_a_hundred_megabytes_are_refused_and_kept_nowhere(strict: Server, wire: 
 
 def test_chunks_are_refused_as_soon_as_they_are_too_many(wire: Wire) -> None:
     wire.send(
-        b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
+        b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         b"transfer-encoding: chunked\r\n\r\n"
     )
     chunk = b"3e8\r\n" + b"x" * 1_000 + b"\r\n"
@@ -244,7 +244,7 @@ def test_chunks_are_refused_as_soon_as_they_are_too_many(wire: Wire) -> None:
 
 def test_a_body_in_chunks_is_read(slow_wire: Wire) -> None:
     slow_wire.send(
-        b"POST /graphql HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
+        b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(QUERY), QUERY)
     )
     assert slow_wire.send(b"0\r\n\r\n").reply().status == 200

@@ -268,6 +268,17 @@ def test_null_is_as_good_as_left_out(talking: Talking, name: str) -> None:
     assert answer.json()["data"] == {"ledger": {"name": "main"}}
 
 
+TWO = "query A { ledger { name } } mutation B { __typename }"
+
+
+def test_of_several_operations_none_is_carried_out_that_is_not_named(talking: Talking) -> None:
+    answer = post(talking, {"query": TWO}, RESPONSE)
+    assert (answer.status_code, code(answer)) == (400, "OPERATION_RESOLUTION_FAILURE")
+    assert "data" not in answer.json()
+    for name, data in (("A", {"ledger": {"name": "main"}}), ("B", {"__typename": "Mutation"})):
+        assert post(talking, {"query": TWO, "operationName": name}).json()["data"] == data
+
+
 def test_a_get_carries_its_variables_as_json(talking: Talking) -> None:
     params = {
         "query": "query Q($name: String!) { __type(name: $name) { name } }",

@@ -130,8 +130,8 @@ def test_not_ready_while_the_server_stops(tmp_path: Path) -> None:
         async def ask() -> httpx.Response:
             async with app.router.lifespan_context(app):
                 pass
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            transport, here = httpx.ASGITransport(app), "http://localhost"
+            async with httpx.AsyncClient(transport=transport, base_url=here) as client:
                 return await client.get("/readyz")
 
         assert asyncio.run(ask()).status_code == 503

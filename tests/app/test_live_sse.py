@@ -69,6 +69,7 @@ def test_facts_come_as_they_are_recorded_and_go_on_after_a_cut(server: Server) -
         ("subscription { nothing }", "GRAPHQL_VALIDATION_FAILED"),
         ("subscription {", "GRAPHQL_PARSE_FAILED"),
         ("", "BAD_REQUEST"),
+        ("query A { ledger { id } } query B { ledger { id } }", "OPERATION_RESOLUTION_FAILURE"),
         ("{" + "a{" * 20 + "b" + "}" * 21, "LIMIT_EXCEEDED"),
         ('subscription { ledgerEventAdded(types: ["x"]) { type } }', "BAD_USER_INPUT"),
     ],

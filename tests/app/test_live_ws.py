@@ -241,6 +241,8 @@ def test_an_operation_ends_when_its_client_ends_it(server: Server) -> None:
         watching.subscribe(WATCH)
         watching.send({"type": "complete", "id": "1"})
         watching.send({"type": "complete", "id": "never begun"})
+        watching.send({"type": "ping"})
+        assert watching.receive() == {"type": "pong"}  # so it has heard what came before
         create_customer(server.url, "Not told any more")
         watching.send({"type": "ping", "payload": {"any": "thing"}})
         assert watching.receive() == {"type": "pong"}

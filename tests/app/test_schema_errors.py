@@ -1,19 +1,17 @@
 """Top-level errors: each has a code, none tells what went wrong inside."""
 
-import asyncio
 import json
 import logging
 from typing import Any
 
-import httpx
 import pytest
 
 from app.jobs import Busy, Closed
 from app.ledger import Ledger
 from app.logs import TextLines
-from app.web.graphql import GraphQLEndpoint
 from projections import current
 from tests.app.asking import Asking, Story, client, story, tokens
+from tests.app.http import Talking
 
 __all__ = ["client", "story"]
 
@@ -111,13 +109,9 @@ def test_a_refusal_says_its_reason_and_where(client: Asking) -> None:
 def post(ledger: Ledger, body: object) -> Any:
     """The answer of the endpoint, as JSON."""
 
-    async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(GraphQLEndpoint(ledger))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as web:
-            headers = {"content-type": "application/json"}
-            return await web.post("/", content=json.dumps(body), headers=headers)
-
-    response = asyncio.run(send())
+    headers = {"content-type": "application/json"}
+    content = json.dumps(body)
+    response = Talking(ledger).request("POST", "/graphql", content=content, headers=headers)
     assert response.status_code == 200
     return json.loads(response.content)
 

@@ -333,6 +333,9 @@ def test_a_hook_that_cannot_be_is_refused_at_the_start(
     monkeypatch.setenv("TALLYBOOK_WEBHOOK_URL", "https://example.com/")
     monkeypatch.setenv("TALLYBOOK_WEBHOOK_SECRET", SECRET)
     monkeypatch.setenv(f"TALLYBOOK_WEBHOOK_{name}", text)
+    # The process of these tests keeps its own way of logging and of being ended.
+    monkeypatch.setattr("app.logs.set_up", lambda *_: None)
+    monkeypatch.setattr("app.web.serving.end_on_signals", lambda: None)
     story.ledger.close()
     assert main(["serve", "--data", str(story.ledger.directory)]) == 2
     printed = capsys.readouterr()

@@ -43,6 +43,8 @@ class Watching:
         *,
         protocols: tuple[str, ...] = (PROTOCOL,),
         origin: str | None = None,
+        key: str | None = None,
+        host: str | None = None,
         buffer_bytes: int | None = None,
     ) -> None:
         address = urlsplit(url)
@@ -53,8 +55,10 @@ class Watching:
         self._socket.connect((address.hostname, address.port))
         self._connection = WSConnection(ConnectionType.CLIENT)
         headers = [(b"origin", origin.encode())] if origin else []
+        if key is not None:
+            headers.append((b"authorization", f"Bearer {key}".encode()))
         request = Request(
-            host=address.netloc,
+            host=host or address.netloc,
             target="/graphql",
             subprotocols=list(protocols),
             extra_headers=headers,
@@ -74,9 +78,9 @@ class Watching:
     def __exit__(self, *_: object) -> None:
         self.drop()
 
-    def begin(self) -> Self:
+    def begin(self, **payload: str) -> Self:
         """Begin the GraphQL protocol."""
-        self.send({"type": "connection_init"})
+        self.send({"type": "connection_init", "payload": payload})
         assert self.receive() == {"type": "connection_ack"}
         return self
 
@@ -184,13 +188,19 @@ class Stream:
 
 @contextmanager
 def streaming(
-    url: str, query: str, *, accept: str = "text/event-stream", **variables: Any
+    url: str,
+    query: str,
+    *,
+    accept: str = "text/event-stream",
+    key: str | None = None,
+    **variables: Any,
 ) -> Iterator[Stream]:
     """An operation asked as an event stream, for as long as the block lasts."""
     body = {"query": query, "variables": variables}
+    headers = {"accept": accept, **({"authorization": f"Bearer {key}"} if key else {})}
     with (
         httpx.Client(timeout=PATIENCE_SECONDS) as client,
-        client.stream("POST", f"{url}/graphql", json=body, headers={"accept": accept}) as response,
+        client.stream("POST", f"{url}/graphql", json=body, headers=headers) as response,
     ):
         yield Stream(response)
 

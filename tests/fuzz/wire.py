@@ -50,7 +50,7 @@ class Asked:
         return self._head({"transfer-encoding": "chunked"}) + chunked
 
     def _head(self, more: Mapping[str, str]) -> bytes:
-        lines = {"host": "fuzz", "connection": "close", **self.headers, **more}
+        lines = {"host": "localhost", "connection": "close", **self.headers, **more}
         begin = f"{self.method} {self.path} HTTP/1.1\r\n"
         text = begin + "".join(_LINE.format(name, value) for name, value in lines.items())
         return text.encode("latin-1", "replace") + b"\r\n"
