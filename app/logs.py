@@ -91,6 +91,8 @@ def tell(log: logging.Logger, message: str, **named: object) -> None:
 
 def set_up(format: LogFormat, level: str, to: TextIO | None = None) -> None:
     """Write the lines of this level and above, also those of libraries, to standard error."""
+    # No line of ours names a thread or a process, and to look them up costs as much as the rest.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = Lines(to or sys.stderr)
     handler.setFormatter(JsonLines() if format is LogFormat.JSON else TextLines())
     root = logging.getLogger()
