@@ -38,7 +38,7 @@ test: $(DEV) ## Check format, lint and types, then run every test
 	$(VENV) -m ruff format --check --quiet .
 	$(VENV) -m ruff check --quiet .
 	$(VENV) -m mypy
-	$(VENV) -m pytest --quiet --numprocesses auto --dist loadfile
+	$(VENV) -m pytest --quiet -rs --numprocesses auto --dist loadfile
 
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
@@ -75,7 +75,7 @@ format: $(DEV) ## Format the code and mend what lint can mend
 
 lock: $(DEV) ## Resolve the dependencies in pyproject.toml anew, with hashes
 	$(UV_LOCK) --upgrade pyproject.toml --output-file requirements.txt
-	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --extra fast --group dev --output-file requirements-dev.txt
+	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --extra postgres --extra fast --group dev --output-file requirements-dev.txt
 	$(UV_LOCK) --upgrade --group clients --output-file tests/clients/requirements.txt
 
 explorer: ## Build the GraphiQL page into app/static (needs Node)

@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     for command in (*others, fork):
         command.add_argument("--data", type=Path, help="directory of the ledgers")
         command.add_argument("--ledger", help="which of its ledgers (default main)")
+    for command in others[:4]:
+        command.add_argument("--database", help="where in PostgreSQL it is: postgresql://...")
     restore = commands.add_parser("restore", help="make a ledger from a backup")
     restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
     restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")

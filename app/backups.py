@@ -7,8 +7,8 @@ import msgspec
 
 from app import verification
 from app.delivery_marks import BEGAN, DELIVERED
-from app.ledger import VIEWS
-from app.new_directories import LOG, new_directory
+from app.new_directories import new_directory
+from app.opening import LOG, VIEWS
 from app.reading import Progress
 from app.snapshots import copy, settle
 from app.store import CorruptLedger, Store

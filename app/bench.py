@@ -198,7 +198,7 @@ class _Line:
 
     async def ask(self, method: bytes, path: bytes, body: bytes) -> bytes:
         """Send a request and read the body of its answer."""
-        head = b"%s %s HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+        head = b"%s %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         length = b"content-length: %d\r\n\r\n" % len(body)
         self._writer.write(head % (method, path) + length + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")

@@ -36,6 +36,7 @@ from app.exports.spreadsheets import spreadsheet
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.new_directories import check_finished
+from app.opening import is_there
 from app.reading import Progress
 from app.served import ServedDirectory
 from app.server import create_app
@@ -46,6 +47,7 @@ from app.web import serving
 from app.web.auth import OPEN_WARNING, is_open_now
 from domain.decider import Rejected
 from domain.periods import Period, check_period, format_instant, parse_instant
+from projections.places import Place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         settings = _settings(parsed)
+        if settings.place is not None and parsed.command not in _WITH_DATABASE:
+            raise ValueError(f"{parsed.command} knows only ledgers in files, not in a database")
         if parsed.command in _OF_ALL_LEDGERS:
             return _OF_ALL_LEDGERS[parsed.command](settings, parsed)
         return _COMMANDS[parsed.command](_of_one(settings), parsed)
@@ -76,14 +80,21 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 def _open(settings: Settings) -> Ledger:
     text = settings.test_clock
     at = parse_instant(text, ("test-clock",)) if text else None
-    return _opened(settings, settings.data, settings.name, at)
+    return _opened(settings, settings.data, settings.name, at, settings.place)
 
 
-def _opened(settings: Settings, directory: Path, name: str, clock_at: datetime | None) -> Ledger:
-    """The ledger in a directory, a new one if there is none."""
+def _opened(
+    settings: Settings,
+    directory: Path,
+    name: str,
+    clock_at: datetime | None,
+    place: Place | None = None,
+) -> Ledger:
+    """The ledger in a directory or a database, a new one if there is none."""
     check_finished(directory)
     return Ledger(
         directory,
+        place=place,
         name=name,
         test_clock_at=clock_at,
         queue_limit=settings.queue_limit,
@@ -111,7 +122,8 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
         if is_open_now(settings, served.keyring):
             door = _OPEN
             _log.warning(OPEN_WARNING)
-        print(_WELCOME.format(address=address, data=settings.data, door=door), flush=True)
+        where = settings.place or settings.data
+        print(_WELCOME.format(address=address, data=where, door=door), flush=True)
         return 0 if serving.serve(app, settings) else 1
 
 
@@ -120,14 +132,15 @@ def _demo(settings: Settings, parsed: argparse.Namespace) -> int:
         loaded = demo.load(ledger)
         position = ledger.store.head()[0]
     what = f"loaded {loaded} usage records" if loaded else "the demo was loaded before"
-    print(f"{settings.data}: {what}; the ledger is at position {position}")
+    print(f"{settings.place or settings.data}: {what}; the ledger is at position {position}")
     return 0
 
 
 def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
     started, on_terminal = perf_counter(), sys.stderr.isatty()
-    done = replay.replay(settings.data, _Meter() if on_terminal else _Meter(10, "", "\n"))
+    follow = _Meter() if on_terminal else _Meter(10, "", "\n")
+    done = replay.replay(settings.data, follow, settings.place)
     if on_terminal:
         print(file=sys.stderr)
     served = "; the server goes on with the new views" if done.served else ""
@@ -144,7 +157,7 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
             raise ValueError(f"there is no checkpoint in {parsed.checkpoint}")
     key = checkpoints.read_public_key(parsed.public_key) if parsed.public_key else None
     follow = _Meter() if parsed.progress or sys.stderr.isatty() else None
-    found = verification.verify(settings.data, follow, signed, key)
+    found = verification.verify(settings.data, follow, signed, key, settings.place)
     if follow is not None:
         print(file=sys.stderr)
     if parsed.json:
@@ -309,8 +322,8 @@ def _of_one(settings: Settings) -> Settings:
 
 def _existing(settings: Settings) -> None:
     """Reading a log again needs one; do not make an empty one by mistake."""
-    if not (settings.data / "ledger.db").exists():
-        raise ValueError(f"there is no ledger in {settings.data}")
+    if not is_there(settings.data, settings.place):
+        raise ValueError(f"there is no ledger in {settings.place or settings.data}")
 
 
 _REFUSALS = (
@@ -323,6 +336,9 @@ _REFUSALS = (
     ValueError,
     OSError,
 )
+
+_WITH_DATABASE = {"serve", "demo", "replay", "verify", "ledger", "key"}
+"""The commands that may be told of a database; the last two are about the data directory alone."""
 
 _OF_ALL_LEDGERS = {
     "serve": _serve,
@@ -346,8 +362,8 @@ _COMMANDS = {
 
 _log = logging.getLogger("tallybook.server")
 
-_OPEN = """THERE ARE NO KEYS: whoever reaches this address may do anything. `tallybook key create`
-makes the first one, and from then on every request needs one."""
+_OPEN = """NO KEY IS NEEDED: whoever reaches this address may do anything. Once `tallybook key
+create` has made a key, every request needs one, unless --auth says open."""
 _KEYS = "Every request needs a key: `tallybook key create` makes one."
 
 _WELCOME = """Tallybook serves the ledgers in {data}

@@ -64,6 +64,9 @@ class Control:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise ValueError(f"{data / FILE} cannot be read: {error}") from error
         except BaseException:
             self._connection.close()
             raise

@@ -112,6 +112,8 @@ def _processes(store: Store, views: Path, work: Callable[[int, int], T]) -> Iter
 
 def worth_it(store: Store) -> bool:
     """Whether there are processors to share the work, and enough of it."""
+    if not store.path.exists():  # it is in a database, which others could not open by its path
+        return False
     return (os.cpu_count() or 1) > 1 and store.path.stat().st_size >= LEDGER_BYTES
 
 

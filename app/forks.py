@@ -19,7 +19,8 @@ import app.commands  # noqa: F401 - every event type is registered once every co
 from app.backups import Copied, finished
 from app.clock import new_id
 from app.identities import IdentityRow
-from app.new_directories import LOG, new_directory
+from app.new_directories import new_directory
+from app.opening import LOG
 from app.reading import Progress
 from app.snapshots import Kept, Snapshot
 from app.store import CorruptLedger, KeyRow, LedgerMapper, Pending, Store, TakenError

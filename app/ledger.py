@@ -14,7 +14,8 @@ from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
 from app.jobs import BetweenJob, Receipt, UsageJob
 from app.logs import note
-from app.store import Pending, Store
+from app.opening import open_store, views_of
+from app.store import Pending
 from app.writer import Writer
 from domain import ledgers
 from domain.decider import Envelope
@@ -24,9 +25,9 @@ from domain.periods import format_instant, to_us
 from domain.usage import RecordInput
 from projections import current
 from projections.engine import Engine
+from projections.places import Place
 from projections.tables import Views
 
-VIEWS = "views.db"
 WORTH_TELLING = 1_000
 """So many events not folded yet take seconds, in which whoever starts a server wants to be told."""
 
@@ -40,24 +41,28 @@ class WrongClock(Exception):
 class Ledger:
     """One business's ledger, held by this process: everything takes the ledger it works on.
 
-    Opening it folds into the views whatever a crash left unfolded. Raises `LedgerInUse` when
-    another process holds it, `WrongClock` when it was begun with another kind of clock.
+    It is in files in its directory, or in PostgreSQL when a place there is named; then only what is
+    beside a ledger is in the directory. Opening it folds into the views whatever a crash left
+    unfolded. Raises `LedgerInUse` when another process holds it, `WrongClock` when it was begun
+    with another kind of clock.
     """
 
     def __init__(
         self,
         directory: Path,
         *,
+        place: Place | None = None,
         name: str = "main",
         test_clock_at: datetime | None = None,
         queue_limit: int = 1_000,
         grace: timedelta = GRACE_DEFAULT,
     ) -> None:
         self.directory = directory
-        self.store = Store(directory)
+        self.place = place
+        self.store = open_store(directory, place)
         self._closed = False
         try:
-            self.engine = Engine(directory / VIEWS)
+            self.engine = Engine(views_of(directory, place))
         except BaseException:
             self.store.close()
             raise
@@ -169,7 +174,7 @@ class Ledger:
         if test_clock_at not in (None, state.test_clock_at):
             kept = state.test_clock_at
             clock = f"a test clock at {format_instant(kept)}" if kept else "the system's clock"
-            raise WrongClock(f"{self.directory} was begun with {clock}, and keeps it")
+            raise WrongClock(f"{self.place or self.directory} was begun with {clock}, and keeps it")
         return state
 
     def _begin(self, name: str, test_clock_at: datetime | None) -> None:

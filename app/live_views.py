@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from time import sleep
 
 from app.store import Store
 from projections import engine
 from projections.engine import Engine
+from projections.places import Where
 from projections.tables import Views
 
 _BEHIND_S = 10
@@ -17,7 +17,7 @@ Live = Callable[[int], AbstractContextManager[Views]]
 """The live views, at one moment and folded up to a position at least."""
 
 
-def at_rest(path: Path, store: Store) -> Live:
+def at_rest(path: Where, store: Store) -> Live:
     """The views of a ledger that this process alone holds, caught up after any crash."""
 
     @contextmanager
@@ -33,7 +33,7 @@ def at_rest(path: Path, store: Store) -> Live:
     return live
 
 
-def served(path: Path) -> Live:
+def served(path: Where) -> Live:
     """The views that another process keeps; they are only read."""
 
     @contextmanager

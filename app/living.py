@@ -40,6 +40,9 @@ class Living:
         """For as long as it serves."""
         async with AsyncExitStack() as stack:
             await self._begin(stack)
+            if self._served.keyring is None:  # a ledger by itself, and nobody makes another one
+                yield
+                return
             looking = asyncio.create_task(self._keep_looking(stack))
             try:
                 yield

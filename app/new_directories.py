@@ -9,10 +9,9 @@ from shutil import rmtree
 from app import server_secret
 from app.control import FILE, OTHERS
 from app.delivery_marks import BEGAN, DELIVERED
-from app.ledger import VIEWS
 from app.lock import hold
+from app.opening import LOG, VIEWS
 
-LOG = "ledger.db"
 _IN_ORDER = (BEGAN, DELIVERED, VIEWS, LOG)
 _UNFINISHED = "unfinished"
 _LOCK = "ledger.lock"

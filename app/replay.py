@@ -17,11 +17,13 @@ import msgspec
 
 from app.folding_ahead import folders, worth_it
 from app.jobs import Busy
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
 from app.lock import LedgerInUse, hold
+from app.opening import VIEWS, open_store
 from app.store import Store
 from projections import engine
 from projections.engine import Engine
+from projections.places import Place
 
 HANDED_OVER = "views.rebuilt.db"
 """Views that were rebuilt while a server serves, for it to take over."""
@@ -46,12 +48,17 @@ class Replayed(msgspec.Struct, frozen=True):
     served: bool
 
 
-def replay(directory: Path, progress: Progress | None = None) -> Replayed:
+def replay(
+    directory: Path, progress: Progress | None = None, place: Place | None = None
+) -> Replayed:
     """Fold the whole ledger into new views and put them in the place of the old ones.
 
     Raises `LedgerInUse` when another replay runs, or when whoever holds the ledger does not take
-    the new views over.
+    the new views over; in PostgreSQL, when anybody holds it.
     """
+    if place is not None:
+        with closing(open_store(directory, place)) as store:
+            return _in_database(place.beside("views"), store, progress)
     with _alone(directory):
         try:
             store = Store(directory)
@@ -73,10 +80,23 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
+def _in_database(views: Place, store: Store, progress: Progress | None) -> Replayed:
+    """Nobody writes to the views; whoever reads them is waited for."""
+    aside = engine.rebuild(views, store.read, _follow(store, progress))
+    with closing(Engine(aside)) as rebuilt:
+        rebuilt.seal(store.hash_at)
+    _patiently(lambda: engine.swap(aside, views))
+    return Replayed(store.head()[0], served=False)
+
+
+def _follow(store: Store, progress: Progress | None) -> Callable[[int], None] | None:
+    head = store.head()[0]
+    return (lambda at: progress(at, max(at, head))) if progress else None
+
+
 def _rebuilt(directory: Path, store: Store, progress: Progress | None) -> Path:
     """Views folded from the whole ledger, aside, which say what they were folded from."""
-    head = store.head()[0]
-    follow = (lambda at: progress(at, max(at, head))) if progress else None
+    follow = _follow(store, progress)
     others = partial(folders, store) if worth_it(store) else None
     aside = engine.rebuild(directory / VIEWS, store.read, follow, others, store.read)
     with closing(Engine(aside)) as rebuilt:

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from app.logs import LEVELS, LogFormat
+from projections.places import Place
 
 PREFIX = "TALLYBOOK_"
 MOST_GRACE = timedelta(days=30)
 """The longest time that late usage may be waited for."""
 
-_HIDDEN = {"secret", "webhook_url", "webhook_secret"}
+_HIDDEN = {"secret", "database", "webhook_url", "webhook_secret"}
 
 MOST_BETWEEN_CHECKPOINTS = timedelta(days=30)
 """The longest time from one checkpoint to the next."""
@@ -42,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Directory of the ledgers and of the keys that open them."""
     ledger: str = "main"
     """Which ledger of the data directory a command is about, and is served to who names none."""
+    database: str | None = None
+    """Where in PostgreSQL that ledger is, instead of in files: `postgresql://user@host/name`."""
     name: str = "main"
     """What a new ledger is called."""
     test_clock: str | None = None
@@ -115,6 +118,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The settings without what is nobody else's business, for whoever prints them."""
         names = [name for name in self.__struct_fields__ if name not in _HIDDEN]
         return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    @property
+    def place(self) -> Place | None:
+        """Where in PostgreSQL the ledger is, if it is there. Raises `ValueError`."""
+        return None if self.database is None else Place.of(self.database)
 
     @property
     def grace(self) -> timedelta:

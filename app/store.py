@@ -33,7 +33,7 @@ from app.identities import ROWS_PER_STATEMENT, Identities, insert_identities
 from app.lock import hold
 from domain import decider, money
 from domain.decider import Envelope, Event, Recorded
-from domain.record_ids import stored_id, written_id
+from domain.record_ids import stored_id, stored_ids, written_id
 from domain.usage import Identity, Prior
 
 PAGE_EVENTS = 500
@@ -184,8 +184,7 @@ class LedgerRecorder(SQLiteApplicationRecorder):
         assert positions is not None
         _extend_chain(c, positions, stored_events)
         insert_identities(c, kwargs.get("identities", ()))
-        keys: Sequence[KeyRow] = kwargs.get("keys", ())
-        for key in keys:
+        for key in kwargs.get("keys", ()):
             row = (key.key, key.digest, key.subject, key.position)
             c.execute("INSERT INTO idempotency_keys VALUES (?,?,?,?)", row)
         return positions
@@ -210,6 +209,11 @@ class Store:
 
     `append` is for the one writer; everything else may be called from any thread.
     """
+
+    typed = False
+    """Whether the database lets each column hold values of its type only."""
+    kept_ids = staticmethod(stored_ids)
+    """How the ids of usage records are kept."""
 
     def __init__(self, directory: Path, *, exclusive: bool = True) -> None:
         directory.mkdir(parents=True, exist_ok=True)

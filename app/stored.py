@@ -11,7 +11,6 @@ from typing import NamedTuple
 import msgspec
 
 from app.store import Store
-from domain.record_ids import stored_ids
 from domain.usage import Identity
 
 _BEFORE_ALL = -(2**63)
@@ -20,13 +19,6 @@ _BATCHES_ONE_BY_ONE = 100
 """After a batch whose ids do not lie side by side, so many are not even tried."""
 PAGE_EVENTS = 100
 """Events read at a time: their usage records, 100,000 at most, are held in memory together."""
-_PAGE = """SELECT e.rowid,
-    typeof(originator_id)='text' AND typeof(originator_version)='integer'
-    AND typeof(topic)='text' AND typeof(state)='blob',
-    CAST(originator_id AS BLOB), CAST(originator_version AS INTEGER), CAST(topic AS BLOB),
-    CAST(state AS BLOB), CASE typeof(h.hash) WHEN 'blob' THEN h.hash END
-    FROM stored_events e LEFT JOIN event_hashes h ON h.position=e.rowid
-    WHERE e.rowid>? AND e.rowid<=? ORDER BY e.rowid LIMIT ?"""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -72,7 +64,7 @@ def ledger_id(store: Store) -> str:
     The streams of ledgers lie side by side in the index, however long the log is.
     """
     rows = store.select(
-        "SELECT CAST(originator_id AS BLOB) FROM stored_events"
+        f"SELECT {_text(store, 'originator_id')} FROM stored_events"
         " WHERE originator_id>='led_' AND originator_id<'led`' AND originator_version=1"
         " AND (topic LIKE 'ledger.opened/%' OR topic LIKE 'ledger.forked/%')"
         " ORDER BY rowid DESC LIMIT 1"
@@ -82,22 +74,54 @@ def ledger_id(store: Store) -> str:
 
 def hash_at(store: Store, position: int) -> bytes | None:
     """The hash that stands at a position, if it is one."""
-    rows = store.select(
-        "SELECT hash FROM event_hashes WHERE position=? AND typeof(hash)='blob'", (position,)
-    )
+    sql = f"SELECT hash FROM event_hashes WHERE position=? AND {_is(store, 'hash', 'blob')}"
+    rows = store.select(sql, (position,))
     return rows[0][0] if rows else None
 
 
 def pages(store: Store, after: int, until: int) -> Iterator[list[Row]]:
     """The events after a position and up to another one, a page at a time; 0 is before all."""
     after = after or _BEFORE_ALL
+    sql = _page(store)
     while True:
-        page = [_row(*row) for row in store.select(_PAGE, (after, until, PAGE_EVENTS))]
+        page = [_row(*row) for row in store.select(sql, (after, until, PAGE_EVENTS))]
         if page:
             yield page
         if len(page) < PAGE_EVENTS:
             return
         after = page[-1].position
+
+
+def _page(store: Store) -> str:
+    typed = (
+        _is(store, column, type)
+        for column, type in (
+            ("originator_id", "text"),
+            ("originator_version", "integer"),
+            ("topic", "text"),
+            ("state", "blob"),
+        )
+    )
+    return f"""SELECT e.rowid, {" AND ".join(typed)}, {_text(store, "originator_id")},
+        CAST(originator_version AS BIGINT), {_text(store, "topic")}, {_blob(store, "state")},
+        CASE WHEN {_is(store, "h.hash", "blob")} THEN h.hash END
+        FROM stored_events e LEFT JOIN event_hashes h ON h.position=e.rowid
+        WHERE e.rowid>? AND e.rowid<=? ORDER BY e.rowid LIMIT ?"""
+
+
+def _is(store: Store, column: str, type: str) -> str:
+    """The condition that a column holds what was written there, and not something else."""
+    return f"{column} IS NOT NULL" if store.typed else f"typeof({column})='{type}'"
+
+
+def _text(store: Store, column: str) -> str:
+    """A column of text as the bytes that it is."""
+    return f"convert_to({column}, 'UTF8')" if store.typed else f"CAST({column} AS BLOB)"
+
+
+def _blob(store: Store, column: str) -> str:
+    """A column of bytes, also where it holds something else."""
+    return column if store.typed else f"CAST({column} AS BLOB)"
 
 
 def _row(
@@ -130,11 +154,11 @@ class Identities:
 
     def of(self, wanted: Sequence[Identity]) -> list[Kept | None]:
         """What the file says of each, in their order; None for what is not kept."""
-        ids = stored_ids([id for _, id in wanted])
+        ids = self._store.kept_ids([id for _, id in wanted])
         names = sorted({source for source, _ in wanted})
+        name = _text(self._store, "name")
         sources = self._store.select(
-            f"SELECT CAST(name AS BLOB), number FROM usage_sources WHERE name IN ({_marks(names)})",
-            names,
+            f"SELECT {name}, number FROM usage_sources WHERE name IN ({_marks(names)})", names
         )
         numbers = {name.decode(): number for name, number in sources}
         if len(names) == 1 and names[0] in numbers and not self._one_by_one:
@@ -154,7 +178,7 @@ class Identities:
         ordered = sorted(ids)
         most = 2 * len(ids)
         rows = self._store.select(
-            "SELECT id, position, row, CAST(digest AS BLOB) FROM usage_identities"
+            f"SELECT id, position, row, {_blob(self._store, 'digest')} FROM usage_identities"
             " WHERE source=? AND id>=? AND id<=? LIMIT ?",
             (source, ordered[0], ordered[-1], most),
         )
@@ -164,10 +188,11 @@ class Identities:
         found: list[Kept | None] = [None] * len(asked)
         for start in range(0, len(asked), _PER_QUERY):
             chunk = asked[start : start + _PER_QUERY]
-            values = ",".join(f"({start + at},?,?)" for at in range(len(chunk)))
+            marks = "?::bigint,?::bytea" if self._store.typed else "?,?"
+            values = ",".join(f"({start + at},{marks})" for at in range(len(chunk)))
             rows = self._store.select(
                 f"WITH wanted(at, number, one) AS (VALUES {values})"
-                " SELECT at, position, row, CAST(digest AS BLOB) FROM wanted CROSS JOIN"
+                f" SELECT at, position, row, {_blob(self._store, 'digest')} FROM wanted CROSS JOIN"
                 " usage_identities ON source=number AND id=one",
                 [*chain.from_iterable(chunk)],
             )
@@ -179,7 +204,7 @@ class Identities:
 def count_identities(store: Store, until: int) -> int:
     """How many identities are kept that were not brought by an event after a position."""
     [row] = store.select(
-        "SELECT COUNT(*) FROM usage_identities WHERE NOT (typeof(position)='integer'"
+        f"SELECT COUNT(*) FROM usage_identities WHERE NOT ({_is(store, 'position', 'integer')}"
         " AND position>? AND position<=(SELECT MAX(position) FROM event_hashes))",
         (until,),
     )
@@ -192,7 +217,7 @@ def keys(store: Store, wanted: Sequence[str]) -> dict[str, tuple[object, object]
     for start in range(0, len(wanted), _PER_QUERY):
         chunk = wanted[start : start + _PER_QUERY]
         rows = store.select(
-            "SELECT key, CAST(subject AS BLOB), position FROM idempotency_keys"
+            f"SELECT key, {_text(store, 'subject')}, position FROM idempotency_keys"
             f" WHERE key IN ({_marks(chunk)})",
             chunk,
         )

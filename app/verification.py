@@ -15,13 +15,15 @@ from app import live_views, stored
 from app.checkpoints import Checkpoint
 from app.folding_ahead import examiners, worth_it
 from app.jobs import Busy
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
 from app.live_views import Live
 from app.lock import LedgerInUse, hold
+from app.opening import open_store, views_of
 from app.reading import Finding, Progress, Reading
 from app.store import Store
 from projections import engine
 from projections.engine import Engine
+from projections.places import Place
 
 
 class VerificationRunning(Busy):
@@ -49,17 +51,19 @@ def verify(
     progress: Progress | None = None,
     signed: Sequence[Checkpoint] | None = None,
     public_key: bytes | None = None,
+    place: Place | None = None,
 ) -> Verification:
     """Verify a ledger that a server may hold, against checkpoints: by default those beside it.
 
     Raises `VerificationRunning`.
     """
+    views = views_of(directory, place)
     try:
-        store = Store(directory)
+        store = open_store(directory, place)
     except LedgerInUse:
-        store, live = Store(directory, exclusive=False), live_views.served(directory / VIEWS)
+        store, live = open_store(directory, place, exclusive=False), live_views.served(views)
     else:
-        live = live_views.at_rest(directory / VIEWS, store)
+        live = live_views.at_rest(views, store)
     try:
         return _verify(
             directory, store, live, progress, signed, public_key, with_others=worth_it(store)

@@ -181,6 +181,7 @@ class Writer:
         self._ready = threading.Condition()
         self._closing = False
         self._listeners: tuple[Listener, ...] = ()
+        self._unsure = False
         self._look()
         run = self.measures.watched(self._run)
         self._thread = threading.Thread(target=run, name="tallybook-writer", daemon=True)
@@ -271,6 +272,7 @@ class Writer:
         self._head = self._store.head()[0]
         newest = self._store.at(self._head)
         self._last_us = newest.envelope.recorded_at_us if newest else 0
+        self._unsure = False
 
     def _commit(self, jobs: Sequence[Job[Any]]) -> None:
         """Decide and write these jobs; afterwards each holds its answer, whatever failed."""
@@ -293,6 +295,8 @@ class Writer:
     def _write(self, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:
         """One transaction: decide, fold, write the ledger, keep the views."""
         database = self._engine.database
+        if self._unsure:
+            self._look()
         if database.writing.checkpoint() < self._head:  # they could not be kept the last time
             self._engine.forget()
             self._engine.catch_up(self._store.read)
@@ -316,8 +320,8 @@ class Writer:
 
     def _look_again(self) -> None:
         """After an error nobody knows what was written, but for the ledger itself."""
-        before = self._head
-        with suppress(Exception):  # it cannot be read either; the next write may fare better
+        before, self._unsure = self._head, True
+        with suppress(Exception):  # it cannot be read either; the next write looks first
             self._look()
         if self._head > before:
             self._set_clock()

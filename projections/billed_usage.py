@@ -355,7 +355,7 @@ def of_line(views: Views, invoice_id: str, line: IssuedLine) -> BilledPeriod | N
     """The billed period of an invoice that is of the item, price and time of a line."""
     found = select(
         views,
-        "invoice_id=? AND item_id=? AND price_id=? AND since_us=?",
+        "invoice_id=? AND item_id=? AND price_id=? AND since_us=? ORDER BY ref",
         (invoice_id, line.item_id, line.price_id, to_us(line.since)),
     )
     return found[0] if found else None
@@ -363,7 +363,9 @@ def of_line(views: Views, invoice_id: str, line: IssuedLine) -> BilledPeriod | N
 
 def is_touched(views: Views, billed: BilledPeriod) -> bool:
     """Whether any record came late for a billed period, or was corrected."""
-    return views.row("SELECT 1 FROM late_usage WHERE billed_ref=?", (billed.ref,)) is not None
+    return (
+        views.row("SELECT 1 FROM late_usage WHERE billed_ref=? LIMIT 1", (billed.ref,)) is not None
+    )
 
 
 def of_customer(views: Views, customer_ref: int, event_ref: int) -> list[BilledPeriod]:

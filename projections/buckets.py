@@ -62,6 +62,8 @@ TABLES = (
 _SLOTS = """WITH RECURSIVE slots(s) AS
  (SELECT ?1 UNION ALL SELECT s + 1 FROM slots WHERE s < ?2)"""
 _IN_SLOTS = "FROM slots CROSS JOIN {} ON meter_ref=?3 AND slot=s AND customer_ref=?4"
+_BY_SLOT = "/*ORDER BY slot, dimensions_ref*/"
+"""How the loop over the slots has them; what reads no loops, reads this."""
 
 Labels = tuple[str | None, ...]
 """The values of a meter's dimensions, in the order of their declaration."""
@@ -225,9 +227,7 @@ def merge_states(
         state = folded[key]
         if row:
             state = msgspec.msgpack.decode(row[0], type=type).merge(state)
-        views.execute(
-            f"INSERT OR REPLACE INTO {table.name} VALUES (?,?,?,?,?)", (*key, _encode(state))
-        )
+        views.put(table, (*key, _encode(state)))
 
 
 def _units(meter: Meter, records: MatchedColumns) -> Sequence[int | None]:
@@ -277,7 +277,9 @@ def labels_of(meter: Meter, record: Matched) -> Labels:
 def labels_by_ref(views: Views, meter_ref: int) -> dict[int, Labels]:
     """The dimension values behind the numbers of a meter that declares dimensions."""
     rows: list[Row] = views.rows(
-        "SELECT dimensions_ref, labels FROM usage_dimensions WHERE meter_ref=?", (meter_ref,)
+        "SELECT dimensions_ref, labels FROM usage_dimensions WHERE meter_ref=?"
+        " ORDER BY dimensions_ref",
+        (meter_ref,),
     )
     return {row[0]: _labels(row[1]) for row in rows}
 
@@ -340,7 +342,7 @@ def _read(
     if not issubclass(type, Additive):
         inside = _IN_SLOTS.format(grain.states.name)
         for slot, ref, blob in views.iterate(
-            f"{_SLOTS} SELECT slot, dimensions_ref, state {inside}", place
+            f"{_SLOTS} SELECT slot, dimensions_ref, state {inside} {_BY_SLOT}", place
         ):
             yield slot, ref, msgspec.msgpack.decode(blob, type=type)
         return
@@ -349,10 +351,10 @@ def _read(
         for slot, ref, count, units in usage_days.between(views, meter_ref, customer, first, last):
             yield slot, ref, type(count, decimal_of(units))
         return
-    columns, group = "slot, dimensions_ref, count, high, low, fraction", ""
+    columns, group = "slot, dimensions_ref, count, high, low, fraction", _BY_SLOT
     if as_one:  # the database adds its buckets up
         columns = "MIN(slot), dimensions_ref, SUM(count), SUM(high), SUM(low), SUM(fraction)"
-        group = "GROUP BY dimensions_ref"
+        group = "GROUP BY dimensions_ref ORDER BY dimensions_ref"
     inside = _IN_SLOTS.format(usage_days.DAYS.name)
     for row in views.iterate(f"{_SLOTS} SELECT {columns} {inside} {group}", place):
         yield row[0], row[1], type(row[2], total_of(*row[3:]))
@@ -369,10 +371,10 @@ def _read_uniques(
     else:
         inside = _IN_SLOTS.format(usage_days.DAYS.name)
         for slot, ref, count in views.iterate(
-            f"{_SLOTS} SELECT slot, dimensions_ref, count {inside}", place
+            f"{_SLOTS} SELECT slot, dimensions_ref, count {inside} {_BY_SLOT}", place
         ):
             yield slot, ref, UniqueCount(count)
     inside = _IN_SLOTS.format(grain.uniques.name)
-    rows = views.iterate(f"{_SLOTS} SELECT slot, dimensions_ref, value {inside}", place)
+    rows = views.iterate(f"{_SLOTS} SELECT slot, dimensions_ref, value {inside} {_BY_SLOT}", place)
     for (slot, ref), found in groupby(rows, key=lambda row: row[:2]):
         yield slot, ref, UniqueCount(0, frozenset(row[2] for row in found))

@@ -158,7 +158,7 @@ def apply(views: Views, recorded: Recorded) -> None:
     if before:
         _forget_keys(views, kind, before)
     row = (recorded.stream_id, kind.name, position, recorded.stream_version, _encode(state))
-    views.execute("INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?)", row)
+    views.put(OBJECTS, row)
     for field, value in kind.keys(state):
         if value is not None:
             key = (kind.name, field, value, position, recorded.stream_id)
@@ -178,10 +178,9 @@ def _forget_keys(views: Views, kind: Kind, before: Found) -> None:
 def storable(text: str) -> bool:
     """Whether a text that nobody has checked yet can be looked up at all."""
     try:
-        text.encode()
+        return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def find(views: Views, type: type[T], id: str) -> Found | None:
@@ -224,7 +223,7 @@ def owner(views: Views, type: type[State], field: str, value: str | None) -> str
     if value is None or not storable(value):
         return None
     row = views.row(
-        "SELECT id FROM object_keys WHERE kind=? AND field=? AND value=? LIMIT 1",
+        "SELECT id FROM object_keys WHERE kind=? AND field=? AND value=? ORDER BY position LIMIT 1",
         (KIND_OF[type].name, field, value),
     )
     return row[0] if row else None

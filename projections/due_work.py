@@ -164,7 +164,10 @@ def _billed(views: Views, subscription_id: str, until_us: int) -> None:
     views.insert(
         "billed_until",
         [(subscription_id, until_us)],
-        "ON CONFLICT DO UPDATE SET until_us=max(until_us, excluded.until_us)",
+        BILLED.merging(
+            "until_us=CASE WHEN excluded.until_us>billed_until.until_us"
+            " THEN excluded.until_us ELSE billed_until.until_us END"
+        ),
     )
 
 

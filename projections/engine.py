@@ -7,7 +7,6 @@ the views are at some position of the ledger, never between two.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
-from pathlib import Path
 
 from msgspec import UNSET
 
@@ -28,13 +27,20 @@ from projections import (
     usage_blocks,
     usage_corrections,
     usage_records,
+    views_at,
 )
 from projections.ahead import Others, Run
 from projections.buckets import Folding
 from projections.matched_columns import MatchedColumns
 from projections.needed_properties import Needs, needs
+from projections.places import W, Where
 from projections.recounts import recount
-from projections.tables import Table, Views, ViewsDatabase, opening, stamp_of, version_stamp
+from projections.tables import (
+    Table,
+    Views,
+    ViewsDatabase,
+    version_stamp,
+)
 from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
@@ -56,6 +62,9 @@ TABLES: Sequence[Table] = (
 _CATCH_UP_EVENTS = 500
 """Facts folded to a transaction; the days that they add to wait in memory until its end."""
 
+remove, swap = views_at.remove, views_at.swap
+"""Views are removed, and take the place of others, wherever they are kept."""
+
 Read = Callable[[int], Iterable[Recorded]]
 """Reads every event after a position, in order."""
 ReadPart = Callable[[int, int], Iterable[Recorded]]
@@ -65,7 +74,7 @@ ReadPart = Callable[[int, int], Iterable[Recorded]]
 class Engine:
     """The views of one ledger and what keeps them true. Writing is for one thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Where) -> None:
         self.path = path
         self.database = _open(path)
         self._usage = UsageFold()
@@ -195,7 +204,7 @@ class Engine:
                 views.set_meta("sealed_position", position)
                 views.set_meta("sealed_hash", hash_at(position))
 
-    def take_over(self, aside: Path, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
+    def take_over(self, aside: Where, read: Read, hash_at: Callable[[int], bytes | None]) -> None:
         """Go on with views that were rebuilt aside, brought up to date, in the place of these.
 
         It is done between two transactions. Whoever is reading goes on reading the old ones to the
@@ -305,17 +314,17 @@ def _fill_meter(
 
 
 def rebuild(
-    path: Path,
+    path: W,
     read: Read,
     progress: Callable[[int], None] | None = None,
-    with_others: Callable[[Path], AbstractContextManager[Others]] | None = None,
+    with_others: Callable[[W], AbstractContextManager[Others]] | None = None,
     read_part: ReadPart | None = None,
-) -> Path:
+) -> W:
     """Fold the whole ledger into new views beside the old ones; return where they are.
 
     `with_others` has the help of other processes for the views at a path.
     """
-    aside = path.with_name(f"{path.stem}.rebuild{path.suffix}")
+    aside = views_at.aside(path)
     remove(aside)
     engine = Engine(aside)
     try:
@@ -329,36 +338,18 @@ def rebuild(
     return aside
 
 
-def swap(aside: Path, path: Path) -> None:
-    """Put rebuilt views in the place of the old ones.
-
-    Whoever has them open keeps the files; SQLite sees that they moved, and leaves the new ones be.
-    Raises `BlockingIOError` when somebody is just opening them; then nothing is changed.
-    """
-    with opening(path, alone=True):
-        remove(path)
-        aside.replace(path)
-    remove(aside)
-
-
-def of_same_version(path: Path) -> ViewsDatabase:
+def of_same_version(path: Where) -> ViewsDatabase:
     """Views that another process keeps, to read them. Raises `ValueError` for another version."""
-    if stamp_of(path) != version_stamp(TABLES, CODE_VERSION):
+    if views_at.stamp_of(path) != version_stamp(TABLES, CODE_VERSION):
         raise ValueError("they are of another version than this program")
-    return ViewsDatabase(path, TABLES)
+    return views_at.open_views(path, TABLES)
 
 
-def _open(path: Path) -> ViewsDatabase:
+def _open(path: Where) -> ViewsDatabase:
     """The views at this path; those of another version are thrown away."""
     stamp = version_stamp(TABLES, CODE_VERSION)
-    if stamp_of(path) != stamp:
+    if views_at.stamp_of(path) != stamp:
         remove(path)
-    database = ViewsDatabase(path, TABLES)
+    database = views_at.open_views(path, TABLES)
     database.writing.set_meta("stamp", stamp)
     return database
-
-
-def remove(path: Path) -> None:
-    """Remove a database and the files that SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -92,7 +92,7 @@ def _add_to_balance(views: Views, event: Event) -> None:
         return
     after = EXACT.add(balance(views, change.customer_id, change.currency), change.amount)
     row = (change.customer_id, change.currency, format_decimal(after))
-    views.execute("INSERT OR REPLACE INTO customer_balances VALUES (?,?,?)", row)
+    views.put(BALANCES, row)
 
 
 def balance(views: Views, customer_id: str, currency: str) -> Decimal:

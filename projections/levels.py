@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from domain.aggregation import State, WeightedSum
 from projections.tables import Table, Views
-from projections.totals import ADD_WITH_CARRY, digits_of, total_of, units_of
+from projections.totals import add_with_carry, digits_of, total_of, units_of
 from projections.usage_days import HOURS_PER_DAY
 from projections.usage_records import Bucket
 
@@ -31,14 +31,15 @@ def add(views: Views, changes: Mapping[Bucket, State]) -> None:
         day[0] += state.count
         day[1] += units_of(state.total)
     rows = [(*key, count, *digits_of(units)) for key, (count, units) in sorted(days.items())]
-    views.insert("usage_levels", rows, ADD_WITH_CARRY)
+    views.insert("usage_levels", rows, add_with_carry(LEVELS))
 
 
 def before(views: Views, meter_ref: int, customer_ref: int, day: int) -> list[tuple[int, Decimal]]:
     """For each combination of dimension values, by its number, the level as a day begins."""
     rows = views.rows(
         "SELECT dimensions_ref, SUM(high), SUM(low), SUM(fraction) FROM usage_levels "
-        "WHERE meter_ref=? AND customer_ref=? AND day<? GROUP BY dimensions_ref",
+        "WHERE meter_ref=? AND customer_ref=? AND day<? GROUP BY dimensions_ref"
+        " ORDER BY dimensions_ref",
         (meter_ref, customer_ref, day),
     )
     return [(row[0], total_of(*row[1:])) for row in rows]

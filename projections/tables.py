@@ -9,11 +9,12 @@ import hashlib
 import os
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -62,6 +63,7 @@ class Table:
     def __init__(self, name: str, columns: str, key: str, indexes: Sequence[str] = ()) -> None:
         self.name = name
         self.key = key
+        self.columns = dict(column.split(" ", 1) for column in columns.split(", "))
         clustered = "" if "PRIMARY KEY" in columns else f", PRIMARY KEY ({key})"
         options = "WITHOUT ROWID" if clustered else ""
         self._create = f"CREATE TABLE IF NOT EXISTS {name} ({columns}{clustered}) {options}"
@@ -75,16 +77,46 @@ class Table:
         """What creates the table and its indexes."""
         return [self._create, *self._indexes]
 
+    @property
+    def replacing(self) -> str:
+        """What puts a row in the place of the one with its key."""
+        others = [name for name in self.columns if name not in self.key.split(", ")]
+        return self.merging(", ".join(f"{name}=excluded.{name}" for name in others))
+
+    def merging(self, changes: str) -> str:
+        """What changes the row with the same key instead of inserting another one."""
+        return f"ON CONFLICT ({self.key}) DO UPDATE SET {changes}"
+
 
 _empty: dict[tuple[Table, ...], sqlite3.Connection] = {}
 """Databases in which nothing has happened, to be copied."""
 _empty_lock = threading.Lock()
 
 
+class Rows(Protocol):
+    """What a query answers."""
+
+    def fetchall(self) -> list[Row]:
+        """All rows that are left."""
+
+    def fetchone(self) -> Row | None:
+        """The next row."""
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows as they are read."""
+
+
+class Connection(Protocol):
+    """A connection to a database that takes our SQL."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
+        """Run a statement."""
+
+
 class Views:
     """A connection to the views: a reader's snapshot, or the writer's open transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -97,8 +129,12 @@ class Views:
         return found
 
     def iterate(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
-        """The rows of a query as they are read."""
-        return self._connection.execute(sql, parameters)
+        """The rows of a query as they are read, of a query that finds a bounded number of them."""
+        return iter(self._connection.execute(sql, parameters))
+
+    def scan(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """The rows of a query as they are read, however many there are."""
+        return self.iterate(sql, parameters)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Change something."""
@@ -117,14 +153,19 @@ class Views:
                 list(chain.from_iterable(chunk)),
             )
 
+    def put(self, table: Table, row: Row) -> None:
+        """Put a row in the place of the one with its key, if there is one."""
+        marks = ",".join("?" * len(row))
+        self.execute(f"INSERT INTO {table.name} VALUES ({marks}) {table.replacing}", row)
+
     def checkpoint(self) -> int:
         """The ledger position up to which these views are folded."""
-        found = self.row("SELECT value FROM meta WHERE name='position'")
-        return int(found[0]) if found else 0
+        return int(self.meta("position") or 0)
 
     def set_meta(self, name: str, value: object) -> None:
         """Note something about the views themselves."""
-        self.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
+        on_conflict = "ON CONFLICT (name) DO UPDATE SET value=excluded.value"
+        self.execute(f"INSERT INTO meta VALUES (?,?) {on_conflict}", (name, value))
 
     def meta(self, name: str) -> Any:
         """What was noted, or None."""
@@ -132,8 +173,72 @@ class Views:
         return found[0] if found else None
 
 
-class ViewsDatabase:
-    """The views file: one writing connection, and read-only snapshots for everybody else."""
+class ViewsDatabase(ABC):
+    """The views of a ledger: one that writes, and read-only snapshots for everybody else."""
+
+    writing: Views
+    tables: tuple[Table, ...]
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection; snapshots still open close as they end."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin the writer's transaction."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Keep what the writer's transaction changed."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Undo what the writer's transaction changed."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Views]:
+        """A read-only view of one moment, for a whole query; any number at a time."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Views]:
+        """The writer's transaction: kept at the end of the block, undone when it raises."""
+        self.begin()
+        try:
+            yield self.writing
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the writer's transaction that is undone by itself when it raises."""
+        self.writing.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self.writing.execute("ROLLBACK TO part")
+            self.writing.execute("RELEASE part")
+            raise
+        self.writing.execute("RELEASE part")
+
+    def dump(self) -> Iterator[str]:
+        """The canonical text of everything in the views: equal ledgers have equal dumps."""
+        with self.snapshot() as views:
+            for table in self.tables:
+                yield f"# {table.name}"
+                for row in views.scan(f"SELECT * FROM {table.name} ORDER BY {table.key}"):
+                    yield _line(row)
+
+
+class ViewsFile(ViewsDatabase):
+    """Views in a file of SQLite, or in memory."""
 
     def __init__(self, path: Path, tables: Sequence[Table]) -> None:
         self.path = path
@@ -155,7 +260,6 @@ class ViewsDatabase:
         self.writing = Views(self._writer)
 
     def close(self) -> None:
-        """Close every connection; snapshots still open close as they end."""
         with self._idle_lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -163,51 +267,18 @@ class ViewsDatabase:
             connection.close()
         self._writer.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[Views]:
-        """The writer's transaction: kept at the end of the block, undone when it raises."""
-        self.begin()
-        try:
-            yield self.writing
-            self.commit()
-        except BaseException:
-            self.rollback()
-            raise
-
     def begin(self) -> None:
-        """Begin the writer's transaction."""
         self._writer.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Keep what the writer's transaction changed."""
         self._writer.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Undo what the writer's transaction changed."""
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
 
     @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """A part of the writer's transaction that is undone by itself when it raises."""
-        self._writer.execute("SAVEPOINT part")
-        try:
-            yield
-        except BaseException:
-            self._writer.execute("ROLLBACK TO part")
-            self._writer.execute("RELEASE part")
-            raise
-        self._writer.execute("RELEASE part")
-
-    @contextmanager
     def snapshot(self) -> Iterator[Views]:
-        """A read-only view of one moment, for a whole query; any number at a time."""
         connection = self._take()
         connection.execute("BEGIN")
         try:
@@ -215,14 +286,6 @@ class ViewsDatabase:
         finally:
             connection.execute("ROLLBACK")
             self._give_back(connection)
-
-    def dump(self) -> Iterator[str]:
-        """The canonical text of everything in the views: equal ledgers have equal dumps."""
-        with self.snapshot() as views:
-            for table in self.tables:
-                yield f"# {table.name}"
-                for row in views.iterate(f"SELECT * FROM {table.name} ORDER BY {table.key}"):
-                    yield _line(row)
 
     def _take(self) -> sqlite3.Connection:
         with self._idle_lock:
@@ -284,7 +347,7 @@ def first_difference(one: Views, other: Views, tables: Sequence[Table]) -> Diffe
 
 
 def _pages(views: Views, sql: str) -> Iterator[list[Row]]:
-    rows = views.iterate(sql)
+    rows = views.scan(sql)
     while page := list(islice(rows, _ROWS_PER_PAGE)):
         yield page
 

@@ -14,17 +14,22 @@ from functools import lru_cache
 
 from domain.decider import Rejected
 from domain.money import EXACT, parse_decimal
+from projections.tables import Table
 
 DIGIT = 10**12
 """The base of a stored total's digits, which is also one unit in a total's smallest parts."""
 
-ADD_WITH_CARRY = f"""ON CONFLICT DO UPDATE SET
- count = count + excluded.count,
- fraction = (fraction + excluded.fraction) % {DIGIT},
- low = (low + excluded.low + (fraction + excluded.fraction) / {DIGIT}) % {DIGIT},
- high = high + excluded.high
-  + (low + excluded.low + (fraction + excluded.fraction) / {DIGIT}) / {DIGIT}"""
-"""Adds a row's count and digits to the ones that stand under the same key."""
+
+def add_with_carry(table: Table) -> str:
+    """What adds a row's count and digits to the ones that stand under the same key."""
+    name = table.name
+    carried = f"({name}.fraction + excluded.fraction) / {DIGIT}"
+    return table.merging(
+        f"count={name}.count + excluded.count,"
+        f" fraction=({name}.fraction + excluded.fraction) % {DIGIT},"
+        f" low=({name}.low + excluded.low + {carried}) % {DIGIT},"
+        f" high={name}.high + excluded.high + ({name}.low + excluded.low + {carried}) / {DIGIT}"
+    )
 
 
 @lru_cache(maxsize=65_536)

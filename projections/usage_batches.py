@@ -34,7 +34,8 @@ def holding(
         (f"place/{ROWS_PER_EVENT} AS at FROM usage_voided", "customer_ref=?"),
     ):
         rows = views.rows(
-            f"SELECT DISTINCT {source} WHERE {whose} AND at>? AND at<? ORDER BY at {order} LIMIT ?",
+            f"SELECT DISTINCT at FROM (SELECT {source} WHERE {whose}) AS theirs"
+            f" WHERE at>? AND at<? ORDER BY at {order} LIMIT ?",
             [*(keys if "," in whose else [customer.position]), after, before, limit],
         )
         found |= {position for (position,) in rows}

@@ -205,7 +205,8 @@ def in_hours(
         "WITH RECURSIVE hours(h) AS (SELECT MIN(hour) FROM usage_blocks WHERE hour>=?1 UNION ALL"
         " SELECT (SELECT MIN(hour) FROM usage_blocks WHERE hour>h) FROM hours WHERE h < ?2)"
         " SELECT h, records FROM hours CROSS JOIN usage_blocks"
-        " ON hour=h AND share=?3 AND event_ref=?4 WHERE h<=?2 AND last_us>=?5 AND first_us<?6",
+        " ON hour=h AND share=?3 AND event_ref=?4 WHERE h<=?2 AND last_us>=?5 AND first_us<?6"
+        " /*ORDER BY h*/",
         (
             start_us // HOUR_US,
             (end_us - 1) // HOUR_US,
@@ -274,7 +275,7 @@ def events_of(
     `backwards` gives the last ones first. Each is looked into when it is asked for.
     """
     last = None
-    for position, records in views.iterate(
+    for position, records in views.scan(
         "SELECT position, records FROM usage_blocks WHERE position>? AND position<? AND share=?"
         f" ORDER BY position {'DESC' if backwards else 'ASC'}",
         (after, before, customer % SHARES),
@@ -289,7 +290,8 @@ def of_name(views: Views, event: int, start_us: int, end_us: int) -> Iterator[li
     asked = Range(start_us=start_us, end_us=end_us, event=event)
     for hour in asked.hours(views):
         where, parameters = asked.where(hour)
-        for (records,) in views.rows(f"SELECT records FROM usage_blocks WHERE {where}", parameters):
+        sql = f"SELECT records FROM usage_blocks WHERE {where} ORDER BY share, position"
+        for (records,) in views.rows(sql, parameters):
             yield asked.taken(records)
 
 
@@ -359,7 +361,7 @@ def count(views: Views, asked: Range) -> int:
     found = 0
     for hour in asked.hours(views):
         where, parameters = asked.where(hour)
-        whole = "0" if asked.customer is not None else "first_us>=? AND last_us<?"
+        whole = "FALSE" if asked.customer is not None else "first_us>=? AND last_us<?"
         inside = [asked.start_us, asked.end_us] if asked.customer is None else []
         row = views.row(
             f"SELECT SUM(count) FROM usage_blocks WHERE {where} AND {whole}",

@@ -255,7 +255,7 @@ def count(views: Views, wanted: Wanted, *, voided: bool = True) -> int:
 
 def _voided(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
     where, parameters = _where_voided(wanted, after)
-    for customer, timestamp_us, place, value, properties in views.iterate(
+    for customer, timestamp_us, place, value, properties in views.scan(
         "SELECT customer_ref, timestamp_us, place, value, properties FROM usage_voided "
         f"WHERE {where} ORDER BY timestamp_us, place",
         parameters,

@@ -106,7 +106,7 @@ class Days:
                 else:
                     where = "meter_ref=? AND slot=? AND customer_ref=? AND dimensions_ref=?"
                     views.execute(f"DELETE FROM usage_days WHERE {where}", (meter_ref, *day))
-            views.insert("usage_days", rows, _REPLACE)
+            views.insert("usage_days", rows, DAYS.replacing)
         self._changed.clear()
         if sum(map(len, self._known.values())) > REMEMBERED:
             self._known.clear()
@@ -158,10 +158,6 @@ def _standing(views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Sl
     return found
 
 
-_REPLACE = """ON CONFLICT DO UPDATE SET count=excluded.count, high=excluded.high,
- low=excluded.low, fraction=excluded.fraction, hours=excluded.hours"""
-
-
 def _packed(slots: Slots) -> bytes:
     try:
         return _encode(slots)
@@ -183,7 +179,7 @@ def between(
     rows = views.iterate(
         "WITH RECURSIVE slots(s) AS (SELECT ?1 UNION ALL SELECT s + 1 FROM slots WHERE s < ?2)"
         " SELECT slot, dimensions_ref, hours FROM slots CROSS JOIN usage_days"
-        " ON meter_ref=?3 AND slot=s AND customer_ref=?4",
+        " ON meter_ref=?3 AND slot=s AND customer_ref=?4 /*ORDER BY slot, dimensions_ref*/",
         (first // HOURS_PER_DAY, last // HOURS_PER_DAY, meter_ref, customer),
     )
     for day, dimensions, packed in rows:

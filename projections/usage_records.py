@@ -302,7 +302,7 @@ def _is_corrected(views: Views, record: Matched) -> bool:
 
 def _waiting(views: Views, wanted: Wanted, after: Place) -> Iterator[Listed]:
     where, parameters = _where_waiting(wanted, after)
-    for timestamp_us, position, row, value, properties, customer in views.iterate(
+    for timestamp_us, position, row, value, properties, customer in views.scan(
         "SELECT timestamp_us, position, row, value, properties, customer FROM usage_unmatched "
         f"WHERE {where} ORDER BY timestamp_us, position, row",
         parameters,

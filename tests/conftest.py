@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from app.ledger import Ledger
+from tests.postgres import Server, running
 
 pytest.register_assert_rewrite("tests.spec")
 
@@ -18,6 +19,13 @@ settings.load_profile("tallybook")
 collect_ignore = ["clients/gql_suite.py", "fuzz/scalars.py"]
 
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL of our own, one for all tests of a process."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
-DATABASE = tuple(
-    "app/store.py app/snapshots.py app/control.py projections/tables.py app/bench_floor.py".split()
-)
+FILES = ("app/store.py", "app/snapshots.py", "app/control.py", "app/bench_floor.py")
+POSTGRES = ("app/postgres_store.py", "app/postgres_rows.py", "projections/postgres.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 PROTOCOLS = ("app/web/deadlines.py", "app/web/h11_deadlines.py", "app/web/httptools_deadlines.py")
@@ -17,11 +16,12 @@ DOORS = {
     "h11": ("app/web/h11_deadlines.py",),
     "httptools": ("app/web/httptools_deadlines.py",),
     "wsproto": ("app/web/live_sockets.py",),
-    "eventsourcing": ("app/store.py",),
+    "eventsourcing": ("app/store.py", *POSTGRES),
     "pyarrow": ("app/exports/parquet.py",),
     "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
-    **dict.fromkeys(("sqlite3", "psycopg", "psycopg_pool"), DATABASE),
+    "sqlite3": (*FILES, "projections/tables.py"),
+    **dict.fromkeys(("psycopg", "psycopg_pool"), (*POSTGRES, "projections/postgres_tables.py")),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
     **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py", *SENDER)),
     "msgspec": ("app/", "domain/", "projections/"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app import verification
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from domain.customers import Customer
 from domain.decider import Rejected
 from projections import as_of, current, engine

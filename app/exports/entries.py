@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from app.new_directories import LOG
+from app.opening import LOG
 from app.snapshots import Snapshot
 from app.store import LedgerMapper
 from domain.decider import Event

@@ -16,7 +16,7 @@ from app.exports.log_lines import (
     OpeningLine,
     encode,
 )
-from app.new_directories import LOG
+from app.opening import LOG
 from app.snapshots import Kept, Snapshot
 from app.store import CorruptLedger, KeyRow, LedgerMapper
 from domain.ledgers import LedgerOpened

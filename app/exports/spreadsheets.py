@@ -19,7 +19,7 @@ import msgspec
 
 from app.exports.standing_views import standing_views
 from app.invoice_page import harmless
-from app.new_directories import LOG
+from app.opening import LOG
 from app.schema.usage_records import State as UsageState
 from app.snapshots import Kept, Snapshot
 from app.store import LedgerMapper

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
 from app.lock import LedgerInUse
+from app.opening import VIEWS
 from projections import engine
 from projections.tables import Views
 

@@ -28,8 +28,9 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from strawberry.types.execution import ExecutionContext
 
-from app.callers import EVERYTHING, Caller
+from app.callers import ANYBODY, EVERYTHING, Caller
 from app.logs import OPERATION_LIMIT, note
+from app.schema.context import Context
 from app.schema.cost import COST_LIMIT, Cost
 from app.schema.errors import ERRORS_LIMIT
 from app.schema.guard import DOCUMENT_BYTES, TOKENS_LIMIT, Guard, too_much
@@ -112,8 +113,8 @@ class Limits(SchemaExtension):
 
     @property
     def _caller(self) -> Caller:
-        caller: Caller = self.execution_context.context.caller
-        return caller
+        context = self.execution_context.context
+        return context.caller if isinstance(context, Context) else ANYBODY
 
 
 def _let_in(

@@ -44,7 +44,7 @@ NEEDED: Mapping[str, keys.Scope | None] = {
 BY_PASSWORD = ("/v1/billing/", "/invoices/")
 """Where a key may also come as the user's name of Basic, as Stripe has it and browsers ask for."""
 
-OPEN_WARNING = "there are no keys: whoever reaches this server may do anything"
+OPEN_WARNING = "no key is needed: whoever reaches this server may do anything"
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]@]*))(?::[0-9]+)?")
 _REALM = 'realm="tallybook"'

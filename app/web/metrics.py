@@ -9,7 +9,8 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from app.webhooks import Delivery
 from domain.subscriptions import Subscription, SubscriptionParked
 from projections import current, history
@@ -42,7 +43,8 @@ class Figures(Collector):
         yield _gauge(
             "projection_lag", "Events that the views have not folded.", max(0, head - folded)
         )
-        for name, file in (("ledger", ledger), ("views", VIEWS)):
+        files = (("ledger", ledger), ("views", VIEWS)) if self._ledger.place is None else ()
+        for name, file in files:
             paths = [folder / f"{file}{suffix}" for suffix in ("", "-wal")]
             size = sum(path.stat().st_size for path in paths if path.exists())
             yield _gauge(f"{name}_bytes", f"Size of {file} and its -wal.", size)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from app import checkpoints
 from app.checkpoints import Checkpoint
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from app.verification import verify
 from domain.invoices import Invoice
 from domain.settlements import RecordPayment

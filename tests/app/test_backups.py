@@ -12,7 +12,8 @@ from app import verification, verifier
 from app.backups import copied
 from app.cli import main
 from app.delivery_marks import DELIVERED, Marks
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from app.store import CorruptLedger
 from domain.usage import Status
 from tests.app.rich import SENT, rich

@@ -9,7 +9,8 @@ import pytest
 
 from app.cli import main
 from app.explain import printable
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from domain.invoices import Invoice
 from domain.statements import Statement
 from projections import current, explanations

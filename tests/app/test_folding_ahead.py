@@ -9,7 +9,8 @@ import pytest
 
 from app import folding_ahead
 from app.folding_ahead import folders
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from projections import engine
 from projections.engine import Engine
 from tests.app.rich import rich

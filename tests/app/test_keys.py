@@ -225,6 +225,12 @@ def test_a_control_database_of_a_later_version_is_refused(tmp_path: Path) -> Non
         Control(tmp_path)
 
 
+def test_a_broken_control_database_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database at all, and longer than that" * 100)
+    with pytest.raises(ValueError, match="cannot be read"):
+        Control(tmp_path)
+
+
 def test_ledgers_have_names_of_their_own(control: Control) -> None:
     control.add_ledger("shop", 1)
     assert [row.name for row in control.ledgers()] == ["main", "shop"]

@@ -11,8 +11,9 @@ import pytest
 
 from app import ledger as ledgers
 from app.clock import SystemClock
-from app.ledger import VIEWS, Ledger, WrongClock
+from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
+from app.opening import VIEWS
 from app.store import Pending, Store
 from domain.decider import Envelope
 from domain.ledgers import LedgerOpened

@@ -14,8 +14,9 @@ import pytest
 
 from app import cli, replay, verification
 from app.cli import main
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
 from app.lock import LedgerInUse
+from app.opening import VIEWS
 from app.replay import HANDED_OVER, TAKEN, keep_taking_over, take_over
 from domain.customers import CreateCustomer, Customer
 from domain.usage import RecordInput

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from app.living import Living
 from app.lock import LedgerInUse, hold
 from app.server import create_app
 from app.settings import Auth, Settings
+from app.web.auth import OPEN_WARNING
 from tests.app.keyed import OTHER, Keyed, serving_directory
-from tests.benchmarks.serving import Server, serving
+from tests.benchmarks.serving import Server, free_port, ready, serving, stop
+from tests.house import ROOT
 
 PATIENCE_LOOKS = 600
 
@@ -135,3 +139,24 @@ def test_the_first_key_closes_a_running_server(
         key = capsys.readouterr().out.strip()
         assert httpx.get(f"{server.url}/metrics").status_code == 401
         assert asked(server, key) == 200
+
+
+@pytest.mark.parametrize("auth", [Auth.OPEN, Auth.KEYS])
+def test_a_server_that_needs_no_key_says_so_loudly(tmp_path: Path, auth: Auth) -> None:
+    log = tmp_path / "log"
+    port = free_port()
+    options = ["--data", str(tmp_path / "data"), "--port", str(port), "--auth", auth]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve", *options],
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        assert ready(process, f"http://127.0.0.1:{port}")
+    finally:
+        stop(process)
+    said = log.read_text()
+    assert ("NO KEY IS NEEDED" in said) == (auth is Auth.OPEN)
+    assert (OPEN_WARNING in said) == (auth is Auth.OPEN)

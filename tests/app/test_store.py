@@ -1,4 +1,4 @@
-"""The store: contiguous positions, a chain over the stored bytes, identities for ever, FULL."""
+"""The store in a file: what is in it, and on disk. What any store promises: `tests/contract`."""
 
 import sqlite3
 import subprocess
@@ -12,11 +12,7 @@ from eventsourcing.persistence import StoredEvent
 
 from app.chain import GENESIS, chain_hash
 from app.identities import IdentityRow, IdentityRun
-from app.lock import LedgerInUse
 from app.store import (
-    PAGE_EVENTS,
-    CorruptLedger,
-    KeyRow,
     Pending,
     Store,
     TakenError,
@@ -24,7 +20,6 @@ from app.store import (
 from domain.decider import Envelope, Event
 from domain.periods import EPOCH
 from domain.products import ProductCreated
-from domain.usage import Prior
 from tests.house import ROOT
 
 UUID = "0192f0c1-0000-7000-8000-00000000abcd"
@@ -63,60 +58,7 @@ def first_break(store: Store) -> int | None:
     return None
 
 
-# ------------------------------------------------------------------------------------ positions
-
-
-def test_an_empty_ledger_has_the_genesis_hash(store: Store) -> None:
-    assert store.head() == (0, GENESIS)
-    assert list(store.read()) == []
-    assert store.at(1) is None
-
-
-def test_positions_count_from_one_without_a_hole(store: Store) -> None:
-    assert store.append([pending("a"), pending("b")]) == [1, 2]
-    assert store.append([pending("c")]) == [3]
-    assert [(one.position, one.stream_id) for one in store.read()] == [
-        (1, "a"),
-        (2, "b"),
-        (3, "c"),
-    ]
-
-
-def test_what_failed_leaves_no_hole(store: Store) -> None:
-    store.append([pending("a")])
-    with pytest.raises(TakenError):
-        store.append([pending("b"), pending("a")])
-    assert store.append([pending("b")]) == [2]
-
-
-def test_an_event_comes_back_with_its_envelope(store: Store) -> None:
-    store.append([pending("a"), pending("a", version=2)])
-    found = store.at(2)
-    assert found is not None
-    assert (found.stream_id, found.stream_version) == ("a", 2)
-    assert (found.envelope, found.event) == (Envelope(7, actor="me"), product("a"))
-
-
-def test_reading_turns_its_pages(store: Store) -> None:
-    names = [f"s{number:04}" for number in range(2 * PAGE_EVENTS + 1)]
-    store.append([pending(name) for name in names])
-    assert [one.stream_id for one in store.read()] == names
-    assert [one.position for one in store.read(after=PAGE_EVENTS)] == list(
-        range(PAGE_EVENTS + 1, len(names) + 1)
-    )
-    assert [one.position for one in store.read(3, stop=5)] == [4, 5]
-    assert first_break(store) is None
-
-
 # ---------------------------------------------------------------------------------------- chain
-
-
-def test_the_head_is_the_hash_of_everything(store: Store) -> None:
-    store.append([pending("a"), pending("b")])
-    [(_, first, _), (_, second, _)] = store.stored()
-    head = chain_hash(chain_hash(GENESIS, first), second)
-    assert store.head() == (2, head)
-    assert store.hashes([1, 2, 3]) == {1: chain_hash(GENESIS, first), 2: head}
 
 
 @pytest.mark.parametrize(
@@ -153,30 +95,12 @@ def test_every_part_of_an_event_is_in_its_hash_by_its_length(store: Store) -> No
     assert len({*hashes, chain_hash(b"x" * 32, one)}) == 4
 
 
-def test_a_log_with_a_hole_is_not_continued(store: Store) -> None:
-    store.append([pending("a"), pending("b")])
-    with closing(sqlite3.connect(store.path)) as connection, connection:
-        connection.execute("DELETE FROM event_hashes WHERE position=2")
-    with pytest.raises(CorruptLedger, match="event 3 would follow 1: the log has a hole"):
-        store.append([pending("c")])
-    assert store.at(3) is None
-
-
 # ----------------------------------------------------------------------------------- identities
 
 
 def identity(id: str, position: int = 1, source: str = "default") -> IdentityRow:
     """A record's identity."""
     return IdentityRow(source, id, position, 0, b"digest of " + id.encode())
-
-
-@pytest.mark.parametrize("id", ["order-17", UUID, UUID.upper(), UUID.replace("-", ""), "ü🦙"])
-def test_an_identity_comes_back_as_it_was_written(store: Store, id: str) -> None:
-    store.append([pending("a")], [identity(id)])
-    assert store.identity("default", id) == (1, 0)
-    assert store.recorded([("default", id), ("other", id), ("default", "absent")]) == {
-        ("default", id): Prior(1, b"digest of " + id.encode())
-    }
 
 
 def test_a_uuid_is_kept_as_its_sixteen_bytes_in_its_own_order(store: Store) -> None:
@@ -190,24 +114,6 @@ def test_a_uuid_is_kept_as_its_sixteen_bytes_in_its_own_order(store: Store) -> N
 def test_the_letters_of_a_uuid_are_part_of_it(store: Store) -> None:
     store.append([pending("a")], [identity(UUID), identity(UUID.upper())])
     assert len(store.recorded([("default", UUID), ("default", UUID.upper())])) == 2
-
-
-def test_an_identity_is_taken_once_in_its_source(store: Store) -> None:
-    store.append([pending("a")], [identity("r1")])
-    before = (list(store.stored()), store.head())
-    with pytest.raises(TakenError):
-        store.append([pending("b")], [identity("r0", 2), identity("r1", 2)], [])
-    assert (list(store.stored()), store.head()) == before
-    assert store.identity("default", "r0") is None
-    assert store.append([pending("b")], [identity("r1", 2, "gateway")]) == [2]
-    assert store.identity("gateway", "r1") == (2, 0)
-
-
-def test_many_identities_are_found_again(store: Store) -> None:
-    ids = [f"r{number}" for number in range(1_001)]
-    store.append([pending("a")], [identity(id) for id in ids])
-    assert len(store.recorded([("default", id) for id in ids])) == len(ids)
-    assert store.recorded([]) == {}
 
 
 def test_a_run_of_identities_is_kept_as_its_rows_are(store: Store) -> None:
@@ -236,15 +142,6 @@ def test_a_run_with_an_identity_that_is_taken_writes_nothing(store: Store) -> No
     assert store.head()[0] == 1
 
 
-def test_an_idempotency_key_is_taken_once(store: Store) -> None:
-    row = KeyRow("once", b"digest", "prod_1", 1)
-    store.append([pending("a")], keys=[row])
-    assert (store.key("once"), store.key("twice")) == (row, None)
-    with pytest.raises(TakenError):
-        store.append([pending("b")], keys=[KeyRow("once", b"other", "prod_2", 2)])
-    assert (store.head()[0], store.key("once")) == (1, row)
-
-
 # ------------------------------------------------------------------------------------- the file
 
 
@@ -254,27 +151,6 @@ def test_what_is_answered_is_on_disk(store: Store) -> None:
         cursor.execute("PRAGMA synchronous")
         assert cursor.fetchone()[0] == 2, "2 is FULL"
     assert rows(store, "PRAGMA journal_mode") == [("wal",)]
-
-
-def test_readers_cannot_write(store: Store) -> None:
-    with pytest.raises(Exception, match="readonly"):
-        store._select("DELETE FROM event_hashes RETURNING position")
-
-
-def test_a_ledger_is_opened_again_as_it_was_left(tmp_path: Path) -> None:
-    with closing(Store(tmp_path)) as store:
-        store.append([pending("a"), pending("b")], [identity("r1")])
-        before = (list(store.stored()), store.head())
-    with closing(Store(tmp_path)) as store:
-        assert (list(store.stored()), store.head()) == before
-        assert store.append([pending("c")]) == [3]
-
-
-def test_a_second_holder_is_refused(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(LedgerInUse, match="is in use by another tallybook process"):
-        Store(tmp_path)
-    with closing(Store(tmp_path, exclusive=False)) as reader:
-        assert reader.head() == store.head()
 
 
 def test_a_second_process_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from app import verification
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
 from app.lock import hold
+from app.opening import VIEWS
 from app.reading import FINDINGS_LIMIT
 from app.verification import VerificationRunning, verify
 from domain.customers import CreateCustomer

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 from app.folding_ahead import folders
-from app.ledger import VIEWS
+from app.opening import VIEWS
 from projections import engine
 from projections.engine import Engine
 from tests.benchmarks import report

@@ -21,13 +21,15 @@ from app import store as storing
 from app import worker
 from app.commands import Command, Done
 from app.jobs import CommandJob, Receipt, UsageJob
-from app.ledger import VIEWS, Ledger
+from app.ledger import Ledger
+from app.opening import VIEWS
 from app.store import LedgerRecorder, Store
 from app.worker import Portion
 from app.writer import Group
 from domain.usage import Identity, RecordInput
 from projections.engine import Engine
-from projections.tables import Views, ViewsDatabase
+from projections.places import Where
+from projections.tables import Views, ViewsFile
 from tests.histories.sent import Broken, Sent
 from tests.histories.steps import BEGIN, FAILS_AT, KILLED_AT
 
@@ -69,6 +71,7 @@ class Mortal:
         self.deaths = 0
         self.failures = 0
         self.directory = folder / "life-0"
+        self.place = None
         self.sent = Sent()
 
     def __enter__(self) -> Self:
@@ -216,7 +219,7 @@ class Mortal:
         yield _around(LedgerRecorder, "_insert_events", after=lambda *_: self._at("writing"))
         yield _around(Store, "append", after=lambda *_: self._at("written"))
         yield _around(
-            ViewsDatabase,
+            ViewsFile,
             "commit",
             before=lambda views: self._of_mine(views.path, "keeping"),
             after=lambda views: self._of_mine(views.path, "kept"),
@@ -230,7 +233,7 @@ class Mortal:
     def _folded(self, engine: Engine) -> None:
         self._of_mine(engine.path, "opening" if self._opening else "deciding")
 
-    def _of_mine(self, path: Path, point: str) -> None:
+    def _of_mine(self, path: Where, point: str) -> None:
         """Others fold views, too."""
         if path == self.directory / VIEWS:
             self._at(point)

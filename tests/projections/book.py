@@ -15,6 +15,7 @@ from domain.usage_corrections import UsageAmended, UsageVoided
 from projections import current, engine
 from projections.engine import Engine
 from projections.meter_summaries import Question
+from projections.places import Place, Where
 from projections.tables import Views
 from projections.usage_records import MeterRef, customer_ref, meters_over
 
@@ -36,9 +37,11 @@ def used(
 class Book:
     """What happened so far, and the views as they were kept while it did."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Place | None = None) -> None:
         self.log: list[Recorded] = []
-        self.live = Engine(folder / "views.db")
+        self.live = Engine(place or folder / "views.db")
+        self._check = folder / "check.db"
+        self._place = place
 
     def close(self) -> None:
         """Close the views."""
@@ -157,8 +160,11 @@ class Book:
         """The live views, then the same rebuilt from nothing, which hold the same to the byte."""
         with self.live.database.snapshot() as views:
             yield views
-        path = self.live.path.with_name("check.db")
-        aside = engine.rebuild(path, lambda after: self.log[after:])
+        aside: Where
+        if self._place is not None:
+            aside = engine.rebuild(self._place, lambda after: self.log[after:])
+        else:
+            aside = engine.rebuild(self._check, lambda after: self.log[after:])
         with closing(Engine(aside)) as rebuilt:
             assert list(rebuilt.database.dump()) == list(self.live.database.dump())
             with rebuilt.database.snapshot() as views:

@@ -26,7 +26,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from app.ledger import Ledger
-from app.store import Store
+from app.opening import open_store
 from domain import customers, meters, prices, products, subscription_changes
 from domain.aggregation import Aggregation
 from domain.customers import Customer, UpdateCustomer
@@ -197,7 +197,9 @@ class Story:
     def _why(self, views: Views, invoiced: Invoiced, line: int) -> str:
         names = self._names | {id: name for name, id in self.ids.items()}
         # Views are also read when the ledger that the story was told to is closed.
-        with closing(Store(self.ledger.directory, exclusive=False)) as store:
+        with closing(
+            open_store(self.ledger.directory, self.ledger.place, exclusive=False)
+        ) as store:
             return print_why(views, store, invoiced, line, names)
 
     def _print_balance(self, customer: str, views: Views) -> str:

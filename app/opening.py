@@ -1,0 +1,45 @@
+"""Opening what a ledger is kept in: files in its directory, or a PostgreSQL that was named."""
+
+from pathlib import Path
+from types import ModuleType
+
+from app.store import Store
+from projections.places import Place, Where
+
+LOG = "ledger.db"
+VIEWS = "views.db"
+
+
+def open_store(directory: Path, place: Place | None = None, *, exclusive: bool = True) -> Store:
+    """The log of a ledger. Raises `LedgerInUse` when another process writes to it.
+
+    In PostgreSQL raises `ConnectionError` when it cannot be reached, and `ValueError` when it is
+    not fit to keep a ledger, or nothing is installed to speak to it.
+    """
+    if place is None:
+        return Store(directory, exclusive=exclusive)
+    opened: Store = _postgres().PostgresStore(place, directory, exclusive=exclusive)
+    return opened
+
+
+def is_there(directory: Path, place: Place | None = None) -> bool:
+    """Whether there is a ledger already. Raises as `open_store` does."""
+    if place is None:
+        return (directory / LOG).exists()
+    found: bool = _postgres().is_there(place)
+    return found
+
+
+def views_of(directory: Path, place: Place | None = None) -> Where:
+    """Where the views of a ledger are kept."""
+    return directory / VIEWS if place is None else place.beside("views")
+
+
+def _postgres() -> ModuleType:
+    """What keeps a log in PostgreSQL: only whoever uses it need have installed what it needs."""
+    try:
+        from app import postgres_store
+    except ImportError as error:
+        message = "speaking to PostgreSQL needs more packages: pip install 'tallybook[postgres]'"
+        raise ValueError(message) from error
+    return postgres_store

@@ -1,0 +1,249 @@
+"""The views of a ledger in PostgreSQL: a schema of their own beside the ledger's.
+
+The tables and what is in them are the same as in a file (`tables.py`), so that both have the same
+canonical dump. A rebuild fills another schema, which then takes the name of this one.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import Connection, RawCursor
+from psycopg.errors import LockNotAvailable
+from psycopg_pool import ConnectionPool
+
+from projections import postgres
+from projections.places import Place
+from projections.postgres import Session
+from projections.tables import Row, Table, Views, ViewsDatabase
+
+_READERS = 40
+_WAIT_SECONDS = 5
+"""How long a reader waits for a connection."""
+_RECONNECT_SECONDS = 10
+_PATIENCE_MS = 200
+"""How long a swap waits for readers, while new ones wait for it."""
+_META = b"CREATE TABLE meta (name text PRIMARY KEY, value bytea)"
+
+# A swap waits until nobody holds this, and nobody sees tables of before it and after it at once.
+_SNAPSHOT = b"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    LOCK TABLE meta IN ACCESS SHARE MODE"""
+
+_encode = msgspec.msgpack.encode
+_decode = msgspec.msgpack.decode
+
+
+class PostgresViews(Views):
+    """A connection to views in PostgreSQL."""
+
+    def __init__(self, session: Session, tables: Sequence[Table]) -> None:
+        super().__init__(session)
+        self._session = session
+        self._types = {
+            table.name: [postgres.column_type(type) for type in table.columns.values()]
+            for table in tables
+        }
+
+    def scan(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """The rows of a query as they are read, however many there are."""
+        return self._session.scan(sql, parameters)
+
+    def insert(self, table: str, rows: Sequence[Row], on_conflict: str = "") -> None:
+        """Insert rows as columns, so that it is the same statement however many there are."""
+        if not rows:
+            return
+        types = self._types[table]
+        arrays = ",".join(f"?::{type}[]" for type in types)
+        columns = [
+            list(map(_text, column)) if type == "text" else list(column)
+            for type, column in zip(types, zip(*rows, strict=True), strict=True)
+        ]
+        sql = f"INSERT INTO {table} SELECT * FROM unnest({arrays}) {on_conflict}"
+        self._session.execute(sql, columns)
+
+    def set_meta(self, name: str, value: object) -> None:
+        """Note something about the views themselves."""
+        on_conflict = "ON CONFLICT (name) DO UPDATE SET value=excluded.value"
+        self.execute(f"INSERT INTO meta VALUES (?,?) {on_conflict}", (name, _encode(value)))
+
+    def meta(self, name: str) -> Any:
+        """What was noted, or None."""
+        found = super().meta(name)
+        return None if found is None else _decode(found)
+
+
+def _text(value: str | None) -> str | None:
+    """A text, of whichever enumeration it is a member."""
+    return None if value is None else str(value)
+
+
+class _Writing(Session):
+    """The connection that writes, a new one when the last was lost between two transactions."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._open = False
+        super().__init__(self._connect())
+
+    def _connect(self) -> Connection[Row]:
+        connection = postgres.connect(self._place, self._place.schema)
+        connection.execute(b"SET synchronous_commit TO off")
+        return connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> RawCursor[Row]:
+        """Run a statement. Of a transaction that was lost, nothing more is."""
+        if self.connection.closed and not self._open:
+            self.connection = self._connect()
+        return super().execute(sql, parameters)
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self.execute("BEGIN")
+        self._open = True
+
+    def commit(self) -> None:
+        """Keep what it changed."""
+        self.execute("COMMIT")
+        self._open = False
+
+    def rollback(self) -> None:
+        """Undo what it changed; a connection that was lost has done so."""
+        if self._open:
+            self._open = False
+            with suppress(psycopg.Error):
+                super().execute("ROLLBACK")
+                return
+            self.connection.close()
+
+
+class ViewsSchema(ViewsDatabase):
+    """Views in a schema, which is made when it is missing."""
+
+    def __init__(self, place: Place, tables: Sequence[Table]) -> None:
+        self.tables = tuple(tables)
+        with _opening(place):
+            self._session = _Writing(place)
+            try:
+                self._create(place)
+            except BaseException:
+                self._session.connection.close()
+                raise
+        self.writing = PostgresViews(self._session, self.tables)
+        self._pool = _readers(place)
+
+    def _create(self, place: Place) -> None:
+        """Create the tables, all in one transaction, when they are not there yet."""
+        connection = self._session.connection
+        if postgres.exists(connection, f'"{place.schema}".meta'):
+            return  # asking for each index would wait for whoever writes
+        with connection.transaction():
+            # What is in the tables can be made again from the ledger; that they are there is kept.
+            connection.execute(b"SET LOCAL synchronous_commit TO on")
+            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{place.schema}"'.encode())
+            connection.execute(_META)
+            for table in self.tables:
+                for statement in table.statements:
+                    connection.execute(postgres.as_table(statement))
+
+    def close(self) -> None:
+        """Close every connection; snapshots still open close as they end."""
+        self._pool.close()
+        self._session.connection.close()
+
+    def begin(self) -> None:
+        """Begin the writer's transaction."""
+        self._session.begin()
+
+    def commit(self) -> None:
+        """Keep what the writer's transaction changed."""
+        self._session.commit()
+
+    def rollback(self) -> None:
+        """Undo what the writer's transaction changed."""
+        self._session.rollback()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Views]:
+        """A read-only view of one moment, for a whole query; any number at a time."""
+        self._pool.open()
+        with self._pool.connection() as connection:
+            connection.execute(_SNAPSHOT)
+            try:
+                yield PostgresViews(Session(connection), self.tables)
+            finally:
+                with suppress(psycopg.Error):  # it was lost, and is not handed out again
+                    connection.execute(b"ROLLBACK")
+
+
+def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
+    """Connections that read; one that was lost is replaced before it is handed out."""
+
+    def configure(connection: Connection[Any]) -> None:
+        connection.autocommit = True
+        postgres.prepare(connection, place.schema)
+
+    return ConnectionPool(
+        kwargs=postgres.parameters(place),
+        connection_class=Connection[Any],
+        min_size=1,
+        max_size=_READERS,
+        open=False,
+        timeout=_WAIT_SECONDS,
+        configure=configure,
+        check=ConnectionPool.check_connection,
+        reconnect_timeout=_RECONNECT_SECONDS,
+        name=place.schema,
+    )
+
+
+@contextmanager
+def _opening(place: Place) -> Iterator[None]:
+    """Say in our words what cannot be opened, and why not: raises `ConnectionError`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise ConnectionError(f"{place} cannot be opened: {error}") from error
+
+
+def stamp_of(place: Place) -> str | None:
+    """The version stamp of the views in a schema, before anything is assumed about its tables."""
+    with _opening(place), closing(postgres.connect(place, place.schema)) as connection:
+        if not postgres.exists(connection, f'"{place.schema}".meta'):
+            return None
+        stamp = PostgresViews(Session(connection), ()).meta("stamp")
+        return None if stamp is None else str(stamp)
+
+
+def remove(place: Place) -> None:
+    """Remove the views in a schema. Raises `ValueError` when it holds something else."""
+    with closing(postgres.connect(place, place.schema)) as connection:
+        _drop(connection, place)
+
+
+def _drop(connection: Connection[Row], place: Place) -> None:
+    sql = b"SELECT 1 FROM pg_tables WHERE schemaname=$1 LIMIT 1"
+    found = connection.execute(sql, (place.schema,)).fetchone()
+    if found is not None and not postgres.exists(connection, f'"{place.schema}".meta'):
+        raise ValueError(f"{place} holds other tables than views of a ledger")
+    connection.execute(f'DROP SCHEMA IF EXISTS "{place.schema}" CASCADE'.encode())
+
+
+def swap(aside: Place, place: Place) -> None:
+    """Put rebuilt views in the place of the old ones, in one transaction.
+
+    Raises `BlockingIOError` when somebody is just reading the old ones; then nothing is changed.
+    """
+    with closing(postgres.connect(place, place.schema)) as connection:
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout TO {_PATIENCE_MS}".encode())
+                old = f'"{place.schema}".meta'
+                if postgres.exists(connection, old):
+                    connection.execute(f"LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE".encode())
+                _drop(connection, place)
+                rename = f'ALTER SCHEMA "{aside.schema}" RENAME TO "{place.schema}"'
+                connection.execute(rename.encode())
+        except LockNotAvailable as error:
+            raise BlockingIOError(f"{place} is being read") from error

@@ -1,0 +1,63 @@
+"""Views wherever they are kept: opened, removed, put in the place of others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from projections.places import Place, W, Where
+from projections.tables import Table, ViewsDatabase, ViewsFile, opening
+from projections.tables import stamp_of as stamp_of_file
+
+
+def aside(at: W) -> W:
+    """Where views are rebuilt that will take the place of those here."""
+    if isinstance(at, Place):
+        return at.beside("rebuild")
+    return at.with_name(f"{at.stem}.rebuild{at.suffix}")
+
+
+def open_views(at: Where, tables: Sequence[Table]) -> ViewsDatabase:
+    """The views, made when there are none."""
+    if isinstance(at, Place):
+        opened: ViewsDatabase = _postgres().ViewsSchema(at, tables)
+        return opened
+    return ViewsFile(at, tables)
+
+
+def stamp_of(at: Where) -> str | None:
+    """The version stamp of the views, before anything is assumed about their tables."""
+    return _postgres().stamp_of(at) if isinstance(at, Place) else stamp_of_file(at)
+
+
+def swap(aside: Where, at: Where) -> None:
+    """Put rebuilt views in the place of the old ones.
+
+    Whoever has files open keeps them; SQLite sees that they moved, and leaves the new ones be.
+    Raises `BlockingIOError` when somebody is just opening them, or in a database reading them; then
+    nothing is changed.
+    """
+    if isinstance(aside, Place) and isinstance(at, Place):
+        _postgres().swap(aside, at)
+        return
+    assert isinstance(aside, Path), "views take the place of others of their kind"
+    assert isinstance(at, Path), "views take the place of others of their kind"
+    with opening(at, alone=True):
+        remove(at)
+        aside.replace(at)
+    remove(aside)
+
+
+def remove(at: Where) -> None:
+    """Remove views, and whatever files SQLite keeps beside them."""
+    if isinstance(at, Place):
+        _postgres().remove(at)
+        return
+    for suffix in ("", "-wal", "-shm"):
+        at.with_name(at.name + suffix).unlink(missing_ok=True)
+
+
+def _postgres() -> ModuleType:
+    """What keeps views in PostgreSQL: only whoever uses it need have installed what it needs."""
+    from projections import postgres_tables
+
+    return postgres_tables

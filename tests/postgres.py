@@ -1,0 +1,104 @@
+"""A PostgreSQL of our own for the tests: from the installed binaries, on a free port."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+INSTALLED = Path("/usr/lib/postgresql")
+"""Where Debian keeps the binaries of each version, which are on no path."""
+MEMORY = Path("/dev/shm")
+MISSING = "no PostgreSQL is installed here, so nothing is tried on it: apt-get install postgresql"
+_ICU = ("--locale-provider=icu", "--icu-locale=en-US")
+_OPTIONS = ("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200")
+
+
+def binaries() -> Path | None:
+    """Where the newest installed binaries of the server are; None when there are none."""
+    versions = sorted(INSTALLED.glob("*/bin"), key=lambda path: float(path.parent.name))
+    on_path = shutil.which("initdb")
+    folders = [*([Path(on_path).resolve().parent] if on_path else []), *reversed(versions)]
+    return next((path for path in folders if (path / "postgres").exists()), None)
+
+
+class Server:
+    """A running server; its databases are found by their address."""
+
+    def __init__(self, folder: Path, programs: Path, port: int) -> None:
+        self.port = port
+        self._folder = folder
+        self._programs = programs
+        self._data = folder / "data"
+
+    def address(self, schema: str, port: int | None = None) -> str:
+        """The address of a ledger in a schema of its own; another port may lead there."""
+        return f"postgresql://postgres@127.0.0.1:{port or self.port}/postgres?schema={schema}"
+
+    def create(self) -> None:
+        """Make the files of a server that trusts whoever reaches it."""
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"]
+        # Where it can, texts do not sort by their bytes: nobody may rely on that.
+        for locale in (["--locale=C.UTF-8", *_ICU], ["--locale=C"]):
+            try:
+                self._run("initdb", "--pgdata", str(self._data), *options, *locale)
+                return
+            except subprocess.CalledProcessError:
+                shutil.rmtree(self._data, ignore_errors=True)
+        raise AssertionError(f"initdb failed: {(self._folder / 'said').read_text()}")
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        options = f"-p {self.port} -k {self._folder} {' '.join(_OPTIONS)}"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        """Stop at once, whoever is connected."""
+        self._run("pg_ctl", "stop", "-w", "-D", str(self._data), "-m", "immediate")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # The server refuses to run as root; Debian makes a user for it.
+        user = "postgres" if os.geteuid() == 0 else None
+        with (self._folder / "said").open("ab") as said:
+            subprocess.run(
+                [self._programs / program, *arguments],
+                check=True,
+                stdout=said,
+                stderr=said,
+                cwd=self._folder,
+                user=user,
+                group=user,
+            )
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A server for as long as the block lasts. Skips the test when none is installed."""
+    programs = binaries()
+    if programs is None:
+        pytest.skip(MISSING)
+    memory = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="tallybook-postgres-", dir=memory) as name:
+        folder = Path(name)
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        server = Server(folder, programs, _free_port())
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
