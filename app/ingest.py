@@ -124,7 +124,8 @@ def _own(kind: str, body: bytes) -> Sequence[Offered]:
     if kind == "application/json":
         return _usual(body) or each(_records.decode, _split_json(body))
     if kind in ("application/x-ndjson", "application/ndjson"):
-        return each(_records.decode, [line for line in body.splitlines() if line.strip()])
+        lines = [line for line in body.splitlines() if line.strip()]
+        return _usual_lines(lines) or each(_records.decode, lines)
     message = "send application/json, application/x-ndjson or CloudEvents"
     raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", message)
 
@@ -164,6 +165,16 @@ def _usual(body: bytes) -> Sequence[Offered]:
         return []
     records = decoded.records if isinstance(decoded, _Body) else decoded
     return records if len(records) <= RECORDS_LIMIT else []
+
+
+def _usual_lines(lines: Sequence[bytes]) -> Sequence[Offered]:
+    """The records of lines all of which can be read, in one go; else none."""
+    if len(lines) > RECORDS_LIMIT:
+        return []
+    try:
+        return list(map(_records.decode, lines))
+    except UNREADABLE:
+        return []
 
 
 def _split_json(body: bytes) -> list[msgspec.Raw]:
