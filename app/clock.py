@@ -1,5 +1,6 @@
 """The one door to time and chance: what time it is for a ledger, and new ids."""
 
+import os
 import secrets
 import threading
 import time
@@ -7,7 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BITS = 80
+_RANDOM_BYTES = _RANDOM_BITS // 8
+_DRAWN_AT_ONCE = 256 * _RANDOM_BYTES
+"""Asking the system for chance costs more than an id, so it is asked for many ids at a time."""
 
 
 class Clock(Protocol):
@@ -55,25 +60,41 @@ class _Ids:
     """128-bit ids, time first, each greater than the one before it in this process."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was drawn: another process may have drawn the same."""
         self._lock = threading.Lock()
         self._last = 0
+        self._drawn = b""
+        self._used = 0
 
     def next(self) -> int:
         """The next id: milliseconds and 80 random bits, or one more than the last."""
         with self._lock:
-            drawn = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+            chance = int.from_bytes(self._chance())
+            drawn = (time.time_ns() // 1_000_000) << _RANDOM_BITS | chance
             self._last = drawn if drawn > self._last else self._last + 1
             return self._last
 
+    def _chance(self) -> bytes:
+        """Random bytes that were not used yet."""
+        if self._used >= len(self._drawn):
+            self._drawn, self._used = secrets.token_bytes(_DRAWN_AT_ONCE), 0
+        self._used += _RANDOM_BYTES
+        return self._drawn[self._used - _RANDOM_BYTES : self._used]
+
 
 _ids = _Ids()
+if hasattr(os, "register_at_fork"):  # where there is none, no process has two copies of them
+    os.register_at_fork(after_in_child=_ids.begin)
 
 
 def new_id(prefix: str) -> str:
     """A new sortable id that says what it names, such as `cus_06evt3q9…`."""
     number = _ids.next()
-    digits = [_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(digits)}"
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)]
+    return f"{prefix}_{''.join(pairs)}"
 
 
 def new_record_id() -> str:

@@ -12,14 +12,15 @@ import msgspec
 
 from app import server_secret
 from app.clock import SystemClock
-from app.control import MAIN, Control, note_ledger, place
+from app.control import FILE, MAIN, Control, note_ledger, place
 from app.keyring import make_key, replace_key
 from app.keys import Key, Rates, Scope
 from app.ledger import Ledger
 from app.new_directories import check_finished
+from app.opening import LOG, is_there, open_store
 from app.settings import Settings
-from app.store import Store
 from domain.periods import format_instant, from_us, parse_instant, to_us
+from projections.places import Place
 
 _TITLES = ("ID", "LEDGER", "LABEL", "SCOPES", "STATE", "CREATED", "EXPIRES", "LAST USED")
 
@@ -95,15 +96,16 @@ def _create_ledger(settings: Settings, parsed: argparse.Namespace) -> Said:
     text = settings.test_clock
     clock_at = parse_instant(text, ("test-clock",)) if text else None
     check_finished(directory)
-    if name == MAIN and (directory / "ledger.db").exists():
-        raise ValueError(f"there is a ledger {name} in {settings.data} already")
+    where = _place(settings, name)
+    if name == MAIN and is_there(directory, where):
+        raise ValueError(f"there is a ledger {name} in {where or settings.data} already")
     with Control(settings.data) as control:
         if name in {row.name for row in control.ledgers()} - {MAIN}:
             raise ValueError(f"there is a ledger {name} in {settings.data} already")
-        with Ledger(directory, name=name, test_clock_at=clock_at) as ledger:
+        with Ledger(directory, place=where, name=name, test_clock_at=clock_at) as ledger:
             id = ledger.state.id
     note_ledger(settings.data, name)
-    return Said([f"{name}: {id} in {directory}"])
+    return Said([f"{name}: {id} in {where or directory}"])
 
 
 def _list_ledgers(settings: Settings, parsed: argparse.Namespace) -> Said:
@@ -115,19 +117,25 @@ def _list_ledgers(settings: Settings, parsed: argparse.Namespace) -> Said:
         for row in control.ledgers():
             directory = settings.data / row.address
             keys = str(live.count(row.name))
-            rows.append((row.name, str(directory), keys, _head(directory)))
+            where = _place(settings, row.name)
+            rows.append((row.name, str(where or directory), keys, _head(directory, where)))
     return Said(_columns(rows))
 
 
-def _head(directory: Path) -> str:
+def _head(directory: Path, where: Place | None) -> str:
     """How far a ledger is; nothing for one that was never begun."""
-    if not (directory / "ledger.db").exists():
+    if not is_there(directory, where):
         return "-"
-    store = Store(directory, exclusive=False)
+    store = open_store(directory, where, exclusive=False)
     try:
         return str(store.head()[0])
     finally:
         store.close()
+
+
+def _place(settings: Settings, name: str) -> Place | None:
+    """Where in a database a ledger is: the one that the settings are about may be in one."""
+    return settings.place if name == settings.ledger else None
 
 
 # --------------------------------------------------------------------------------------------- keys
@@ -188,7 +196,9 @@ def _revoke_key(settings: Settings, parsed: argparse.Namespace) -> Said:
 
 def _existing(settings: Settings) -> None:
     """Do not make a directory of ledgers by mistake."""
-    with_ledger = settings.data / "ledger.db", settings.data / "control.db"
+    if settings.place is not None:
+        return  # the ledger is elsewhere, and its keys are to be kept here
+    with_ledger = settings.data / LOG, settings.data / FILE
     if not any(path.exists() for path in with_ledger):
         raise ValueError(f"there is no ledger in {settings.data}")
 

@@ -4,14 +4,15 @@ A line has a message that never varies and fields that do, so that a program can
 them. No body, header, key or text of a customer's is ever a field.
 """
 
+import asyncio
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TextIO
 
 import msgspec
@@ -44,18 +45,23 @@ class Told(msgspec.Struct):
 _told: ContextVar[Told | None] = ContextVar("told", default=None)
 
 
-@contextmanager
-def telling(incoming: str | None) -> Iterator[Told]:
+class telling:  # noqa: N801  # it is only ever written behind `with`
     """For as long as the block lasts, one request is served; an id that it came with is kept.
 
     One that is too long, or has anything in it but letters, digits, `.`, `_` and `-`, is not.
     """
-    told = Told(incoming if incoming and _ID.fullmatch(incoming) else new_id("req"))
-    before = _told.set(told)
-    try:
-        yield told
-    finally:
-        _told.reset(before)
+
+    __slots__ = ("_before", "_told")
+
+    def __init__(self, incoming: str | None) -> None:
+        self._told = Told(incoming if incoming and _ID.fullmatch(incoming) else new_id("req"))
+
+    def __enter__(self) -> Told:
+        self._before = _told.set(self._told)
+        return self._told
+
+    def __exit__(self, *_: object) -> None:
+        _told.reset(self._before)
 
 
 def note(**fields: object) -> None:
@@ -76,13 +82,69 @@ def fields(**named: object) -> dict[str, object]:
     return {_FIELDS: named}
 
 
+def tell(log: logging.Logger, message: str, **named: object) -> None:
+    """Write an ordinary line without asking who called, which costs more than the line."""
+    record = logging.LogRecord(log.name, logging.INFO, "", 0, message, (), None)
+    record.__dict__[_FIELDS] = named
+    log.handle(record)
+
+
 def set_up(format: LogFormat, level: str, to: TextIO | None = None) -> None:
     """Write the lines of this level and above, also those of libraries, to standard error."""
-    handler = logging.StreamHandler(to or sys.stderr)
+    # No line of ours names a thread or a process, and to look them up costs as much as the rest.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = Lines(to or sys.stderr)
     handler.setFormatter(JsonLines() if format is LogFormat.JSON else TextLines())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes lines; the ordinary ones of one round of an event loop together.
+
+    A call of the system for each would cost as much as everything else about it. Whatever is worse
+    than ordinary is written at once, with all that was said before it.
+    """
+
+    def __init__(self, to: TextIO) -> None:
+        super().__init__(to)
+        self._waiting: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that writes what waits when its round is over."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, or let it wait until the end of the round."""
+        try:
+            self._waiting.append(self.format(record) + self.terminator)
+        except Exception:  # noqa: BLE001  # a line that cannot be made is no reason to stop
+            self.handleError(record)
+        loop = _running_loop() if record.levelno <= logging.INFO else None
+        if loop is None:
+            self.flush()
+        elif len(self._waiting) == 1 or loop is not self._loop:
+            self._loop = loop
+            loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                self.stream.write("".join(waiting))
+            super().flush()
+        except (OSError, ValueError):
+            pass  # nobody reads them any more
+        finally:
+            self.release()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class JsonLines(logging.Formatter):
@@ -112,13 +174,19 @@ class TextLines(logging.Formatter):
 
 def _begin(record: logging.LogRecord) -> dict[str, object]:
     """What every line has."""
-    at = datetime.fromtimestamp(record.created, UTC)
+    second = int(record.created)
     return {
-        "at": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z",
+        "at": f"{_second(second)}.{int((record.created - second) * 1000):03}Z",
         "level": record.levelname.lower(),
         "logger": record.name,
         "message": _clean(record.getMessage()),
     }
+
+
+@lru_cache(maxsize=8)
+def _second(since_1970: int) -> str:
+    """A second as it is written."""
+    return f"{datetime.fromtimestamp(since_1970, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _named(record: logging.LogRecord) -> Mapping[str, Any]:
@@ -131,6 +199,8 @@ def _named(record: logging.LogRecord) -> Mapping[str, Any]:
 
 def _clean(text: str) -> str:
     """A text that cannot be taken for two lines, nor break the encoding of one."""
+    if text.isascii() and text.isprintable():
+        return text
     text = _writable(text)
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
@@ -143,4 +213,6 @@ def _writable(text: str) -> str:
 def _shown(value: object) -> str:
     """A value as it stands in a line of text, in quotes unless it is one plain word."""
     text = str(value)
+    if value.__class__ is int:
+        return text
     return text if _PLAIN.fullmatch(text) else msgspec.json.encode(_clean(text)).decode()

@@ -10,6 +10,7 @@ from app.control import MAIN, Control
 from app.keyring import Keyring
 from app.ledger import Ledger
 from app.logs import fields
+from app.opening import is_there
 from app.settings import Settings
 
 _log = logging.getLogger("tallybook.served")
@@ -68,7 +69,7 @@ class ServedDirectory(Served):
             return
         for row in self._control.ledgers():
             directory = self._control.data / row.address
-            begun = (directory / "ledger.db").exists()
+            begun = is_there(directory)
             if begun and row.name not in self._ledgers and row.name not in self._failed:
                 self._open_other(directory, row.name)
         self._looked_at = version

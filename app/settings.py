@@ -85,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How log lines are written: `text` or `json`."""
     log_level: str = "info"
     """The least of what is logged: `debug`, `info`, `warning`, `error` or `critical`."""
+    http: Literal["auto", "h11", "httptools"] = "auto"
+    """Who reads requests: `httptools` where it is installed, or `h11`, which always is."""
     header_limit_bytes: Positive = 16_384
     """Largest request line and headers together."""
     header_deadline_seconds: Positive = 10

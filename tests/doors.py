@@ -6,13 +6,15 @@ FILES = ("app/store.py", "app/snapshots.py", "app/control.py", "app/bench_floor.
 POSTGRES = ("app/postgres_store.py", "app/postgres_rows.py", "projections/postgres.py")
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
+PROTOCOLS = ("app/web/deadlines.py", "app/web/h11_deadlines.py", "app/web/httptools_deadlines.py")
 
 DOORS = {
     "strawberry": SCHEMA,
     "graphql": SCHEMA,
     "starlette": HTTP,
-    "uvicorn": ("app/web/deadlines.py", "app/web/live_sockets.py", "app/web/serving.py"),
-    "h11": ("app/web/deadlines.py",),
+    "uvicorn": (*PROTOCOLS, "app/web/live_sockets.py", "app/web/serving.py"),
+    "h11": ("app/web/h11_deadlines.py",),
+    "httptools": ("app/web/httptools_deadlines.py",),
     "wsproto": ("app/web/live_sockets.py",),
     "eventsourcing": ("app/store.py", *POSTGRES),
     "pyarrow": ("app/exports/parquet.py",),

@@ -3,17 +3,17 @@
 import logging
 from time import perf_counter
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ingest import refusal
 from app.ledger import Ledger
-from app.logs import Told, fields, telling
+from app.logs import Told, fields, tell, telling
 from app.measures import Measures
 from app.offers import Refused
 
 HEADER = "x-request-id"
+_HEADER = HEADER.encode()
 NO_ROUTE = "none"
 """The route of an address that leads nowhere, which would be the asker's own text."""
 
@@ -36,7 +36,11 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        incoming = Request(scope).headers.get(HEADER)
+        incoming = None
+        for name, value in scope["headers"]:
+            if name == _HEADER:
+                incoming = value.decode("latin-1")
+                break
         with telling(incoming) as told:
             answering, started = Answering(send, told.id), perf_counter()
             try:
@@ -57,7 +61,9 @@ class Access:
         measures = self._measures if asked is None else asked.writer.measures
         measures.answered(method, route, status, seconds)
         if _access.isEnabledFor(logging.INFO):
-            line = fields(
+            tell(
+                _access,
+                "request",
                 method=method,
                 route=route,
                 status=status,
@@ -65,7 +71,6 @@ class Access:
                 bytes=answering.bytes,
                 **told.notes,
             )
-            _access.info("request", extra=line)
 
 
 class Answering:
@@ -75,7 +80,7 @@ class Answering:
         self.status: int | None = None
         self.bytes = 0
         self._send = send
-        self._header = (HEADER.encode(), id.encode())
+        self._header = (_HEADER, id.encode())
 
     async def __call__(self, message: Message) -> None:
         """Pass a part of the answer on."""

@@ -1,9 +1,9 @@
 """The bodies of requests: read whole, bounded and in time, before anything else looks at them."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +12,7 @@ from app import adapters
 from app.compressed import plain
 from app.offers import Refused
 from app.settings import Settings
+from app.web.coming import Coming
 
 LINGER_SECONDS = 1
 """How long a refused body is let go by, for a client that only listens when it has sent it."""
@@ -34,8 +35,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if scope["method"] in ("GET", "HEAD", "OPTIONS") and not _announced(headers):
+        length, encoding, in_chunks = _announced(scope)
+        announced = length is not None or in_chunks
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") and not announced:
             await self._app(scope, receive, send)
             return
         is_usage = scope["path"].startswith(("/v1/", "/api/v1/"))
@@ -43,9 +45,9 @@ class BodyLimit:
         limit = settings.ingest_limit_bytes if is_usage else settings.body_limit_bytes
         body = _Body(receive, settings, limit)
         try:
-            content = await body.read(headers.get("content-length", ""))
-            if is_usage:
-                content = plain(content, headers.get("content-encoding", ""), limit)
+            content = await body.read(length or "")
+            if is_usage and encoding:
+                content = plain(content, encoding, limit)
         except ClientDisconnect:
             return  # half a body is never taken for a whole one
         except Refused as refused:
@@ -59,13 +61,14 @@ async def turned_away(
     answer: Response, settings: Settings, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Answer a request without a look at its body, of which nothing is kept."""
-    body = _Body(receive, settings, limit=0, more=_announced(Headers(scope=scope)))
+    body = _Body(receive, settings, limit=0, more=_is_announced(scope))
     await body.refuse(answer, scope, send)
 
 
-def _announced(headers: Headers) -> bool:
+def _is_announced(scope: Scope) -> bool:
     """Whether a body comes with a request."""
-    return "content-length" in headers or "transfer-encoding" in headers
+    length, _, in_chunks = _announced(scope)
+    return length is not None or in_chunks
 
 
 class _Body:
@@ -89,6 +92,15 @@ class _Body:
             digits = announced.lstrip("0")
             if len(digits) > _MOST_DIGITS or int(digits or "0") > self._limit:
                 raise self._too_large()
+        first = Coming(self._receive())
+        if first.is_there:  # as a small body nearly always is
+            part = self._part_of(await first)
+            if not self._more and len(part) <= self._limit:
+                return part
+        return await self._read_in_time(first)
+
+    async def _read_in_time(self, coming: Awaitable[Message]) -> bytes:
+        """The whole body, which is still on its way."""
         now = asyncio.get_running_loop().time
         started = now()
         idle, until = self._settings.body_idle_seconds, self._settings.body_deadline_seconds
@@ -97,7 +109,7 @@ class _Body:
         try:
             async with asyncio.timeout_at(started + min(idle, until)) as deadline:
                 while True:
-                    part = await self._part()
+                    part = self._part_of(await coming)
                     size += len(part)
                     if size > self._limit:
                         raise self._too_large()
@@ -105,6 +117,7 @@ class _Body:
                     if not self._more:
                         break
                     deadline.reschedule(min(started + until, now() + idle))
+                    coming = self._receive()
         except TimeoutError:
             message = "the body took too long, or paused for too long"
             raise Refused(408, "REQUEST_TIMEOUT", message) from None
@@ -128,11 +141,10 @@ class _Body:
         with suppress(ClientDisconnect, TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while self._more:
-                    await self._part()
+                    self._part_of(await self._receive())
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _part(self) -> bytes:
-        message = await self._receive()
+    def _part_of(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         self._more = message.get("more_body", False)
@@ -142,6 +154,19 @@ class _Body:
     def _too_large(self) -> Refused:
         message = f"the body is larger than {self._limit} bytes"
         return Refused(413, "BODY_TOO_LARGE", message)
+
+
+def _announced(scope: Scope) -> tuple[str | None, str, bool]:
+    """What the headers say of the body: its length, how it is encoded, whether it is in chunks."""
+    length, encoding, in_chunks = None, "", False
+    for name, value in scope["headers"]:
+        if name == b"content-length" and length is None:
+            length = value.decode("latin-1")
+        elif name == b"content-encoding" and not encoding:
+            encoding = value.decode("latin-1")
+        elif name == b"transfer-encoding":
+            in_chunks = True
+    return length, encoding, in_chunks
 
 
 def _with_body(body: bytes, receive: Receive) -> Receive:

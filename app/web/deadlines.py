@@ -3,66 +3,44 @@
 The server beneath knows a limit for idle connections only. Here the head of a request has a size,
 and a deadline by which all of it must have come, and an answer one by which it must be taken;
 bodies have theirs in `app/web/bodies.py`. Who sends a byte a second, or nothing at all, is told so
-and let go.
+and let go. This is what does not depend on who reads requests: h11, which is all Python, in
+`app/web/h11_deadlines.py`, or httptools in `app/web/httptools_deadlines.py`.
 """
 
 import asyncio
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
-import h11
 import msgspec
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
-from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+from uvicorn.server import ServerState
 
 from app.settings import Settings
+from app.web.joined_writes import JoinedWrites
 
-_LINE = len(b": \r\n")
-_REFUSED_HEAD = {
+REFUSED_HEAD = {
     400: ("BAD_REQUEST", "this is no HTTP request"),
     431: ("HEADERS_TOO_LARGE", "the request line and the headers are too large together"),
     501: ("NOT_IMPLEMENTED", "this transfer encoding is not known here"),
 }
 """How a request is refused that cannot even be read, by what is wrong with it."""
 
-
-class _Reader(h11.Connection):
-    """Reads requests, none with a head larger than is allowed, however it came."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(h11.SERVER, limit)
-        self._limit = limit
-        self.status = 400
-        """What to answer when a request cannot be read."""
-
-    def next_event(self) -> Any:
-        """What comes next. Raises `h11.RemoteProtocolError` for what cannot be read."""
-        try:
-            return self._held(super().next_event())
-        except h11.RemoteProtocolError as error:
-            self.status = error.error_status_hint
-            raise
-
-    def _held(self, event: Any) -> Any:
-        """Unfinished, a head is held to the limit while it comes; but it may come in one piece."""
-        if isinstance(event, h11.Request) and _size(event) > self._limit:
-            raise h11.RemoteProtocolError("too large", error_status_hint=431)
-        return event
+HEADER_LINE = len(b": \r\n")
+"""The bytes of a header beside its name and its value."""
 
 
-def _size(request: h11.Request) -> int:
-    """The bytes of a request's line and headers."""
-    lines = sum(len(name) + len(value) + _LINE for name, value in request.headers)
-    return len(request.method) + len(request.target) + lines
-
-
-class Deadlines(H11Protocol):
-    """One connection, held to the settings."""
+class Deadlines(asyncio.Protocol):
+    """One connection, held to the settings; whoever reads its requests is mixed in."""
 
     settings: ClassVar[Settings]
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    server_state: ServerState
+    cycle: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn: _Reader = _Reader(self.settings.header_limit_bytes)
         self._until_head: asyncio.TimerHandle | None = None
         self._until_taken: asyncio.TimerHandle | None = None
 
@@ -74,10 +52,10 @@ class Deadlines(H11Protocol):
         """Somebody connected; who is one too many is told so at once."""
         # Anything that has not been taken yet is noticed, not only a lot of it.
         transport.set_write_buffer_limits(high=0)
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))
         if CLOSE_HEADER in self.server_state.default_headers:
             self.cut_off()
-        elif len(self.connections) > self.settings.connections_limit:
+        elif len(self.server_state.connections) > self.settings.connections_limit:
             self._refuse(503, "TOO_BUSY", "there are too many connections already; try again")
         else:
             self._await_head()
@@ -88,31 +66,25 @@ class Deadlines(H11Protocol):
         self._stop_awaiting_taking()
         super().connection_lost(exc)
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    def _become_websocket(self) -> None:
         """From here on it is no HTTP, and has limits of its own."""
         self._stop_awaiting_head()
         self._stop_awaiting_taking()
         self.transport.set_write_buffer_limits()
-        super().handle_websocket_upgrade(event)
+        if isinstance(self.transport, JoinedWrites):
+            self.transport = self.transport.alone()
 
     # ---------------------------------------------------------------------------------- reading
 
-    def data_received(self, data: bytes) -> None:
-        """Something came. The deadline of a head is not put off by a bit of it."""
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_awaiting_head()
-        elif self._until_head is None and not self.transport.is_closing():
-            self._await_head()
-
-    def send_400_response(self, msg: str) -> None:
+    def _refuse_head(self, status: int) -> None:
         """What came cannot be read: say what is wrong with it, in our own shape."""
-        status = self.conn.status if self.conn.status in _REFUSED_HEAD else 400
-        self._refuse(status, *_REFUSED_HEAD[status])
+        status = status if status in REFUSED_HEAD else 400
+        self._refuse(status, *REFUSED_HEAD[status])
 
     def _await_head(self) -> None:
-        seconds = self.settings.header_deadline_seconds
-        self._until_head = self.loop.call_later(seconds, self._no_head)
+        if self._until_head is None and not self.transport.is_closing():
+            seconds = self.settings.header_deadline_seconds
+            self._until_head = self.loop.call_later(seconds, self._no_head)
 
     def _stop_awaiting_head(self) -> None:
         if self._until_head is not None:
@@ -121,22 +93,24 @@ class Deadlines(H11Protocol):
 
     def _no_head(self) -> None:
         """The head did not come in time; who sent nothing at all need not be told."""
-        if self.conn.trailing_data[0]:
+        if self._has_begun_head():
             self._refuse(408, "REQUEST_TIMEOUT", "the headers took too long")
         else:
             self.transport.close()
 
+    def _has_begun_head(self) -> bool:
+        """Whether a part of the next head has come."""
+        raise NotImplementedError
+
     # ---------------------------------------------------------------------------------- writing
 
-    def on_response_complete(self) -> None:
-        """It was answered; a request that nobody has read to its end is the last one."""
-        super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
-            self.transport.close()
+    def _flush(self) -> None:
+        """Send what waits to be sent in one piece with more."""
+        if isinstance(self.transport, JoinedWrites):
+            self.transport.flush()
 
-    def shutdown(self) -> None:
+    def _say_that_it_is_the_last(self) -> None:
         """No more requests after the one that is being answered, and its client is told."""
-        super().shutdown()
         if self.cycle is not None and not self.cycle.response_started:
             self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
 
@@ -169,15 +143,36 @@ class Deadlines(H11Protocol):
             (b"content-length", b"%d" % len(content)),
             CLOSE_HEADER,
         ]
-        answer = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])
-        try:
-            for event in (answer, h11.Data(data=content), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
-        except h11.LocalProtocolError:
-            pass  # an answer is on its way already, or was asked for without its content
+        self._write_refusal(status, headers, content)
         self.transport.close()
+
+    def _write_refusal(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes
+    ) -> None:
+        """Write an answer, unless another one is on its way already."""
+        raise NotImplementedError
 
 
 def deadlines(settings: Settings) -> type[Deadlines]:
-    """The protocol of connections that are held to these settings."""
-    return type("Deadlines", (Deadlines,), {"settings": settings})
+    """The protocol of connections that are held to these settings.
+
+    Raises `ValueError` when they ask for httptools and it is not installed.
+    """
+    has_httptools = find_spec("httptools") is not None
+    if settings.http == "httptools" and not has_httptools:
+        message = "TALLYBOOK_HTTP: httptools is not installed; it comes with tallybook[fast]"
+        raise ValueError(message)
+    kind = _by_h11() if settings.http == "h11" or not has_httptools else _by_httptools()
+    return type(kind.__name__, (kind,), {"settings": settings})
+
+
+def _by_h11() -> type[Deadlines]:
+    from app.web.h11_deadlines import H11Deadlines
+
+    return H11Deadlines
+
+
+def _by_httptools() -> type[Deadlines]:
+    from app.web.httptools_deadlines import HttptoolsDeadlines
+
+    return HttptoolsDeadlines

@@ -4,11 +4,23 @@ import json
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import pytest
+
+READERS = ["h11", "httptools"]
+"""Who can read the requests of a server."""
 GIVE_UP_SECONDS = 30
 """How long a test waits for what must happen at once, or after a short deadline."""
+
+
+def installed(reader: str) -> str:
+    """The reader, when it can be had; else the test is skipped, since it is an extra."""
+    if find_spec(reader) is None:
+        pytest.skip(f"{reader} is not installed: it comes with the extra `fast`")
+    return reader
 
 
 @dataclass(frozen=True)

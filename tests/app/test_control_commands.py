@@ -147,6 +147,17 @@ def test_keys_need_a_directory_with_a_ledger(tmp_path: Path, capsys: Capture) ->
     assert not none.exists()
 
 
+def test_the_keys_of_a_ledger_in_a_database_are_kept_in_the_directory(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    monkeypatch.setenv("TALLYBOOK_DATABASE", "postgresql://nobody@127.0.0.1:1/none?schema=x")
+    [text] = said(capsys, "key", "create", "--data", data, "--scope", "admin")
+    assert str(keys.id_in(text)) in said(capsys, "key", "list", "--data", data)[1]
+    refused(capsys, "ledger", "create", "main", "--data", data)
+    assert not (data / "ledger.db").exists()
+
+
 def test_the_secret_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     first = server_secret.read(settings)

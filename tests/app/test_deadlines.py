@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.sockets import Wire, asking, post
+from app.settings import Settings
+from app.web.deadlines import deadlines
+from tests.app.sockets import READERS, Wire, asking, installed, post
 from tests.benchmarks.serving import Server, serving
 
 HEAD_BYTES = 4_096
@@ -22,11 +24,18 @@ DRIP_SECONDS = 0.2
 PROCESSES = Path("/proc")
 
 
+@pytest.fixture(scope="module", params=READERS)
+def reader(request: pytest.FixtureRequest) -> str:
+    """Each of those who can read requests; what is promised does not depend on them."""
+    return installed(request.param)
+
+
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def strict(tmp_path_factory: pytest.TempPathFactory, reader: str) -> Iterator[Server]:
     """A server that waits for a second or two only, but for the next request of a connection."""
     with serving(
         tmp_path_factory.mktemp("strict"),
+        http=reader,
         header_limit_bytes=HEAD_BYTES,
         header_deadline_seconds=1,
         body_limit_bytes=BODY_BYTES,
@@ -40,10 +49,11 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def patient(tmp_path_factory: pytest.TempPathFactory, reader: str) -> Iterator[Server]:
     """A server that waits for everything but the next request of a connection."""
     with serving(
         tmp_path_factory.mktemp("patient"),
+        http=reader,
         header_limit_bytes=HEAD_BYTES,
         header_deadline_seconds=60,
         body_limit_bytes=BODY_BYTES,
@@ -253,6 +263,62 @@ def test_requests_may_be_sent_without_waiting_for_answers(slow_wire: Wire) -> No
     assert [slow_wire.reply().status for _ in range(20)] == [200] * 20
 
 
+def test_what_is_no_request_is_refused_after_those_before_it_are_answered(slow_wire: Wire) -> None:
+    slow_wire.send(post(QUERY) * 3 + b"nonsense\r\n\r\n" + post(QUERY))
+    assert [slow_wire.reply().status for _ in range(4)] == [200, 200, 200, 400]
+    assert slow_wire.rest() == b""
+
+
+def test_a_body_that_breaks_off_is_refused_after_the_requests_before_it(slow_wire: Wire) -> None:
+    broken = b"POST /graphql HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n"
+    slow_wire.send(post(QUERY) * 3 + broken)
+    assert [slow_wire.reply().status for _ in range(4)] == [200, 200, 200, 400]
+    assert slow_wire.rest() == b""
+
+
+def test_a_request_may_begin_while_another_one_is_answered(slow_wire: Wire) -> None:
+    whole = post(QUERY)
+    slow_wire.send(whole + whole[:30])
+    assert slow_wire.reply().status == 200
+    assert slow_wire.send(whole[30:]).reply().status == 200
+
+
+def test_a_head_that_begins_behind_a_request_has_its_deadline(wire: Wire) -> None:
+    wire.send(post(QUERY) + b"GET /livez HTTP/1.1\r\nx-drip: ")
+    assert wire.reply().status == 200
+    with Dripping(wire, b"x"):
+        assert wire.reply().status == 408
+        assert wire.rest() == b""
+
+
+def test_headers_behind_a_body_are_not_those_of_the_request(slow_wire: Wire) -> None:
+    head = post(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+    chunks = b"%x\r\n%b\r\n0\r\n" % (len(QUERY), QUERY)
+    slow_wire.send(head + chunks + b"x-request-id: mine\r\n\r\n")
+    reply = slow_wire.reply()
+    assert (reply.status, reply.headers["x-request-id"][:4]) == (200, "req_")
+
+
+def test_headers_behind_a_body_that_never_end_are_refused(slow_wire: Wire) -> None:
+    head = post(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+    slow_wire.send(head + b"2\r\n{}\r\n0\r\n")
+    while slow_wire.is_open(b"x-more: " + b"x" * 500 + b"\r\n"):
+        pass
+    assert b" 200 " not in slow_wire.rest()
+
+
+def test_who_asks_for_another_protocol_is_answered_in_this_one(slow_wire: Wire) -> None:
+    asked = post(QUERY, "connection: upgrade", "upgrade: h2c")
+    slow_wire.send(asked[:-10])
+    slow_wire.send(asked[-10:] + asked + post(QUERY))
+    assert [slow_wire.reply().status for _ in range(3)] == [200] * 3
+
+
+def test_this_is_no_proxy(slow_wire: Wire) -> None:
+    reply = slow_wire.send(b"CONNECT here:80 HTTP/1.1\r\nhost: here\r\n\r\n").reply()
+    assert 400 <= reply.status < 500
+
+
 # -------------------------------------------------------------------------------- the connections
 
 
@@ -284,6 +350,19 @@ def test_who_does_not_take_the_answer_is_let_go(strict: Server, wire: Wire) -> N
     while wire.is_open(post(large)):
         pass
     assert_room(strict)
+
+
+def test_whoever_is_installed_reads_the_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deadlines(Settings(http="h11")).__name__ == "H11Deadlines"
+    monkeypatch.setattr("app.web.deadlines.find_spec", lambda name: None)
+    assert deadlines(Settings()).__name__ == "H11Deadlines"
+    with pytest.raises(ValueError, match=r"TALLYBOOK_HTTP: httptools is not installed"):
+        deadlines(Settings(http="httptools"))
+
+
+def test_httptools_reads_the_requests_where_it_is_installed() -> None:
+    installed("httptools")
+    assert deadlines(Settings()).__name__ == "HttptoolsDeadlines"
 
 
 def assert_room(server: Server) -> None:

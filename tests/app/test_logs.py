@@ -1,9 +1,10 @@
 """What the server says of its running: one line for each request, which names nobody's data."""
 
+import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -140,3 +141,84 @@ def test_the_level_is_one_of_those_there_are() -> None:
         _ = settings_from({"TALLYBOOK_LOG_LEVEL": "loud"}).least_logged
     with pytest.raises(ValueError, match="TALLYBOOK_LOG_FORMAT"):
         settings_from({"TALLYBOOK_LOG_FORMAT": "xml"})
+
+
+def test_ordinary_lines_of_one_round_are_written_together() -> None:
+    written = Writes()
+    log = _log(written)
+
+    async def speak() -> int:
+        logs.tell(log, "one", a=1)
+        logs.tell(log, "two")
+        before = len(written.pieces)
+        await asyncio.sleep(0)
+        return before
+
+    assert asyncio.run(speak()) == 0
+    (piece,) = written.pieces
+    assert [line.partition(" ")[2] for line in piece.splitlines()] == [
+        "INFO x one a=1",
+        "INFO x two",
+    ]
+
+
+def test_a_warning_is_written_at_once_behind_what_was_said_before() -> None:
+    written = Writes()
+    log = _log(written)
+
+    async def speak() -> int:
+        logs.tell(log, "one")
+        log.warning("two")
+        return len(written.pieces)
+
+    assert asyncio.run(speak()) == 1
+    assert [line.split()[-1] for line in written.pieces[0].splitlines()] == ["one", "two"]
+
+
+def test_without_an_event_loop_a_line_is_written_at_once() -> None:
+    written = Writes()
+    log = _log(written)
+    logs.tell(log, "one")
+    assert len(written.pieces) == 1
+
+
+def test_a_line_that_an_event_loop_left_is_written_with_the_next_one() -> None:
+    written = Writes()
+    log = _log(written)
+    gone = asyncio.new_event_loop()
+
+    async def speak() -> None:
+        logs.tell(log, "one")
+
+    gone.run_until_complete(_stopping_at_once(gone, speak()))
+    gone.close()
+    asyncio.run(speak())
+    assert "".join(written.pieces).count("one") == 2
+
+
+async def _stopping_at_once(
+    loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None]
+) -> None:
+    loop.stop()  # nothing that is called after this round is
+    await last
+
+
+class Writes(io.StringIO):
+    """Each piece that was written, by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, piece: str) -> int:
+        self.pieces.append(piece)
+        return len(piece)
+
+
+def _log(to: io.StringIO) -> logging.Logger:
+    """A log of its own, whose lines are text."""
+    log, handler = logging.getLogger("x"), logs.Lines(to)
+    handler.setFormatter(logs.TextLines())
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+    return log

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.ledger import Ledger
-from tests.app.sockets import GIVE_UP_SECONDS, Reply, Wire, asking, post
+from tests.app.sockets import GIVE_UP_SECONDS, READERS, Reply, Wire, asking, installed, post
 from tests.benchmarks.serving import Server, serving
 
 SENDERS = 12
@@ -86,12 +86,18 @@ def recorded(data: Path, ids: Iterable[str]) -> dict[str, int]:
     return {id: prior.position for (_, id), prior in found.items()}
 
 
+@pytest.fixture(params=READERS)
+def reader(request: pytest.FixtureRequest) -> str:
+    """Each of those who can read requests."""
+    return installed(request.param)
+
+
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", "new"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 def test_what_was_answered_is_written_and_nothing_else_is(
-    tmp_path: Path, number: signal.Signals, keep_alive: bool
+    tmp_path: Path, number: signal.Signals, keep_alive: bool, reader: str
 ) -> None:
-    with serving(tmp_path) as server:
+    with serving(tmp_path, http=reader) as server:
         load = Load(server, keep_alive)
         with load.going_on():
             assert load.enough.wait(GIVE_UP_SECONDS)
@@ -102,9 +108,9 @@ def test_what_was_answered_is_written_and_nothing_else_is(
 
 
 @pytest.fixture
-def uploading(tmp_path: Path) -> Iterator[tuple[Server, Wire]]:
+def uploading(tmp_path: Path, reader: str) -> Iterator[tuple[Server, Wire]]:
     """A server, and a connection with half a request, which it has begun to serve."""
-    with serving(tmp_path) as server, Wire(server.url) as wire:
+    with serving(tmp_path, http=reader) as server, Wire(server.url) as wire:
         wire.send(post(b"", "expect: 100-continue", length=len(BODY)))
         wire.continued()
         wire.send(BODY[:10])
@@ -143,8 +149,8 @@ def test_told_twice_it_ends_at_once(uploading: tuple[Server, Wire]) -> None:
     assert wire.rest() == b""
 
 
-def test_nobody_keeps_it_from_ending(tmp_path: Path) -> None:
-    with serving(tmp_path, shutdown_seconds=1) as server, Wire(server.url) as wire:
+def test_nobody_keeps_it_from_ending(tmp_path: Path, reader: str) -> None:
+    with serving(tmp_path, http=reader, shutdown_seconds=1) as server, Wire(server.url) as wire:
         wire.send(post(b"", "expect: 100-continue", length=len(BODY)))
         wire.continued()
         server.process.terminate()
