@@ -1,6 +1,8 @@
 """A whole ledger in PostgreSQL: told the same stories, it comes to the same bills."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -27,6 +29,7 @@ from tests.app.billed import dump
 from tests.app.test_writer import PATIENCE_SECONDS, busy_writer, statuses, tokens
 from tests.benchmarks.serving import serving
 from tests.contract.between import line
+from tests.house import ROOT
 from tests.postgres import Server, running
 from tests.scenarios.story import Story
 from tests.test_scenarios import CLOCK, EVERY, Telling, known_then, rebuilt_bill
@@ -153,6 +156,44 @@ def test_whoever_cannot_look_it_up_looks_before_the_next_write(
             ]
             assert verification.verify_open(ledger).findings == ()
             dump(ledger)
+
+
+SENDER = """
+import sys
+from pathlib import Path
+from app.ledger import Ledger
+from projections.places import Place
+from tests.app.test_writer import tokens
+with Ledger(Path(sys.argv[1]), place=Place.of(sys.argv[2])) as ledger:
+    number = int(sys.argv[3])
+    while True:
+        ledger.record_now([tokens(f"r{number}")])
+        print(number, flush=True)
+        number += 1
+"""
+
+
+def test_what_was_answered_outlives_whoever_is_killed(
+    ledger: Ledger, address: str, place: Place, tmp_path: Path
+) -> None:
+    ledger.close()
+    answered = 0
+    for _ in range(3):
+        program = [sys.executable, "-c", SENDER, str(tmp_path), address, str(answered)]
+        with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as sending:
+            assert sending.stdout is not None
+            heard = [int(next(sending.stdout)) for _ in range(20)]
+            sending.kill()
+            heard += map(int, sending.stdout)
+        answered = heard[-1] + 1
+        with Ledger(tmp_path, place=place) as opened:
+            sent = [tokens(f"r{number}") for number in range(answered)]
+            assert statuses(opened.record_now(sent)) == [Status.DUPLICATE] * answered
+            assert verification.verify_open(opened).findings == ()
+            dump(opened)
+            # One more may have been written that was not answered.
+            late = opened.store.identity("default", f"r{answered}")
+            answered += late is not None
 
 
 def test_a_ledger_outlives_a_restart_of_its_server(tmp_path: Path) -> None:
