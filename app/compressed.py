@@ -1,12 +1,20 @@
 """Bodies that come compressed: never more of one is inflated than a body may have."""
 
-import importlib
+import sys
 import zlib
 from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 from app.offers import Refused
+
+zstd: Any = None
+"""What reads zstd: Python itself since 3.14, before that what is in the extra `fast`."""
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    with suppress(ImportError):
+        from backports import zstd
 
 _GZIP = 31
 """What zlib calls the gzip format with its largest window."""
@@ -31,20 +39,9 @@ class _Inflating(Protocol):
         """So many bytes of it, at most."""
 
 
-def _zstd() -> ModuleType | None:
-    """Python's reader of zstd, its own since 3.14, before that from the extra `fast`."""
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            pass
-    return None
-
-
 def _readers() -> Mapping[str, tuple[Callable[[], _Inflating], type[Exception]]]:
     """For each encoding how a member is inflated, and what is raised when it is none."""
     gzip = (lambda: zlib.decompressobj(_GZIP), zlib.error)
-    zstd = _zstd()
     if zstd is None:
         return {"gzip": gzip, "x-gzip": gzip}
     options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}

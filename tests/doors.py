@@ -17,6 +17,7 @@ DOORS = {
     "httptools": ("app/web/httptools_deadlines.py",),
     "wsproto": ("app/web/live_sockets.py",),
     "eventsourcing": ("app/store.py", *POSTGRES),
+    **dict.fromkeys(("backports", "compression"), ("app/compressed.py",)),
     "pyarrow": ("app/exports/parquet.py",),
     "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),

@@ -11,7 +11,7 @@ from time import perf_counter
 import msgspec
 
 from app.ledger import Ledger
-from domain.usage import Status
+from domain.usage import RecordInput, Status
 from tests.benchmarks import report
 from tests.benchmarks.floor import Floor, floor, rows_of
 from tests.benchmarks.http_client import PATHS, Order
@@ -93,15 +93,16 @@ def run(directory: Path, sizes: Sizes) -> None:
 
 
 def _fill(ledger: Ledger, directory: Path, sizes: Sizes, ids: Ids) -> Filled:
-    stretch = max(1, sizes.filled // _STRETCHES // _BATCH)
-    filled = Filled(stretch * _BATCH)
+    size = min(_BATCH, sizes.filled // _STRETCHES)
+    stretch = sizes.filled // _STRETCHES // size
+    filled = Filled(stretch * size)
     records = Records(ids, sizes.many, sizes.filled)
     with floor(directory / "floor.db", cache_kib=_CACHE_KIB) as bare:
         for _ in range(_STRETCHES):
             seconds = [0.0, 0.0]
             batches: list[float] = []
             for _ in range(stretch):
-                for place, one in enumerate(_both(ledger, bare, records)):
+                for place, one in enumerate(_both(ledger, bare, records.batch(size))):
                     seconds[place] += one
                     if place == 0:
                         batches.append(one)
@@ -111,9 +112,8 @@ def _fill(ledger: Ledger, directory: Path, sizes: Sizes, ids: Ids) -> Filled:
     return filled
 
 
-def _both(ledger: Ledger, bare: Floor, records: Records) -> Iterator[float]:
-    """Seconds that the next batch takes in the ledger, and then on the floor."""
-    batch = records.batch(_BATCH)
+def _both(ledger: Ledger, bare: Floor, batch: list[RecordInput]) -> Iterator[float]:
+    """Seconds that a batch takes in the ledger, and then on the floor."""
     rows = rows_of(batch)
     started = perf_counter()
     receipts = ledger.record_now(batch)
@@ -143,7 +143,7 @@ def _served(
 ) -> Iterator[list[str]]:
     """One row for each way to write to a ledger that is served."""
     first = sizes.filled  # random ids are counted on from those of the filling
-    for kind, size, customers, clients, full in _WAYS:
+    for kind, size, customers, clients, full in _WAYS[: sizes.ways]:
         requests = max(1, full * sizes.filled // _FULL // size // clients)
         order = Order(
             *host_and_port(server.url),

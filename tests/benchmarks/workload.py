@@ -51,6 +51,8 @@ class Sizes:
     """How many records are in the ledger that is written to at scale."""
     many: int = 100_000
     """How many customers that ledger has."""
+    ways: int | None = None
+    """How many of the ways to write to it are measured; None for all."""
 
     @property
     def small(self) -> int:
@@ -66,8 +68,9 @@ QUICK = Sizes(
     asked=4,
     subscriptions=3,
     months=2,
-    filled=10_000,
+    filled=1_000,
     many=20,
+    ways=2,
 )
 
 
