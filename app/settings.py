@@ -57,9 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`keys` or `open`; by default open on loopback until the first key is made, then keys."""
     secret: str | None = None
     """What keys are hashed under; by default the file `secret` in the data directory is."""
-    key_requests: int = 1_000
+    key_requests: int = 10_000
     """Requests per second that a key may make in the long run; more are answered 429."""
-    key_requests_burst: int = 2_000
+    key_requests_burst: int = 20_000
     """Requests that a key may make at once."""
     key_cost: int = 20_000
     """GraphQL cost per second that a key may cause in the long run."""

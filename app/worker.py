@@ -289,8 +289,10 @@ class Worker:
             except Exception:  # noqa: BLE001  # whatever it was, the next look may go well
                 _log.exception("could not look for what is due")
                 wait = LOOK_AGAIN
+            # Not `wait_for`: before Python 3.12 it may take no notice of being cancelled.
             with suppress(TimeoutError):
-                await asyncio.wait_for(written.wait(), wait.total_seconds())
+                async with asyncio.timeout(wait.total_seconds()):
+                    await written.wait()
 
     async def catch_up(self) -> None:
         """Do everything that is due by now, a portion at a time: others have their turn between."""

@@ -1,5 +1,6 @@
 """What every test has: the same examples at each run, and a ledger whose clock stands still."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,11 @@ def postgres() -> Iterator[Server]:
     """A PostgreSQL of our own, one for all tests of a process."""
     with running() as server:
         yield server
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers for each processor: some tests mostly wait, for servers and deadlines."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture

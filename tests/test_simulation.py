@@ -22,7 +22,7 @@ from tests.histories.steps import Case, case
 from tests.histories.telling import tell
 from tests.test_histories import STORY
 
-CASES = 45
+CASES = 34
 FAILED = Path(__file__).parent / "histories" / "failed.txt"
 
 

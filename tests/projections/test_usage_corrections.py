@@ -102,7 +102,7 @@ class Told:
         self._records[nth] = (position, row, amended)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     steps=STEPS,
     when=st.lists(st.integers(0, 12), min_size=10, max_size=10),
