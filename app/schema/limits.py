@@ -147,11 +147,7 @@ def _unnamed(context: ExecutionContext) -> list[GraphQLError]:
     Strawberry would carry out the first, and the specification forbids it ("GetOperation").
     """
     assert context.graphql_document is not None, "it was parsed"
-    operations = [
-        one
-        for one in context.graphql_document.definitions
-        if isinstance(one, OperationDefinitionNode)
-    ]
+    operations = _operations(context.graphql_document)
     if len(operations) < 2 or context._provided_operation_name is not None:
         return []
     message = f"say by operationName which of the {len(operations)} operations to carry out"
@@ -160,9 +156,14 @@ def _unnamed(context: ExecutionContext) -> list[GraphQLError]:
 
 def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
     """The operation that is carried out."""
-    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    operations = _operations(document)
     named = (one for one in operations if one.name and one.name.value == name)
     return next(named, operations[0])
+
+
+def _operations(document: DocumentNode) -> list[OperationDefinitionNode]:
+    """The operations of a document, in its order."""
+    return [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
 
 
 def _deadline(document: DocumentNode, operation: OperationDefinitionNode) -> int | None:
