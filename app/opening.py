@@ -1,9 +1,13 @@
 """Opening what a ledger is kept in: files in its directory, or a PostgreSQL that was named."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 from app.store import Store
+from app.turns import Turns
+from projections.engine import Engine
 from projections.places import Place, Where
 
 LOG = "ledger.db"
@@ -28,6 +32,23 @@ def is_there(directory: Path, place: Place | None = None) -> bool:
         return (directory / LOG).exists()
     found: bool = _postgres().is_there(place)
     return found
+
+
+def opening(place: Place | None = None) -> AbstractContextManager[None]:
+    """For as long as the block lasts, no other process makes what is missing here."""
+    if place is None:
+        return nullcontext()  # whoever opens files holds them
+    held: AbstractContextManager[None] = _postgres().opening(place)
+    return held
+
+
+def turns_of(store: Store, engine: Engine, origin: str) -> Turns:
+    """The turns of whoever writes; `origin` tells this process from others."""
+    if not store.typed:
+        return Turns(store, engine)
+    from app.postgres_turns import PostgresTurns
+
+    return PostgresTurns(cast("Any", store), engine, origin)
 
 
 def views_of(directory: Path, place: Place | None = None) -> Where:

@@ -177,7 +177,7 @@ def take_over(ledger: Ledger) -> None:
         engine.of_same_version(taken).close()
         with closing(Engine(taken)) as rebuilt:
             sealed = rebuilt.database.writing.meta("sealed_position") is not None
-            if not sealed or not rebuilt.follows(store.head()[0], store.hash_at):
+            if not sealed or not rebuilt.follows(lambda: store.head()[0], store.hash_at):
                 raise ValueError("they were not folded from this ledger")
             rebuilt.catch_up(store.read)  # as far as it goes, so that the writer is held up less
         _patiently(lambda: ledger.take_over(taken))
