@@ -42,6 +42,12 @@ def opening(place: Place | None = None) -> AbstractContextManager[None]:
     return held
 
 
+def replaying(place: Place) -> AbstractContextManager[None]:
+    """One replay at a time of what is in a place. Raises `LedgerInUse`."""
+    held: AbstractContextManager[None] = _postgres().replaying(place)
+    return held
+
+
 def turns_of(store: Store, engine: Engine, origin: str) -> Turns:
     """The turns of whoever writes; `origin` tells this process from others."""
     if not store.typed:

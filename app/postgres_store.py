@@ -27,6 +27,7 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool
 
 from app.identities import Identities
+from app.lock import LedgerInUse
 from app.postgres_rows import (
     NAMES,
     TABLES,
@@ -85,6 +86,17 @@ def opening(place: Place) -> Iterator[None]:
         if found != (True,):
             _log.info("another process opens %s; waiting until it has", place)
             connection.execute(f"SELECT pg_advisory_lock({lock})".encode())
+        yield
+
+
+@contextmanager
+def replaying(place: Place) -> Iterator[None]:
+    """One replay at a time. Raises `LedgerInUse`."""
+    lock = postgres.lock_of(f"tallybook replay {place.schema}")
+    with closing(postgres.connect(place, place.schema)) as connection:
+        found = connection.execute(f"SELECT pg_try_advisory_lock({lock})".encode()).fetchone()
+        if found != (True,):
+            raise LedgerInUse(f"{place} is being replayed already")
         yield
 
 

@@ -4,7 +4,7 @@ The tables and what is in them are the same as in a file (`tables.py`), so that 
 canonical dump. A rebuild fills another schema, which then takes the name of this one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -309,14 +309,18 @@ def _drop(connection: Connection[Row], place: Place) -> None:
     connection.execute(f'DROP SCHEMA IF EXISTS "{place.schema}" CASCADE'.encode())
 
 
-def swap(aside: Place, place: Place) -> None:
+def swap(aside: Place, place: Place, last: Callable[[], None] = lambda: None) -> None:
     """Put rebuilt views in the place of the old ones, in one transaction.
 
-    Raises `BlockingIOError` when somebody is just reading the old ones; then nothing is changed.
+    `last` is done to them while nobody else writes. Raises `BlockingIOError` when somebody is just
+    reading the old ones; then nothing is changed.
     """
+    turns = [place.turn, f"tallybook {place.log}"] if place.log else [place.turn]
     with closing(postgres.connect(place, place.schema)) as connection:
         try:
             with connection.transaction():
+                connection.execute(postgres.waiting_for(*turns).encode())
+                last()
                 connection.execute(f"SET LOCAL lock_timeout TO {_PATIENCE_MS}".encode())
                 old = f'"{place.schema}".meta'
                 if postgres.exists(connection, old):

@@ -1,6 +1,7 @@
 """Several processes write one ledger in PostgreSQL: it stays one ledger, whoever writes."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from app import verification
 from app.commands import Command
 from app.jobs import Busy
 from app.ledger import Ledger
+from app.lock import LedgerInUse
+from app.opening import replaying
 from app.postgres_turns import Superseded
+from app.replay import replay
 from domain.customers import CreateCustomer
 from domain.decider import Code, Rejected
 from domain.products import CreateProduct
@@ -19,7 +23,7 @@ from domain.usage import Status
 from projections import engine, postgres
 from projections.places import Place
 from tests.app.billed import dump
-from tests.app.test_writer import statuses, tokens
+from tests.app.test_writer import PATIENCE_SECONDS, statuses, tokens
 from tests.postgres import Server
 from tests.scenarios.story import Story
 from tests.test_scenarios import CLOCK
@@ -125,3 +129,26 @@ def test_an_older_version_does_not_write_to_newer_views(
         one.record_now([tokens("a")])
     other.engine.database.writing.set_meta("stamp", engine.stamp())
     assert statuses(other.record_now([tokens("a")])) == [Status.UNMATCHED]
+
+
+def test_views_are_rebuilt_while_others_write(two: tuple[Ledger, Ledger], place: Place) -> None:
+    one, other = two
+    one.record_now([tokens("a")])
+    with one.engine.database.transaction() as views:
+        views.execute("DELETE FROM history")  # they are wrong, and a replay mends them
+    with (
+        ThreadPoolExecutor() as pool,
+        other.snapshot() as reading,
+    ):
+        before = reading.checkpoint()
+        rebuilt = pool.submit(replay, one.directory, place=place)
+        answers = [one.record_now([tokens(f"b{number}")]) for number in range(10)]
+        assert reading.checkpoint() == before
+    assert rebuilt.result(PATIENCE_SECONDS).events >= before
+    answers += [other.record_now([tokens(f"c{number}")]) for number in range(3)]
+    assert [*map(statuses, answers)] == [[Status.UNMATCHED]] * 13
+
+
+def test_one_replay_at_a_time(two: tuple[Ledger, Ledger], place: Place) -> None:
+    with replaying(place), pytest.raises(LedgerInUse, match="is being replayed already"):
+        replay(two[0].directory, place=place)
