@@ -14,7 +14,7 @@ from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
 from app.jobs import BetweenJob, Receipt, UsageJob
 from app.logs import note
-from app.opening import open_store, opening, turns_of, views_of
+from app.opening import following, open_store, opening, turns_of, views_of
 from app.store import Pending
 from app.writer import Writer
 from domain import ledgers
@@ -75,8 +75,10 @@ class Ledger:
                 raise
         kept = self.state.clock_at
         self.clock: Clock = TestClock(kept) if kept else SystemClock()
-        turns = turns_of(self.store, self.engine, new_id("proc"))
+        origin = new_id("proc")
+        turns = turns_of(self.store, self.engine, origin)
         self.writer = Writer(self.store, self.engine, turns, self.clock, queue_limit, grace)
+        self.follower = following(place, self.store, self.writer, origin)
         self.announcements = Announcements(self.writer)
 
     @property
@@ -89,6 +91,8 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
+        if self.follower is not None:
+            self.follower.close()
         self.writer.close()
         self.engine.seal(self.store.hash_at)
         self.engine.close()

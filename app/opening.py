@@ -3,12 +3,16 @@
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from app.store import Store
 from app.turns import Turns
+from app.writer import Writer
 from projections.engine import Engine
 from projections.places import Place, Where
+
+if TYPE_CHECKING:
+    from app.postgres_following import Follower
 
 LOG = "ledger.db"
 VIEWS = "views.db"
@@ -40,6 +44,15 @@ def opening(place: Place | None = None) -> AbstractContextManager[None]:
         return nullcontext()  # whoever opens files holds them
     held: AbstractContextManager[None] = _postgres().opening(place)
     return held
+
+
+def following(place: Place | None, store: Store, writer: Writer, origin: str) -> "Follower | None":
+    """Who follows what other processes write; nobody where there are none."""
+    if place is None:
+        return None
+    from app.postgres_following import Follower
+
+    return Follower(place, store, writer, origin)
 
 
 def replaying(place: Place) -> AbstractContextManager[None]:

@@ -29,6 +29,8 @@ TABLES = (
     row INTEGER, digest BLOB, PRIMARY KEY (source, id))""",
     """CREATE TABLE IF NOT EXISTS idempotency_keys (key TEXT PRIMARY KEY, digest BLOB,
     subject TEXT, position INTEGER)""",
+    # What whoever has the duty keeps for who takes it over.
+    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, content BLOB NOT NULL)",
 )
 NAMES = [re.findall(r"EXISTS (\w+)", table)[0] for table in TABLES]
 _EVENTS = b"""INSERT INTO stored_events

@@ -270,9 +270,17 @@ class PostgresStore(Store):
             c = RawCursor(connection, row_factory=tuple_row)
             return c.execute(sql, (self.place.schema, NAMES)).fetchone() == (len(NAMES),)
 
-    def rest(self) -> None:
-        """Let go of what is needed only by who writes to the log alone."""
-        self._held.close()
+    def noted(self, name: str) -> bytes | None:
+        """What was noted beside the log by whichever process."""
+        rows = self._select("SELECT content FROM notes WHERE name=?", (name,))
+        return rows[0][0] if rows else None
+
+    def note(self, name: str, content: bytes) -> None:
+        """Note something beside the log; on return the disk has it."""
+        sql = b"""INSERT INTO notes VALUES ($1, $2)
+            ON CONFLICT (name) DO UPDATE SET content=excluded.content"""
+        with self._held.connection() as connection:
+            RawCursor(connection).execute(sql, (name, content))
 
     def insert_group(
         self,

@@ -189,7 +189,10 @@ class PostgresTurns(Turns):
 
 def _is_there(place: Place, last: Sequence[tuple[int, bytes]], keys: Sequence[KeyRow]) -> bool:
     """Whether the chain has this link, or there are these keys, once nothing is on its way."""
-    with closing(postgres.connect(place, place.schema)) as connection, connection.transaction():
+    with (
+        closing(postgres.connect(place, place.schema)) as connection,
+        connection.transaction(force_rollback=True),
+    ):
         turns = postgres.waiting_for(place.beside("views").turn, place.turn)
         connection.execute(turns.encode())
         if not last:

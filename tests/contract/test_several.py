@@ -1,15 +1,19 @@
 """Several processes write one ledger in PostgreSQL: it stays one ledger, whoever writes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import psycopg
 import pytest
 
 from app import verification
 from app.commands import Command
+from app.delivery_marks import marks_of
 from app.jobs import Busy
 from app.ledger import Ledger
 from app.lock import LedgerInUse
@@ -152,3 +156,81 @@ def test_views_are_rebuilt_while_others_write(two: tuple[Ledger, Ledger], place:
 def test_one_replay_at_a_time(two: tuple[Ledger, Ledger], place: Place) -> None:
     with replaying(place), pytest.raises(LedgerInUse, match="is being replayed already"):
         replay(two[0].directory, place=place)
+
+
+def patiently(holds: Callable[[], bool]) -> None:
+    """Wait until something holds that another thread brings about."""
+    for _ in range(PATIENCE_SECONDS * 100):
+        if holds():
+            return
+        sleep(0.01)
+    raise AssertionError("it never came to hold")
+
+
+def duties(*ledgers: Ledger) -> list[bool]:
+    """Which of them have the duty."""
+    return [ledger.follower is not None and ledger.follower.on_duty for ledger in ledgers]
+
+
+def test_each_hears_of_what_the_other_wrote(two: tuple[Ledger, Ledger]) -> None:
+    one, other = two
+    of_all, of_commands = Event(), Event()
+    with (
+        other.writer.listening(of_all.set, usage=True),
+        other.writer.listening(of_commands.set),
+    ):
+        patiently(lambda: sum(duties(one, other)) == 1)  # so both are there
+        patiently(of_all.is_set)  # each looks once by itself
+        of_all.clear()
+        of_commands.clear()
+        one.record_now([tokens("a")])
+        assert of_all.wait(PATIENCE_SECONDS)
+        assert not of_commands.is_set()
+        one.execute_now(product("Alpaca"))
+        assert of_commands.wait(PATIENCE_SECONDS)
+    one.advance_now(CLOCK + timedelta(days=3))
+    patiently(lambda: other.clock.now() == CLOCK + timedelta(days=3))
+
+
+def test_whoever_lost_the_connection_looks_how_far_the_others_have_come(
+    two: tuple[Ledger, Ledger], place: Place
+) -> None:
+    one, other = two
+    patiently(lambda: sum(duties(one, other)) == 1)
+    told = Event()
+    with other.writer.listening(told.set), psycopg.connect(place.url, autocommit=True) as cutting:
+        for sql in (  # who listens without the duty, and then who has it
+            (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $$%duty%$$"
+                " AND pid <> pg_backend_pid()"
+            ),
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",
+        ):
+            cutting.execute(sql.encode())
+        told.clear()
+        assert told.wait(PATIENCE_SECONDS)
+    patiently(lambda: sum(duties(one, other)) == 1)
+
+
+def test_the_duty_is_taken_over(place: Place, tmp_path: Path) -> None:
+    with Ledger(tmp_path, place=place) as staying:
+        patiently(lambda: duties(staying) == [True])
+    with Ledger(tmp_path, place=place) as going:
+        patiently(lambda: duties(going) == [True])
+        with Ledger(tmp_path, place=place) as staying:
+            assert duties(going, staying) == [True, False]
+            going.close()
+            patiently(lambda: duties(staying) == [True])
+
+
+def test_how_far_it_was_told_is_known_to_whoever_takes_over(
+    two: tuple[Ledger, Ledger], tmp_path: Path
+) -> None:
+    one, other = two
+    marks = marks_of(one.directory, one.store)
+    began = marks.resume()
+    Story(one).tell("2026-01-01 customer alpaca-lover")
+    assert marks_of(other.directory, other.store).resume() == began
+    marks.keep(marks.at(2))
+    assert marks_of(other.directory, other.store).resume() == marks.at(2)
+    assert not list(tmp_path.glob("*/webhook*"))
