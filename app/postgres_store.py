@@ -17,6 +17,7 @@ import psycopg
 from eventsourcing.persistence import (
     IntegrityError,
     InterfaceError,
+    Notification,
     OperationalError,
     PersistenceError,
     StoredEvent,
@@ -100,6 +101,25 @@ def replaying(place: Place) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def answering(place: Place) -> Iterator[None]:
+    """Say in our words that a database went away: raises `Unreachable`."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, psycopg.Error) as error:
+        if is_away(error):
+            raise Unreachable(f"{place} does not answer: {error}") from error
+        raise
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that there is no connection, or soon none any more."""
+    if isinstance(error, OperationalError | InterfaceError):  # the library's, with the cause in it
+        return error.__cause__ is None or is_away(error.__cause__)
+    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return lost and went_away(error)
+
+
 class _Writing:
     """A connection that writes to the log alone, in the shape of the library's pool."""
 
@@ -166,6 +186,9 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
     )
 
 
+_SELECT: Any = inspect.unwrap(PostgresApplicationRecorder.select_notifications)
+
+
 class PostgresLedgerRecorder(PostgresApplicationRecorder):
     """The library's recorder, with identities, keys and the chain in the same transaction.
 
@@ -179,8 +202,11 @@ class PostgresLedgerRecorder(PostgresApplicationRecorder):
         # Its function writes without the lock: readers would miss events, and the chain would fork.
         del self.sql_create_statements[self.create_insert_function_statement_index]
 
-    # Whoever reads while the server is away hears so, and does not wait for ten attempts.
-    select_notifications = inspect.unwrap(PostgresApplicationRecorder.select_notifications)
+    def select_notifications(self, *args: Any, **kwargs: Any) -> Sequence[Notification]:
+        """A page of events. Whoever reads while the server is away hears so at once."""
+        with answering(self._place):
+            found: Sequence[Notification] = _SELECT(self, *args, **kwargs)
+            return found
 
     def create_table(self) -> None:
         """The library's events table and ours; texts sort by their bytes in both."""
@@ -360,10 +386,5 @@ class PostgresStore(Store):
         raise ServerLost(f"{self.place} does not answer") from error
 
     def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        try:
-            with self._reading.datastore.get_connection() as connection:
-                return Session(connection).execute(sql, parameters).fetchall()
-        except (OperationalError, InterfaceError) as error:
-            if went_away(error.__cause__ or error):
-                raise Unreachable(f"{self.place} does not answer: {error}") from error
-            raise
+        with answering(self.place), self._reading.datastore.get_connection() as connection:
+            return Session(connection).execute(sql, parameters).fetchall()

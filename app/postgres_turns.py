@@ -12,14 +12,13 @@ from time import sleep
 
 import psycopg
 from psycopg import RawCursor
-from psycopg.errors import LockNotAvailable
 from psycopg.rows import tuple_row
 
 from app import facts, postgres_store
 from app.identities import Identities
 from app.jobs import Busy
 from app.postgres_rows import keys_are_there
-from app.postgres_store import PostgresStore, ServerLost
+from app.postgres_store import PostgresStore, ServerLost, is_away
 from app.store import CorruptLedger, KeyRow, Pending
 from app.turns import Turns
 from domain.usage import UsageRecorded
@@ -62,9 +61,15 @@ class PostgresTurns(Turns):
         Raises `Busy` when they take too long, and `Unreachable` when the database does not answer.
         """
         self.written_all_the_same = False
-        while not self._begun():
-            self._engine.forget()
-            self._engine.catch_up(self._store.read)
+        try:
+            while not self._begun():
+                self._engine.forget()
+                self._engine.catch_up(self._store.read)
+        except Exception as error:
+            said = self.undo(error)
+            if said is not error:
+                raise said from error
+            raise
 
     def _begun(self) -> bool:
         """Begin a turn, unless the views have to be brought up to date before."""
@@ -100,8 +105,8 @@ class PostgresTurns(Turns):
         for left in range(attempts - 1, -1, -1):
             try:
                 rows = self._database.begin_group(_STANDS)
-            except LockNotAvailable as error:
-                raise Busy("another process has kept the ledger for too long") from error
+            except TimeoutError as error:
+                raise Busy(str(error)) from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self._away = not left
                 if not went_away(error):
@@ -132,29 +137,29 @@ class PostgresTurns(Turns):
     ) -> None:
         """Write what was decided, and tell the other processes.
 
-        Raises `Unwritten` when the database went away before anything was, and `ServerLost` when
-        nobody can say.
+        Raises `TakenError`, and `ServerLost` when the database went away and nobody can say.
         """
         hashes: list[tuple[int, bytes]] = []
-        try:
-            if pending or keys:
-                connection = self._database.session.connection
-                hashes = self._log.insert_group(connection, pending, identities, keys)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise _unwritten(error) from error
+        if pending or keys:
+            connection = self._database.session.connection
+            hashes = self._log.insert_group(connection, pending, identities, keys)
         try:
             self._database.commit_group(CHANNEL, self._message(pending, now_us))
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if not self._kept(hashes[-1:], keys, error):
-                raise _unwritten(error) from error
+                raise
             self._database.rollback()  # for the connection, of which nothing is left to undo
         self.head += len(pending)
         self.last_us = now_us
 
-    def undo(self, error: BaseException) -> None:
-        """Leave everything as it was."""
+    def undo(self, error: BaseException) -> BaseException:
+        """Leave everything as it was; where only the connection was lost, it may be tried again."""
         self._database.rollback()
         self._engine.forget()
+        said = isinstance(error, ServerLost | Superseded)
+        if not said and (isinstance(error, Unreachable) or is_away(error)):
+            return Unwritten(f"the database went away, and nothing was written: {error}")
+        return error
 
     @property
     def _database(self) -> ViewsSchema:
@@ -200,10 +205,3 @@ def _is_there(place: Place, last: Sequence[tuple[int, bytes]], keys: Sequence[Ke
         position, hash = last[0]
         sql = b"SELECT hash FROM event_hashes WHERE position=$1"
         return connection.execute(sql, (position,)).fetchone() == (hash,)
-
-
-def _unwritten(error: Exception) -> Exception:
-    """The error for whoever asked: it may be tried again when only the connection was lost."""
-    if not went_away(error):
-        return error
-    return Unwritten(f"the database went away, and nothing was written: {error}")

@@ -58,12 +58,13 @@ class Turns:
         self.last_us = now_us
         self._keep_views()
 
-    def undo(self, error: BaseException) -> None:
-        """Leave everything as it was: deciding or writing failed."""
+    def undo(self, error: BaseException) -> BaseException:
+        """Leave everything as it was: deciding or writing failed; what to say of that."""
         self._engine.database.rollback()
         self._engine.forget()
         if not isinstance(error, TakenError):
             self._look_again()
+        return error
 
     def _look_again(self) -> None:
         """After an error nobody knows what was written, but for the ledger itself."""

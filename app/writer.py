@@ -319,7 +319,9 @@ class Writer:
             keys = list(group.keys.values())
             turns.keep(group.pending, group.identities, keys, group.now_us)
         except BaseException as error:
-            turns.undo(error)
+            said = turns.undo(error)
+            if said is not error:
+                raise said from error
             raise
         finally:
             self.set_clock(turns.last_us)

@@ -24,9 +24,19 @@ Row = tuple[Any, ...]
 
 LOCK_SECONDS = 30
 """How long whoever writes waits for somebody else who does."""
-_CONNECT_SECONDS = 10
-_IDLE_SECONDS = 60
-"""How long somebody who writes may say nothing, before the server takes them for gone."""
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""After how long a server that says nothing is taken for gone; an address may say otherwise."""
+_IDLE_SECONDS = 20
+"""How long somebody who writes may say nothing, before the server takes them for gone.
+
+That is before others have given up waiting for them.
+"""
 _PAGE_ROWS = 1_000
 _WORDS = tuple(
     (re.compile(pattern), words)
@@ -108,7 +118,7 @@ def parameters(place: Place) -> dict[str, Any]:
         given = conninfo_to_dict(place.url)
     except ProgrammingError as error:
         raise ValueError(f"{place}: {error}") from error
-    return {"connect_timeout": _CONNECT_SECONDS, **given, "cursor_factory": RawCursor}
+    return {**_PATIENCE, **given, "cursor_factory": RawCursor}
 
 
 def connect(place: Place, search_path: str) -> Connection[Row]:

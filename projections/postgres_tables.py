@@ -30,7 +30,7 @@ _META = b"CREATE TABLE meta (name text PRIMARY KEY, value bytea)"
 # A swap waits until nobody holds this, and nobody sees tables of before it and after it at once.
 _SNAPSHOT = b"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     LOCK TABLE meta IN ACCESS SHARE MODE"""
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_BEGIN = "BEGIN READ WRITE"
 
 _AWAY = ("08", "57P", "25P03", "53300")
 """How the codes begin by which a server says that it goes, or lets nobody in."""
@@ -114,13 +114,18 @@ class _Writing(Session):
         return super().execute(sql, parameters)
 
     def begin(self, sql: str) -> list[Row]:
-        """Begin a transaction with these statements; the answer is the rows that they gave."""
+        """Begin a transaction with these statements; the answer is the rows that they gave.
+
+        Raises `TimeoutError` when others keep a lock for too long.
+        """
         self.reconnect()
         try:
             cursor = self.connection.execute(f"{_BEGIN}; {sql}".encode())
-        except BaseException:
+        except BaseException as error:
             self._open = True
             self.rollback()
+            if isinstance(error, LockNotAvailable):
+                raise TimeoutError(f"another process has kept {self._place} too long") from error
             raise
         self._open = True
         return _rows_of_each(cursor)

@@ -119,7 +119,7 @@ def test_whoever_keeps_the_ledger_for_too_long_keeps_nobody_waiting_for_ever(
     monkeypatch.setattr(postgres, "LOCK_SECONDS", 1)
     with psycopg.connect(place.url) as connection:
         connection.execute(f"SELECT pg_advisory_lock({postgres.lock_of(place.turn)})".encode())
-        with pytest.raises(Busy, match="another process has kept the ledger"):
+        with pytest.raises(Busy, match="another process has kept the schema"):
             two[0].record_now([tokens("a")])
     assert statuses(two[0].record_now([tokens("a")])) == [Status.UNMATCHED]
 
