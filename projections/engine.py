@@ -36,12 +36,7 @@ from projections.matched_columns import MatchedColumns
 from projections.needed_properties import Needs, needs
 from projections.places import W, Where
 from projections.recounts import recount
-from projections.tables import (
-    Table,
-    Views,
-    ViewsDatabase,
-    version_stamp,
-)
+from projections.tables import Table, Views, ViewsDatabase, version_stamp
 from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
@@ -90,10 +85,7 @@ class Engine:
 
         Where they wrote nothing but usage, only what usage adds to.
         """
-        if usage_only:
-            self._usage.forget_usage()
-        else:
-            self._usage.forget()
+        (self._usage.forget_usage if usage_only else self._usage.forget)()
 
     def apply(self, recorded: Iterable[Recorded]) -> None:
         """Fold facts that were just decided, within the writer's open transaction.

@@ -199,6 +199,7 @@ def test_whoever_lost_the_connection_looks_how_far_the_others_have_come(
     patiently(lambda: sum(duties(one, other)) == 1)
     told = Event()
     with other.writer.listening(told.set), psycopg.connect(place.url, autocommit=True) as cutting:
+        told.clear()
         for sql in (  # who listens without the duty, and then who has it
             (
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $$%duty%$$"
@@ -207,7 +208,6 @@ def test_whoever_lost_the_connection_looks_how_far_the_others_have_come(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",
         ):
             cutting.execute(sql.encode())
-        told.clear()
         assert told.wait(PATIENCE_SECONDS)
     patiently(lambda: sum(duties(one, other)) == 1)
 
