@@ -12,6 +12,7 @@ from time import sleep
 
 import psycopg
 from psycopg import RawCursor
+from psycopg.errors import UndefinedTable
 from psycopg.rows import tuple_row
 
 from app import facts, postgres_store
@@ -105,6 +106,9 @@ class PostgresTurns(Turns):
         for left in range(attempts - 1, -1, -1):
             try:
                 rows = self._database.begin_group(_STANDS)
+            except UndefinedTable as error:
+                message = f"the views of {self._place} are being made by another version"
+                raise Superseded(message) from error
             except TimeoutError as error:
                 raise Busy(str(error)) from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:

@@ -319,8 +319,9 @@ def stamp_of(place: Place) -> str | None:
 
 
 def remove(place: Place) -> None:
-    """Remove the views in a schema. Raises `ValueError` when it holds something else."""
-    with closing(postgres.connect(place, place.schema)) as connection:
+    """Remove the views in a schema, in a turn. Raises `ValueError` when it holds something else."""
+    with closing(postgres.connect(place, place.schema)) as connection, connection.transaction():
+        connection.execute(postgres.waiting_for(place.turn).encode())
         _drop(connection, place)
 
 

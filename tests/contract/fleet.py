@@ -16,9 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from app import verification
 from app.ledger import Ledger
+from app.web import positions
 from domain.usage import UsageRecorded
 from projections.places import Place
 from tests.app.billed import dump
@@ -138,6 +140,14 @@ class Client:
             self._number += 1
             time.sleep(0.02)
         raise Broken(f"nobody answered for {PATIENCE_S} s: {self.refused}")
+
+    def sees(self, position: int) -> int:
+        """The position that the next server sees, when it must see one at least."""
+        url = self._fleet.servers[(self._number + 1) % len(self._fleet.servers)].url
+        asked = json.dumps({"query": "{ ledger { position } }"}).encode()
+        headers = {"content-type": "application/json", positions.HEADER: str(position)}
+        with urlopen(Request(f"{url}/graphql", asked, headers), timeout=PATIENCE_S) as answer:
+            return int(json.load(answer)["data"]["ledger"]["position"])
 
     def close(self) -> None:
         """Hang up."""

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract import fleet as fleets
-from tests.contract.fleet import Fleet, dropped_commits, fleet, killed, restarted, same_ids
+from tests.contract.fleet import (
+    Client,
+    Fleet,
+    dropped_commits,
+    fleet,
+    killed,
+    restarted,
+    same_ids,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +28,14 @@ def test_all_clients_send_the_same_records(several: Fleet) -> None:
     clients = same_ids(several, 1_000, 250)
     counted = sum((one.counted for one in clients), Counter[str]())
     assert counted == {"accepted": 1_000, "duplicates": 31_000}
+
+
+def test_what_one_process_answered_the_others_see(several: Fleet) -> None:
+    for number in range(8):
+        client = Client(several, number)
+        position = client.send([f"seen-{number}"])
+        assert client.sees(position) >= position
+        client.close()
 
 
 def test_answers_to_commits_are_dropped(several: Fleet) -> None:

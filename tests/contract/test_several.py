@@ -1,7 +1,9 @@
 """Several processes write one ledger in PostgreSQL: it stays one ledger, whoever writes."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -18,15 +20,20 @@ from app.jobs import Busy
 from app.ledger import Ledger
 from app.lock import LedgerInUse
 from app.opening import replaying
+from app.postgres_store import PostgresStore
 from app.postgres_turns import Superseded
 from app.replay import replay
+from app.store import Pending
+from app.worker import Worker
 from domain.customers import CreateCustomer
-from domain.decider import Code, Rejected
+from domain.decider import Code, Envelope, Rejected
+from domain.periods import to_us
 from domain.products import CreateProduct
 from domain.usage import Status
 from projections import engine, postgres
 from projections.places import Place
-from tests.app.billed import dump
+from tests.app.billed import PRICES, dump, invoices
+from tests.app.test_worker import subscription
 from tests.app.test_writer import PATIENCE_SECONDS, statuses, tokens
 from tests.postgres import Server
 from tests.scenarios.story import Story
@@ -234,3 +241,31 @@ def test_how_far_it_was_told_is_known_to_whoever_takes_over(
     marks.keep(marks.at(2))
     assert marks_of(other.directory, other.store).resume() == marks.at(2)
     assert not list(tmp_path.glob("*/webhook*"))
+
+
+def caught_up(worker: Worker) -> None:
+    """Let a worker do all that is due."""
+    asyncio.run(worker.catch_up())
+
+
+def test_what_is_due_is_done_once(place: Place, tmp_path: Path) -> None:
+    with Ledger(tmp_path, place=place) as ledger:
+        story = Story(ledger)
+        story.tell(PRICES)
+        story.tell("2026-01-01 customer al")
+        then = ledger.clock.now() - timedelta(weeks=30, hours=12)
+    created = subscription(story.ids["al"], story.prices["weekly"], then)
+    with closing(PostgresStore(place, tmp_path)) as store:
+        store.append([Pending(created.id, 1, Envelope(to_us(then)), created)])
+    with (
+        Ledger(tmp_path, place=place) as one,
+        Ledger(tmp_path, place=place) as other,
+        ThreadPoolExecutor() as pool,
+    ):
+        workers = [Worker(one), Worker(other)]
+        for done in [pool.submit(caught_up, worker) for worker in workers]:
+            done.result(PATIENCE_SECONDS)
+        issued = [invoice.at for invoice in invoices(one)]
+        assert len(issued) == len(set(issued)) == 31
+        assert verification.verify_open(one).findings == ()
+        dump(one)
