@@ -14,6 +14,7 @@ from app.callers import Caller
 from app.offers import Refused
 from app.schema import schema
 from app.schema.context import Context
+from app.turns import Turns
 from app.web import asked
 from app.web.answers import content_of, encoded, status_of
 from app.web.documents import Documents
@@ -80,10 +81,12 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         return _response(content_of(result), status_of(result, kind), kind)
 
 
-def context_of(request: HTTPConnection, *, streams: bool = False) -> Context:
+def context_of(
+    request: HTTPConnection, *, streams: bool = False, turns: Turns | None = None
+) -> Context:
     """The ledger that a request is about, and who asks."""
     caller: Caller = request.state.caller
-    return Context(request.state.ledger, caller.named("graphql"), caller, streams)
+    return Context(request.state.ledger, caller.named("graphql"), caller, streams, turns)
 
 
 def refusal(refused: Refused, kind: str = JSON) -> Response:
