@@ -6,16 +6,20 @@ import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from app.cli import main
+from app.ledger import Ledger
+from app.opening import LOG, VIEWS
 from app.settings import PREFIX, Settings, settings_from
 from tests.benchmarks.serving import STOP_S, free_port, ready, serving, stop
 from tests.house import ROOT
@@ -289,3 +293,26 @@ def test_a_database_is_backed_up_while_served_and_restored(
     }
     with serving(tmp_path / "data", "--demo", "--database", f"{address}/billing"):
         assert run(block, ours) == comparable(shown)
+
+
+# ------------------------------------------------------------------------------ changing versions
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_an_older_version_opens_what_it_knows_and_names_what_it_does_not(
+    alpaca: Ledger, known: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    views = list(alpaca.engine.database.dump())
+    alpaca.close()
+    with closing(sqlite3.connect(alpaca.directory / LOG)) as connection, connection:
+        last = "(SELECT max(rowid) FROM stored_events)"
+        if not known:
+            connection.execute(f"UPDATE stored_events SET topic='later/7' WHERE rowid={last}")
+    with closing(sqlite3.connect(alpaca.directory / VIEWS)) as connection, connection:
+        connection.execute("UPDATE meta SET value='that of a later version' WHERE name='stamp'")
+    if known:
+        with Ledger(alpaca.directory) as opened:
+            assert list(opened.engine.database.dump()) == views
+    else:
+        assert main(["demo", "--data", str(alpaca.directory)]) == 2
+        assert "no event type is registered under 'later/7'" in capsys.readouterr().err
