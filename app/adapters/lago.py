@@ -81,7 +81,8 @@ async def post_event(request: Request) -> Response:
     """Record one event. 200 with the event, or 422 with what is wrong."""
     ledger, actor = asked(request, "lago")
     try:
-        event = _decoded(_ones, request, await request.body()).event
+        _check_kind(request)
+        event = _decoded(_ones, await request.body()).event
         offered = each(_record, [event])
         judged = await judge(ledger, offered, actor, NAMES)
     except Refused as refused:
@@ -96,9 +97,9 @@ async def post_batch(request: Request) -> Response:
     """Record several events. 200 with them, or 422 with what is wrong with any."""
     ledger, actor = asked(request, "lago")
     try:
+        _check_kind(request)
         body = await request.body()
-        events = _decoded(_manys, request, body).events
-        offered = batch(body, events)
+        offered = batch(body)
         judged = await judge(ledger, offered, actor, NAMES)
     except Refused as refused:
         return refusal(refused)
@@ -116,27 +117,31 @@ def refusal(refused: Refused) -> Response:
     return answer(refused.status, content, refused.headers)
 
 
-def _decoded(decoder: Any, request: Request, body: bytes) -> Any:
-    """The body, whose events are still texts. Raises `Refused`."""
+def _check_kind(request: Request) -> None:
     # No type at all is what another site's page can make a browser send: it must be said.
     if kind_of(request) != "application/json":
         raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", "send application/json")
+
+
+def _decoded(decoder: Any, body: bytes) -> Any:
+    """The body, whose events are still texts. Raises `Refused`."""
     try:
         return decoder.decode(body)
     except UNREADABLE as error:
         raise Refused(400, "BAD_JSON", str(error).replace("`", "")) from error
 
 
-def batch(body: bytes, events: Sequence[msgspec.Raw]) -> Sequence[Offered]:
-    """The records of a body with these events in it. Raises `Refused` when they are too many."""
-    few = len(events) <= RECORDS_LIMIT
-    return (_usual(body) if few else []) or each(_record, events)
+def batch(body: bytes) -> Sequence[Offered]:
+    """The records of several events. Raises `Refused`."""
+    return _usual(body) or each(_record, _decoded(_manys, body).events)
 
 
 def _usual(body: bytes) -> list[RecordInput]:
     """The records of events all of which can be read, in one go; else none."""
     try:
         events = _usual_manys.decode(body).events
+        if len(events) > RECORDS_LIMIT:
+            return []
         records = list(map(_usual_record, events))
     except (*UNREADABLE, Rejected, TypeError, ValueError):
         return []
