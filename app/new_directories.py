@@ -1,4 +1,7 @@
-"""Make a ledger in a directory that holds nothing, and leave nothing there when that fails."""
+"""Make a ledger where nothing is, and leave nothing there when that fails.
+
+In a directory it is done here; `postgres_schemas.py` does it in PostgreSQL.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,13 +13,28 @@ from app import server_secret
 from app.control import FILE, OTHERS
 from app.delivery_marks import BEGAN, DELIVERED
 from app.lock import hold
-from app.opening import LOG, VIEWS
+from app.opening import LOG, VIEWS, Home, new_schemas
 
 _IN_ORDER = (BEGAN, DELIVERED, VIEWS, LOG)
 _UNFINISHED = "unfinished"
 _LOCK = "ledger.lock"
 _OF_ALL_LEDGERS = {FILE, f"{FILE}-wal", f"{FILE}-shm", OTHERS, server_secret.FILE}
 """What a data directory may have before its first ledger: others, and the keys."""
+
+
+@contextmanager
+def new_home(home: Home) -> Iterator[Home]:
+    """Somewhere to make a ledger, which has its home once all is well.
+
+    Raises `ValueError` when something is there, `LedgerInUse` when another process makes it.
+    """
+    if home.place is None:
+        with new_directory(home.directory) as unfinished:
+            yield Home(unfinished)
+        return
+    _check_empty(home.directory)
+    with new_schemas(home.place) as place:
+        yield Home(home.directory, place)
 
 
 @contextmanager

@@ -1,13 +1,30 @@
 """Opening what a ledger is kept in: files in its directory, or a PostgreSQL that was named."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
 
+from app.snapshots import Snapshot
 from app.store import Store
 from projections.places import Place, Where
 
 LOG = "ledger.db"
 VIEWS = "views.db"
+
+
+class Home(NamedTuple):
+    """Where a ledger is: its directory, and its place in PostgreSQL when it is there.
+
+    Then the directory has what is beside the ledger: keys that sign, checkpoints, marks of
+    deliveries.
+    """
+
+    directory: Path
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        return self.place.shown if self.place else str(self.directory)
 
 
 def open_store(directory: Path, place: Place | None = None, *, exclusive: bool = True) -> Store:
@@ -18,16 +35,27 @@ def open_store(directory: Path, place: Place | None = None, *, exclusive: bool =
     """
     if place is None:
         return Store(directory, exclusive=exclusive)
-    opened: Store = _postgres().PostgresStore(place, directory, exclusive=exclusive)
-    return opened
+    with _the_extra():
+        from app.postgres_store import PostgresStore
+    return PostgresStore(place, directory, exclusive=exclusive)
+
+
+def open_snapshot(directory: Path, place: Place | None = None) -> Snapshot:
+    """The log of a ledger as it is at this moment. Raises as `open_store` does, or finds none."""
+    if place is None:
+        return Snapshot(directory / LOG)
+    with _the_extra():
+        from app.postgres_snapshots import PostgresSnapshot
+    return PostgresSnapshot(place)
 
 
 def is_there(directory: Path, place: Place | None = None) -> bool:
     """Whether there is a ledger already. Raises as `open_store` does."""
     if place is None:
         return (directory / LOG).exists()
-    found: bool = _postgres().is_there(place)
-    return found
+    with _the_extra():
+        from app import postgres_store
+    return postgres_store.is_there(place)
 
 
 def views_of(directory: Path, place: Place | None = None) -> Where:
@@ -35,11 +63,37 @@ def views_of(directory: Path, place: Place | None = None) -> Where:
     return directory / VIEWS if place is None else place.beside("views")
 
 
-def _postgres() -> ModuleType:
-    """What keeps a log in PostgreSQL: only whoever uses it need have installed what it needs."""
+@contextmanager
+def new_schemas(place: Place) -> Iterator[Place]:
+    """A place to make a ledger in, which becomes that one in PostgreSQL once all is well.
+
+    Raises `ValueError` when something is there already, and as `open_store` does.
+    """
+    with _the_extra():
+        from app import postgres_schemas
+    with postgres_schemas.new_schemas(place) as unfinished:
+        yield unfinished
+
+
+def check_free(place: Place) -> None:
+    """Refuse a place in PostgreSQL that holds anything. Raises as `new_schemas` does."""
+    with _the_extra():
+        from app import postgres_schemas
+    postgres_schemas.check_free(place)
+
+
+def drop(place: Place) -> None:
+    """Remove a ledger in PostgreSQL and its views. Raises as `new_schemas` does."""
+    with _the_extra():
+        from app import postgres_schemas
+    postgres_schemas.drop(place)
+
+
+@contextmanager
+def _the_extra() -> Iterator[None]:
+    """Only whoever speaks to PostgreSQL need have installed what that needs."""
     try:
-        from app import postgres_store
+        yield
     except ImportError as error:
         message = "speaking to PostgreSQL needs more packages: pip install 'tallybook[postgres]'"
         raise ValueError(message) from error
-    return postgres_store
