@@ -87,10 +87,12 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
-        self.writer.close()
-        self.engine.seal(self.store.hash_at)
-        self.engine.close()
-        self.store.close()
+        try:
+            self.writer.close()
+            self.engine.seal(self.store.hash_at)
+        finally:  # a database may have gone away
+            self.engine.close()
+            self.store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -31,6 +31,8 @@ class Served:
     keyring: Keyring | None = None
 
     def __init__(self, ledger: Ledger, default: str = MAIN) -> None:
+        self.ailing: Collection[str] = ()
+        """The names of the ledgers, but for the first, that could not be served of late."""
         self.default = default
         self._ledgers = {default: ledger}
 
@@ -109,9 +111,12 @@ class ServedDirectory(Served):
             _log.warning("a ledger could be opened, and is served now", extra=fields(ledger=name))
 
     def close(self) -> None:
-        """Answer what waits, then let go of everything."""
-        for ledger in self._ledgers.values():
-            ledger.close()
+        """Answer what waits, then let go of everything, also when a database has gone away."""
+        for name, ledger in self._ledgers.items():
+            try:
+                ledger.close()
+            except Exception:  # noqa: BLE001 - whatever it is, the others are closed
+                _log.exception("a ledger could not be closed in order", extra=fields(ledger=name))
         self._control.close()
 
     def __enter__(self) -> Self:
