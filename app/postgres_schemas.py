@@ -15,7 +15,7 @@ from app.lock import LedgerInUse
 from projections import postgres
 from projections.places import Place
 
-_ASIDE = "new"
+_MAKING = "new"
 _HELD = b"SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
 _TABLES = b"SELECT tablename FROM pg_tables WHERE schemaname=$1 ORDER BY tablename LIMIT 1"
 
@@ -27,9 +27,9 @@ def new_schemas(place: Place) -> Iterator[Place]:
     Raises `ValueError` when that one holds anything, `LedgerInUse` when another process makes a
     ledger there, `ConnectionError` when nobody can say.
     """
-    aside = place.beside(_ASIDE)
+    aside = Place(place.url, f"{place.schema}_{_MAKING}")  # a ledger by itself
     with _connected(place) as connection:
-        held = connection.execute(_HELD, (f"tallybook {place.schema} {_ASIDE}",)).fetchone()
+        held = connection.execute(_HELD, (f"tallybook {place.schema} {_MAKING}",)).fetchone()
         if held is None or not held[0]:
             raise LedgerInUse(f"{place} is being made by another tallybook process")
         _check_free(connection, place)
