@@ -2,24 +2,32 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from app.ledger import Ledger
-from app.opening import LOG, VIEWS
+from app.opening import VIEWS
 from app.store import Store
 from projections.places import Place
+
+if TYPE_CHECKING:
+    from app.ledger import Ledger
 
 # It looks at the files of each table; a ledger with its views has some fifty of them.
 _SCHEMA = """SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c
     JOIN pg_namespace n ON n.oid=c.relnamespace WHERE n.nspname=? AND c.relkind='r'"""
 
 
-def sizes(ledger: Ledger) -> Mapping[str, int]:
+def sizes(ledger: "Ledger") -> Mapping[str, int]:
     """The bytes of a ledger, and of its views."""
-    if ledger.place is None:
-        files = {"ledger": LOG, "views": VIEWS}
-        return {name: _file(ledger.directory / file) for name, file in files.items()}
-    places = {"ledger": ledger.place, "views": ledger.place.beside("views")}
-    return {name: _schema(ledger.store, place) for name, place in places.items()}
+    store, place = ledger.store, ledger.place
+    views = (
+        _file(ledger.directory / VIEWS) if place is None else _schema(store, place.beside("views"))
+    )
+    return {"ledger": of_log(store, place), "views": views}
+
+
+def of_log(store: Store, place: Place | None) -> int:
+    """The bytes of a log, with the identities and keys beside it."""
+    return _file(store.path) if place is None else _schema(store, place)
 
 
 def _file(path: Path) -> int:
