@@ -18,7 +18,7 @@ from domain.usage import UsageRecorded
 from projections import history
 from projections.buckets import DimensionRefs, Folding, Labels
 from projections.tables import Row, Views
-from projections.usage_days import Day, Days, Slots, nothing
+from projections.usage_days import Days, Hour
 from projections.usage_fold import UsageFold
 from projections.usage_records import ALWAYS_US, Matching, MeterRef
 
@@ -39,7 +39,7 @@ class Run(msgspec.Struct, frozen=True):
     """The time of the first record."""
     rows: dict[tuple[str, str], list[Row]]
     """Rows to insert, by table and what to do on conflict."""
-    days: dict[int, dict[Day, Slots]]
+    hours: dict[int, dict[Hour, list[int]]]
     labels: dict[int, list[Labels]]
     """For each meter the combinations of dimension values, numbered from 1 in this order."""
 
@@ -111,9 +111,6 @@ class _Gathered(Views):
 class _OwnDays(Days):
     """Days to which only this run adds."""
 
-    def _read(self, views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
-        return {day: nothing() for day in days}
-
     def write(self, views: Views) -> None:
         raise Unfit("more days than are handed over at once")
 
@@ -153,7 +150,7 @@ def fold(views: Views, batches: Iterable[Recorded]) -> Run | None:
         customers=customers,
         earliest_us=earliest_us,
         rows=dict(gathered.gathered),
-        days=days.taken(),
+        hours=days.taken(),
         labels=dict(numbers.labels),
     )
 
@@ -171,13 +168,10 @@ def add(views: Views, usage: UsageFold, run: Run) -> bool:
         views.insert(
             table, [_numbered(row, numbers) for row in rows] if is_bucket else rows, on_conflict
         )
-    for meter_ref, days in run.days.items():
+    for meter_ref, hours in run.hours.items():
         known = numbers.get(meter_ref, [0])
-        usage.folding.days.merge(
-            views,
-            meter_ref,
-            {(day, customer, known[own]): slots for (day, customer, own), slots in days.items()},
-        )
+        renumbered = {(hour, whose, known[own]): one for (hour, whose, own), one in hours.items()}
+        usage.folding.days.merge(meter_ref, renumbered)
     usage.folding.write(views)
     views.set_meta("position", run.position)
     return True

@@ -5,7 +5,7 @@ A bucket is a total (sum, count, average), a set of values that stand in a table
 that a batch of usage touches few of them; a customer's are found by one seek for each slot.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import compress, groupby
 
@@ -16,10 +16,13 @@ from domain.meters import Meter
 from projections import levels, usage_days
 from projections.matched_columns import MatchedColumns
 from projections.tables import Row, Table, Views
-from projections.totals import decimal_of, scaled, total_of
+from projections.totals import decimal_of, scaled
 from projections.usage_blocks import HOUR_US, Matched
-from projections.usage_days import KEY, PLACE, Days
+from projections.usage_days import Days
 from projections.usage_records import Bucket, MeterRef
+
+PLACE = "meter_ref INTEGER, slot INTEGER, customer_ref INTEGER, dimensions_ref INTEGER"
+KEY = "meter_ref, slot, customer_ref, dimensions_ref"
 
 
 class Grain(msgspec.Struct, frozen=True):
@@ -53,7 +56,6 @@ DIMENSIONS = Table(
     indexes=["meter_ref, labels"],
 )
 TABLES = (
-    usage_days.DAYS,
     *(table for grain in GRAINS for table in (grain.states, grain.uniques)),
     levels.LEVELS,
     DIMENSIONS,
@@ -67,6 +69,8 @@ _BY_SLOT = "/*ORDER BY slot, dimensions_ref*/"
 
 Labels = tuple[str | None, ...]
 """The values of a meter's dimensions, in the order of their declaration."""
+CountedColumns = tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]
+"""What is added to totals, column by column: hours, customers, dimensions, units."""
 _encode = msgspec.msgpack.encode
 _json = msgspec.json.encode
 _labels = msgspec.json.Decoder(Labels).decode
@@ -130,57 +134,62 @@ class Folding:
 
 
 def add(
-    views: Views, folding: Folding, meter: MeterRef, records: MatchedColumns, times: int = 1
+    views: Views,
+    folding: Folding,
+    meter: MeterRef,
+    records: MatchedColumns,
+    times: int = 1,
+    *,
+    fresh: bool = False,
 ) -> None:
     """Add matched records to the buckets of one version of a meter, those that it measures.
 
-    Totals take them back at -1 times.
+    Totals take them back at -1 times, and leave out those that stay fresh (`fresh_usage.py`).
     """
     if not meter.always:
         records = records.only(map(meter.measures, records.times_us))
     numbers = _numbers(views, folding.dimensions, meter, records)
+    if has_totals(meter) and not fresh:
+        folding.days.add(views, meter.ref, *_counted(meter.meter, records, numbers), times)
     type = AGGREGATIONS[meter.meter.aggregation]
-    if issubclass(type, Additive):
-        units = _units(meter.meter, records)
-        _add_totals(views, folding, meter, records, numbers, units, times)
-    elif issubclass(type, UniqueCount):
-        _add_uniques(views, folding, meter, records, numbers)
-    else:
+    if issubclass(type, UniqueCount):
+        _add_uniques(views, meter, records, numbers)
+    elif not issubclass(type, Additive):
         _add_states(views, meter, records, numbers)
 
 
-def _add_totals(
-    views: Views,
-    folding: Folding,
-    meter: MeterRef,
-    records: MatchedColumns,
-    numbers: Sequence[int],
-    units: Sequence[int | None],
-    times: int = 1,
-) -> None:
-    """Totals fold in memory, column by column; one without units is left out.
+def has_totals(meter: MeterRef) -> bool:
+    """Whether a meter has totals of its days; those of a unique count say how many records."""
+    return issubclass(AGGREGATIONS[meter.meter.aggregation], Additive | UniqueCount)
 
-    It was recorded before this meter asked for the property.
+
+def totals(
+    views: Views, refs: DimensionRefs, meter: MeterRef, records: MatchedColumns
+) -> CountedColumns:
+    """What records add to the totals of one version of a meter."""
+    if not meter.always:
+        records = records.only(map(meter.measures, records.times_us))
+    return _counted(meter.meter, records, _numbers(views, refs, meter, records))
+
+
+def _counted(meter: Meter, records: MatchedColumns, numbers: Sequence[int]) -> CountedColumns:
+    """Column by column: hour, customer, number of the dimension values, units.
+
+    A record without what the meter reads is left out: it was recorded before that was asked for.
     """
+    units = _units(meter, records)
     counted = [one for one in units if one is not None]
     if len(counted) < len(records):
         kept = [one is not None for one in units]
         records, numbers = records.only(kept), list(compress(numbers, kept))
-    place = (records.hours, records.customer_refs, numbers)
-    folding.days.add(views, meter.ref, *place, counted, times)
+    return records.hours, records.customer_refs, numbers, counted
 
 
 def _add_uniques(
-    views: Views,
-    folding: Folding,
-    meter: MeterRef,
-    records: MatchedColumns,
-    numbers: Sequence[int],
+    views: Views, meter: MeterRef, records: MatchedColumns, numbers: Sequence[int]
 ) -> None:
     """Each value is a row of its bucket, written once; the day counts the records."""
     texts = records.texts(meter.meter.value_property)
-    nothing = [None if text is None else 0 for text in texts]
-    _add_totals(views, folding, meter, records, numbers, nothing)
     for grain in GRAINS:
         values = {
             (meter.ref, hour // grain.hours, customer, number, text)
@@ -231,7 +240,10 @@ def merge_states(
 
 
 def _units(meter: Meter, records: MatchedColumns) -> Sequence[int | None]:
-    """What the meter reads of each record, in units; None for what is no number."""
+    """What the meter reads of each record, in units; None for what it cannot read."""
+    if meter.needs_text:
+        found = records.texts(meter.value_property)
+        return [None if text is None else 0 for text in found]
     if not meter.needs_value:
         return [0] * len(records)
     texts = records.texts(meter.value_property)
@@ -311,8 +323,9 @@ def _runs(
 
     A day that no edge cuts is one bucket; of a day that is cut, its hours are.
     """
-    has_totals = issubclass(type, Additive | UniqueCount)
-    table = usage_days.DAYS if has_totals else DAYS.states
+    table = usage_days.DAYS if issubclass(type, Additive) else DAYS.states
+    if issubclass(type, UniqueCount):
+        table = DAYS.uniques  # where every record that counts has its value, even a fresh one
     of_meter = f"(slot) FROM {table.name} WHERE meter_ref=?1"  # two queries: each is one seek
     ends = views.row(f"SELECT (SELECT MIN{of_meter}), (SELECT MAX{of_meter})", [meter.ref])
     if ends is None or ends[0] is None:
@@ -346,34 +359,36 @@ def _read(
         ):
             yield slot, ref, msgspec.msgpack.decode(blob, type=type)
         return
+    first, last, meter_ref, customer = place
     if grain is HOURS:
-        first, last, meter_ref, customer = place
-        for slot, ref, count, units in usage_days.between(views, meter_ref, customer, first, last):
-            yield slot, ref, type(count, decimal_of(units))
-        return
-    columns, group = "slot, dimensions_ref, count, high, low, fraction", _BY_SLOT
-    if as_one:  # the database adds its buckets up
-        columns = "MIN(slot), dimensions_ref, SUM(count), SUM(high), SUM(low), SUM(fraction)"
-        group = "GROUP BY dimensions_ref ORDER BY dimensions_ref"
-    inside = _IN_SLOTS.format(usage_days.DAYS.name)
-    for row in views.iterate(f"{_SLOTS} SELECT {columns} {inside} {group}", place):
-        yield row[0], row[1], type(row[2], total_of(*row[3:]))
+        totals = usage_days.between(views, meter_ref, customer, first, last)
+    else:
+        totals = usage_days.days_between(views, meter_ref, customer, first, last)
+        totals = _as_one(totals) if as_one else totals
+    for slot, ref, count, units in totals:
+        yield slot, ref, type(count, decimal_of(units))
+
+
+def _as_one(
+    days: Iterable[tuple[int, int, int, int]],
+) -> Iterator[tuple[int, int, int, int]]:
+    """The days of each combination of dimension values added up, at the first of them."""
+    found: dict[int, tuple[int, int, int]] = {}
+    for slot, ref, count, units in days:
+        first, counted, total = found.get(ref, (slot, 0, 0))
+        found[ref] = (first, counted + count, total + units)
+    for ref, (slot, count, units) in sorted(found.items()):
+        yield slot, ref, count, units
 
 
 def _read_uniques(
     views: Views, grain: Grain, place: tuple[int, int, int, int]
 ) -> Iterator[tuple[int, int, UniqueCount]]:
     """The buckets of a unique count: how many records each has, then which values."""
-    if grain is HOURS:
-        first, last, meter_ref, customer = place
-        for slot, ref, count, _ in usage_days.between(views, meter_ref, customer, first, last):
-            yield slot, ref, UniqueCount(count)
-    else:
-        inside = _IN_SLOTS.format(usage_days.DAYS.name)
-        for slot, ref, count in views.iterate(
-            f"{_SLOTS} SELECT slot, dimensions_ref, count {inside} {_BY_SLOT}", place
-        ):
-            yield slot, ref, UniqueCount(count)
+    first, last, meter_ref, customer = place
+    counted = usage_days.between if grain is HOURS else usage_days.days_between
+    for slot, ref, count, _ in counted(views, meter_ref, customer, first, last):
+        yield slot, ref, UniqueCount(count)
     inside = _IN_SLOTS.format(grain.uniques.name)
     rows = views.iterate(f"{_SLOTS} SELECT slot, dimensions_ref, value {inside} {_BY_SLOT}", place)
     for (slot, ref), found in groupby(rows, key=lambda row: row[:2]):

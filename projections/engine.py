@@ -21,6 +21,7 @@ from projections import (
     buckets,
     current,
     due_work,
+    fresh_usage,
     history,
     invoice_items,
     invoices,
@@ -45,7 +46,7 @@ from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
 
-CODE_VERSION = 13
+CODE_VERSION = 14
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -55,6 +56,7 @@ TABLES: Sequence[Table] = (
     *invoice_items.TABLES,
     *usage_records.TABLES,
     *usage_corrections.TABLES,
+    *fresh_usage.TABLES,
     *buckets.TABLES,
     *billed_usage.TABLES,
     *due_work.TABLES,
@@ -87,29 +89,42 @@ class Engine:
         """Trust nothing remembered, after a transaction was undone."""
         self._usage.forget()
 
-    def apply(self, recorded: Iterable[Recorded]) -> int | None:
-        """Fold facts into the views, within the writer's open transaction.
+    def apply(self, recorded: Iterable[Recorded]) -> None:
+        """Fold facts that were just decided, within the writer's open transaction.
 
-        The answer is the position of the last one.
+        Usage among them stays fresh for a while (`fresh_usage.py`).
         """
+        position = self._apply(recorded, fresh=True)
+        if position is not None:
+            self._usage.fresh.take_turns(self.database.writing, position)
+            self._stands_at(position)
+
+    def _apply(self, recorded: Iterable[Recorded], *, fresh: bool) -> int | None:
+        """Fold facts; the answer is the position of the last one."""
         views = self.database.writing
         position = None
         for one in recorded:
             position = one.position
             if isinstance(one.event, UsageRecorded):
                 history.apply_batch(views, one)
-                late = self._usage.match_batch(views, position, one.event)
+                late = self._usage.match_batch(views, position, one.event, fresh=fresh)
                 self._adjust(views, late, one)
             else:
                 self._usage.folding.write(views)
                 self._apply_one(views, one)
         self._usage.folding.write(views)
-        if position is not None:
-            views.set_meta("position", position)
         return position
+
+    def _stands_at(self, position: int) -> None:
+        """Note up to which position the views are folded."""
+        views = self.database.writing
+        self._usage.fresh.write(views)
+        views.set_meta("position", position)
 
     def _apply_one(self, views: Views, one: Recorded) -> None:
         """Fold any fact."""
+        if isinstance(one.event, MeterCreated | MeterRevised):  # what is fresh is of those before
+            self._usage.fresh.settle_all(views, one.position)
         current.apply(views, one)
         history.apply(views, one)
         invoices.apply(views, one)
@@ -137,10 +152,13 @@ class Engine:
         """Fold whatever the ledger holds beyond the checkpoint."""
         events = iter(read(self.database.writing.checkpoint()))
         position: int | None = 0
+        self._settle()
         while position is not None:
             with self.database.transaction():
                 # One at a time, so that each is folded while it is at hand, and then forgotten.
-                position = self.apply(islice(events, _CATCH_UP_EVENTS))
+                position = self._apply(islice(events, _CATCH_UP_EVENTS), fresh=False)
+                if position is not None:
+                    self._went_by(position)
             if progress is not None and position is not None:
                 progress(position)
 
@@ -152,11 +170,13 @@ class Engine:
     ) -> None:
         """As `catch_up`, while other processes fold the parts that come next."""
         parts = others.parts(self.database.writing.checkpoint())
+        self._settle()
         for part, future in ahead.handed_over(others, parts):
             run = future.result() if future else None
             with self.database.transaction():
                 if run is None or not self.take(run):
-                    self.apply(read(part.after, part.until))
+                    self._apply(read(part.after, part.until), fresh=False)
+                self._went_by(part.until)
             if progress is not None:
                 progress(part.until)
 
@@ -166,6 +186,19 @@ class Engine:
         The answer is whether that is still what folding it now would come to.
         """
         return ahead.add(self.database.writing, self._usage, run)
+
+    def _settle(self) -> None:
+        """Let nothing be fresh before facts are folded that were not just decided."""
+        views = self.database.writing
+        if fresh_usage.standing(views) is not None:
+            with self.database.transaction():
+                self._usage.fresh.settle_all(views, views.checkpoint())
+                self._usage.fresh.write(views)
+
+    def _went_by(self, position: int) -> None:
+        """Facts up to a position were added to days as they came."""
+        self._usage.fresh.went_by(self.database.writing, position)
+        self._stands_at(position)
 
     def follow(
         self,
@@ -245,6 +278,7 @@ class Engine:
         late: set[str] = set()
         match recorded.event:
             case UsageVoided() | UsageAmended():
+                self._usage.fresh.settle_record(views, recorded.event, position)
                 counted = usage_corrections.apply(views, recorded, recorded.event)
                 if counted is not None:
                     late = self._recount(views, position, counted)
@@ -280,6 +314,8 @@ class Engine:
             if self._usage.matching.meters(views, record.event_name)
             and self._usage.matching.customer(views, record.customer) is not None
         ]
+        refs = {self._usage.matching.customer(views, one.customer) or 0 for _, _, one in ready}
+        self._usage.fresh.settle_customers(views, refs, position)
         touched = self._usage.match(views, ready, position)
         usage_records.release_unmatched(views, ((at, row) for at, row, _ in ready))
         return touched

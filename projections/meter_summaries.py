@@ -19,7 +19,7 @@ from domain.decider import Code, Rejected
 from domain.money import EXACT
 from domain.periods import Period, to_us
 from domain.settled import Settled, Stretch
-from projections import buckets, levels
+from projections import fresh_usage, levels
 from projections.buckets import Labels, as_sample, labels_by_ref, labels_of
 from projections.tables import Views
 from projections.usage_blocks import HOUR_US, Matched, in_hour
@@ -296,13 +296,14 @@ def _parts(
         return
     own = [start, *(edge for edge in edges if start < edge < end), end]
     groups = _groups_by_ref(views, question, version)
-    for start_us, ref, state in buckets.between(views, version, question.customer_ref, own):
+    event, customer = event_ref(question.meters), question.customer_ref
+    for start_us, ref, state in fresh_usage.between(views, version, event, customer, own):
         group = groups[ref]
         if group is not None:
             yield bisect_right(edges, start_us) - 1, group, state
-    event, meter = event_ref(question.meters), version.meter
+    meter = version.meter
     for hour in sorted({edge // HOUR_US for edge in own if edge % HOUR_US}):
-        for record in in_hour(views, hour, event, question.customer_ref, start, end):
+        for record in in_hour(views, hour, event, customer, start, end):
             sample = as_sample(meter, record)
             group = question.group(version, labels_of(meter, record))
             if sample is not None and group is not None:

@@ -77,6 +77,10 @@ class Table:
         """What creates the table and its indexes."""
         return [self._create, *self._indexes]
 
+    def listed(self, views: "Views") -> Iterator[Row]:
+        """Every row in the order of the key, as a dump shows it."""
+        return views.scan(f"SELECT * FROM {self.name} ORDER BY {self.key}")
+
     @property
     def replacing(self) -> str:
         """What puts a row in the place of the one with its key."""
@@ -233,8 +237,7 @@ class ViewsDatabase(ABC):
         with self.snapshot() as views:
             for table in self.tables:
                 yield f"# {table.name}"
-                for row in views.scan(f"SELECT * FROM {table.name} ORDER BY {table.key}"):
-                    yield _line(row)
+                yield from map(_line, table.listed(views))
 
 
 class ViewsFile(ViewsDatabase):
@@ -335,9 +338,9 @@ class Difference(NamedTuple):
 def first_difference(one: Views, other: Views, tables: Sequence[Table]) -> Difference | None:
     """The first place where two canonical dumps would differ, without writing either as text."""
     for table in tables:
-        sql = f"SELECT * FROM {table.name} ORDER BY {table.key}"
+        pages = (_pages(table.listed(one)), _pages(table.listed(other)))
         nothing: list[Row] = []
-        for ours, theirs in zip_longest(_pages(one, sql), _pages(other, sql), fillvalue=nothing):
+        for ours, theirs in zip_longest(*pages, fillvalue=nothing):
             if _encode(ours) == _encode(theirs):  # which tells 1 from 1.0, as a dump does
                 continue
             for mine, yours in zip_longest(map(_line, ours), map(_line, theirs)):
@@ -346,8 +349,7 @@ def first_difference(one: Views, other: Views, tables: Sequence[Table]) -> Diffe
     return None
 
 
-def _pages(views: Views, sql: str) -> Iterator[list[Row]]:
-    rows = views.scan(sql)
+def _pages(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while page := list(islice(rows, _ROWS_PER_PAGE)):
         yield page
 

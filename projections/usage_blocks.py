@@ -26,17 +26,16 @@ ROWS_PER_EVENT = 1_024
 """More than an event holds; a record's place in the ledger is position * this + row."""
 
 SHARES = 32
-"""Into how many shares the customers fall: more make a read cheaper, and a write dearer.
+"""Into how many shares the customers fall: more make a read cheaper, and a write dearer."""
 
-With fewer, what a full batch leaves in a share would not fit into a page of the views.
-"""
+_EVERY_SHARE = ",".join(map(str, range(SHARES)))
 
 BLOCKS = Table(
     "usage_blocks",
     "hour INTEGER, share INTEGER, position INTEGER, event_ref INTEGER, first_us INTEGER, "
     "last_us INTEGER, count INTEGER, records BLOB",
     key="hour, share, position, event_ref",
-    indexes=["position"],
+    indexes=["share, position"],
 )
 
 
@@ -70,6 +69,7 @@ class Matched(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # Whose the records are stands before them, so that only those that are asked for are decoded.
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 _every = msgspec.msgpack.Decoder(tuple[msgspec.Raw, list[Matched]]).decode
+_plain = msgspec.msgpack.Decoder(tuple[msgspec.Raw, list[Row]]).decode
 _raw = msgspec.msgpack.Decoder(tuple[list[int], list[msgspec.Raw]]).decode
 _record = msgspec.msgpack.Decoder(Matched).decode
 _by_time = attrgetter("timestamp_us", "position", "row")
@@ -97,8 +97,11 @@ class Block(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------- writing
 
 
-def keep(views: Views, event_ref: int, records: "MatchedColumns") -> None:
-    """Keep matched records of one event name, each event's in the order of its rows."""
+def keep(views: Views, event_ref: int, records: "MatchedColumns") -> list[tuple[int, int]]:
+    """Keep matched records of one event name, each event's in the order of its rows.
+
+    The answer is the blocks that this made: of which share, and with how many records.
+    """
     slots = [
         hour * SHARES + ref % SHARES
         for hour, ref in zip(records.hours, records.customer_refs, strict=True)
@@ -112,6 +115,7 @@ def keep(views: Views, event_ref: int, records: "MatchedColumns") -> None:
         for (slot, position), together in sorted(gathered.items())
     ]
     views.insert("usage_blocks", rows)
+    return [(share, count) for _, share, _, _, _, _, count, _ in rows]
 
 
 def _packed(contents: Sequence[Row]) -> tuple[int, int, int, bytes]:
@@ -201,20 +205,14 @@ def in_hours(
     views: Views, event: int, customer: int, start_us: int, end_us: int
 ) -> Iterator[list[Matched]]:
     """A customer's records between two instants, hour by hour, each hour in time order."""
+    of_customer = (customer % SHARES, event, start_us, end_us)
     rows = views.iterate(
         "WITH RECURSIVE hours(h) AS (SELECT MIN(hour) FROM usage_blocks WHERE hour>=?1 UNION ALL"
         " SELECT (SELECT MIN(hour) FROM usage_blocks WHERE hour>h) FROM hours WHERE h < ?2)"
         " SELECT h, records FROM hours CROSS JOIN usage_blocks"
         " ON hour=h AND share=?3 AND event_ref=?4 WHERE h<=?2 AND last_us>=?5 AND first_us<?6"
         " /*ORDER BY h*/",
-        (
-            start_us // HOUR_US,
-            (end_us - 1) // HOUR_US,
-            customer % SHARES,
-            event,
-            start_us,
-            end_us,
-        ),
+        (start_us // HOUR_US, (end_us - 1) // HOUR_US, *of_customer),
     )
     for _, blocks in groupby(rows, key=itemgetter(0)):
         found = [
@@ -264,7 +262,28 @@ def at_places(
 
 def of_event(views: Views, position: int) -> Iterator[Block]:
     """The blocks of the event at a position."""
-    return _select(views, "position=?", position)
+    return _select(views, f"share IN ({_EVERY_SHARE}) AND position=?", position)
+
+
+def of_share(views: Views, share: int, after: int) -> dict[int, list[Row]]:
+    """What each record of a share after a position says, by the reference of its event name."""
+    found: defaultdict[int, list[Row]] = defaultdict(list)
+    for event_ref, records in views.iterate(
+        "SELECT event_ref, records FROM usage_blocks WHERE share=? AND position>?"
+        " ORDER BY position, hour, event_ref",
+        (share, after),
+    ):
+        found[event_ref] += _plain(records)[1]
+    return dict(found)
+
+
+def of_customer(views: Views, event_ref: int, customer: int, after: int) -> list[Matched]:
+    """A customer's records of an event name after a position, in no order of time."""
+    rows = views.iterate(
+        "SELECT records FROM usage_blocks WHERE share=? AND position>? AND event_ref=?",
+        (customer % SHARES, after, event_ref),
+    )
+    return [record for (records,) in rows for record in _decode_of(records, customer)]
 
 
 def events_of(

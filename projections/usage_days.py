@@ -1,9 +1,11 @@
-"""What each day adds up to, with what each of its hours does: a row per customer and dimensions.
+"""What each day adds up to, hour by hour: a row holds the day of a group of the customers.
 
-A day's total stands in columns that the database can add up; its hours, of which most questions
-need none, are packed beside it. Both are exact (`totals.py`).
+A row for each customer's day would be dear to write, since nearly every record may be of another
+customer. So the days of some customers share a row, in which each is found without reading the
+others, and only the hours that have any usage are there. Totals are exact: units of 10**-12.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -12,52 +14,51 @@ from operator import add
 import msgspec
 
 from projections.tables import Row, Table, Views
-from projections.totals import digits_of
 from projections.usage_blocks import HOUR_US
 
 HOURS_PER_DAY = 24
 DAY_US = HOURS_PER_DAY * HOUR_US
 
-PLACE = "meter_ref INTEGER, slot INTEGER, customer_ref INTEGER, dimensions_ref INTEGER"
-KEY = "meter_ref, slot, customer_ref, dimensions_ref"
+GROUPS = 1_024
+"""Into how many groups the customers fall, so that a hundred thousand make a hundred to a row.
 
-DAYS = Table(
-    "usage_days",
-    f"{PLACE}, count INTEGER, high INTEGER, low INTEGER, fraction INTEGER, hours BLOB",
-    key=KEY,
-)
+It is a multiple of the shares of `usage_blocks.py`: the days of a share have rows of their own.
+"""
 
-REMEMBERED = 20_000
-"""Days kept in memory between transactions, at most some 40 MB, before they are read anew."""
-OPEN = 50_000
-"""Days that may wait to be written, some 100 MB, before they are."""
+NAME = "usage_days"
+COLUMNS = "meter_ref INTEGER, slot INTEGER, customers INTEGER, days BLOB"
+KEY = "meter_ref, slot, customers"
+DAYS = Table(NAME, COLUMNS, KEY)
+
+OPEN = 100_000
+"""Hours that may wait to be written, some 40 MB, before they are."""
 _ROWS_PER_QUERY = 250
 
-Day = tuple[int, int, int]
-"""(day since 1970, customer, dimensions), the last two as references."""
+Hour = tuple[int, int, int]
+"""(hour since 1970, customer, dimensions), the last two as references."""
 
-Slots = list[int]
-"""The counts of a day's hours, then their units, then the count and the units of the whole day."""
-_COUNT, _UNITS = 2 * HOURS_PER_DAY, 2 * HOURS_PER_DAY + 1
+_Hours = dict[int, Sequence[int]]
+"""The hours of a day that have any usage: how many records, and how many units they come to."""
+_Own = tuple[int, int]
+"""(customer, dimensions): whose day it is."""
+_Group = tuple[list[int], list[int], list[msgspec.Raw]]
+"""A row's customers, their dimensions and their hours: each hour, its count, its units."""
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Slots).decode
-_decode_large = msgspec.msgpack.Decoder(list[int | str]).decode
+_group = msgspec.msgpack.Decoder(_Group).decode
+_hours = msgspec.msgpack.Decoder(list[int]).decode
+_large_hours = msgspec.msgpack.Decoder(list[int | str]).decode
 
 
 class Days:
-    """Adds to days, and writes them when it is told to; it remembers them for what comes next.
-
-    Usage goes on where it was, and a day that many batches add to is written once for all of them.
-    """
+    """Adds to days, and writes what was added when it is told to."""
 
     def __init__(self) -> None:
-        self._known: defaultdict[int, dict[Day, Slots]] = defaultdict(dict)
-        self._changed: defaultdict[int, set[Day]] = defaultdict(set)
+        self._added: defaultdict[int, dict[Hour, list[int]]] = defaultdict(dict)
 
     def forget(self) -> None:
-        """Trust nothing remembered: it may have been undone."""
-        self._known.clear()
-        self._changed.clear()
+        """What was added and is not written was undone."""
+        self._added.clear()
 
     def add(
         self,
@@ -74,56 +75,45 @@ class Days:
         `hours` count since 1970; customers and dimensions are references. Each record counts so
         many times: -1 takes it back.
         """
-        of_hours = [hour // HOURS_PER_DAY for hour in hours]
-        counts = [hour % HOURS_PER_DAY for hour in hours]
-        days = list(zip(of_hours, customers, dimensions, strict=True))
-        known, changed = self._known[meter_ref], self._changed[meter_ref]
-        changed.update(days)
-        try:
-            found = [known[day] for day in days]
-        except KeyError:
-            missing = {day for day in days if day not in known}
-            known |= self._read(views, meter_ref, list(missing))
-            found = [known[day] for day in days]
-        for slots, count, one in zip(found, counts, units, strict=True):
-            slots[count] += times
-            slots[count + HOURS_PER_DAY] += times * one
-            slots[_COUNT] += times
-            slots[_UNITS] += times * one
-        if len(changed) > OPEN:
+        added = self._added[meter_ref]
+        places = zip(hours, customers, dimensions, strict=True)
+        for place, one in zip(places, units, strict=True):
+            total = added.get(place)
+            if total is None:
+                added[place] = [times, times * one]
+            else:
+                total[0] += times
+                total[1] += times * one
+        if len(added) > OPEN:
             self.write(views)
+
+    def merge(self, meter_ref: int, hours: Mapping[Hour, list[int]]) -> None:
+        """Add what was gathered elsewhere."""
+        added = self._added[meter_ref]
+        for place, more in hours.items():
+            total = added.get(place)
+            added[place] = more if total is None else list(map(add, total, more))
+
+    def taken(self) -> dict[int, dict[Hour, list[int]]]:
+        """Everything that was added and is not written, by meter: counts and units."""
+        return dict(self._added)
 
     def write(self, views: Views) -> None:
         """Write what was added; a day without a record left is none."""
-        for meter_ref, changed in sorted(self._changed.items()):
-            known = self._known[meter_ref]
-            rows: list[Row] = []
-            for day in sorted(changed):
-                slots = known[day]
-                if slots[_COUNT]:
-                    total = digits_of(slots[_UNITS])
-                    rows.append((meter_ref, *day, slots[_COUNT], *total, _packed(slots)))
-                else:
-                    where = "meter_ref=? AND slot=? AND customer_ref=? AND dimensions_ref=?"
-                    views.execute(f"DELETE FROM usage_days WHERE {where}", (meter_ref, *day))
-            views.insert("usage_days", rows, DAYS.replacing)
-        self._changed.clear()
-        if sum(map(len, self._known.values())) > REMEMBERED:
-            self._known.clear()
+        for meter_ref, hours in self._added.items():
+            groups = _by_group(hours)
+            places = sorted(groups)
+            for start in range(0, len(places), _ROWS_PER_QUERY):
+                some = places[start : start + _ROWS_PER_QUERY]
+                _write(views, meter_ref, {place: groups[place] for place in some})
+        self._added.clear()
 
-    def merge(self, views: Views, meter_ref: int, days: Mapping[Day, Slots]) -> None:
-        """Add to whole days what was gathered for them elsewhere."""
-        known = self._known[meter_ref]
-        missing = [day for day in days if day not in known]
-        if missing:
-            known |= self._read(views, meter_ref, missing)
-        for day, slots in days.items():
-            known[day] = list(map(add, known[day], slots))
-        self._changed[meter_ref] |= days.keys()
-
-    def taken(self) -> dict[int, dict[Day, Slots]]:
-        """Everything that was added, of every meter, when nothing stood before."""
-        return dict(self._known)
+    def rows(self) -> Iterator[Row]:
+        """What was added and is not written as rows, in the order of their key."""
+        for meter_ref, hours in sorted(self._added.items()):
+            for place, more in sorted(_by_group(hours).items()):
+                if packed := _with_more(None, more):
+                    yield (meter_ref, *place, packed)
 
     def drop(self, views: Views, meter_ref: int, hour: int, customer: int) -> None:
         """Let an hour of a customer hold no records; their units must be 0."""
@@ -131,60 +121,158 @@ class Days:
         for _, dimensions, count, _ in list(between(views, meter_ref, customer, hour, hour)):
             self.add(views, meter_ref, [hour], [customer], [dimensions], [0], -count)
 
-    def _read(self, views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
-        """What stands of these days."""
-        found = _standing(views, meter_ref, days)
-        return {day: found.get(day) or nothing() for day in days}
+
+# ------------------------------------------------------------------------------------- writing
+
+_Place = tuple[int, int]
+"""(day since 1970, group of customers) of a row of one meter."""
+_More = dict[_Own, _Hours]
+"""What is added to a row."""
 
 
-def nothing() -> Slots:
-    """A day without usage."""
-    return [0] * (_UNITS + 1)
+def _by_group(hours: Mapping[Hour, Sequence[int]]) -> dict[_Place, _More]:
+    """What is added to each row."""
+    groups: defaultdict[_Place, _More] = defaultdict(dict)
+    for (hour, customer, number), total in hours.items():
+        day = hour // HOURS_PER_DAY
+        group = groups[day, customer % GROUPS]
+        own = (customer, number)
+        if own in group:
+            group[own][hour - day * HOURS_PER_DAY] = total
+        else:
+            group[own] = {hour - day * HOURS_PER_DAY: total}
+    return groups
 
 
-def _standing(views: Views, meter_ref: int, days: Sequence[Day]) -> dict[Day, Slots]:
-    """Those of the days that stand in the views."""
-    found: dict[Day, Slots] = {}
-    for start in range(0, len(days), _ROWS_PER_QUERY):
-        some = days[start : start + _ROWS_PER_QUERY]
-        values = ",".join(["(?,?,?)"] * len(some))
-        for day, customer, dimensions, packed in views.iterate(
-            f"WITH wanted(s, c, d) AS (VALUES {values}) SELECT s, c, d, hours FROM wanted"
-            " CROSS JOIN usage_days ON meter_ref=? AND slot=s AND customer_ref=c"
-            " AND dimensions_ref=d",
-            [*chain.from_iterable(some), meter_ref],
-        ):
-            found[day, customer, dimensions] = _unpacked(packed)
-    return found
+def _write(views: Views, meter_ref: int, groups: Mapping[_Place, _More]) -> None:
+    """Add to rows, some at a time."""
+    found = _standing(views, meter_ref, list(groups))
+    rows: list[Row] = []
+    for place, more in groups.items():
+        packed = _with_more(found.get(place), more)
+        if packed is not None:
+            rows.append((meter_ref, *place, packed))
+        elif place in found:
+            where = "meter_ref=? AND slot=? AND customers=?"
+            views.execute(f"DELETE FROM usage_days WHERE {where}", (meter_ref, *place))
+    views.insert("usage_days", rows, DAYS.replacing)
 
 
-def _packed(slots: Slots) -> bytes:
+def _standing(views: Views, meter_ref: int, places: Sequence[_Place]) -> dict[_Place, bytes]:
+    """Those of the rows that stand in the views."""
+    values = ",".join(["(?,?)"] * len(places))
+    rows = views.iterate(
+        f"WITH wanted(s, c) AS (VALUES {values}) SELECT s, c, days FROM wanted"
+        " CROSS JOIN usage_days ON meter_ref=? AND slot=s AND customers=c",
+        [*chain.from_iterable(places), meter_ref],
+    )
+    return {(day, group): packed for day, group, packed in rows}
+
+
+def _with_more(packed: bytes | None, more: _More) -> bytes | None:
+    """A row's days with what is added to them; None when nothing is left of them."""
+    days: dict[_Own, msgspec.Raw | list[int]] = {}
+    if packed is not None:
+        customers, numbers, known = _group(packed)
+        days = dict(zip(zip(customers, numbers, strict=True), known, strict=True))
+    for own, added in more.items():
+        stood = days.get(own)
+        hours = added if stood is None else _sum(_unpacked(stood), added)
+        flat: list[int] = []
+        for hour in sorted(hours):
+            count, units = hours[hour]
+            if count:
+                flat += (hour, count, units)
+        if flat:
+            days[own] = flat
+        else:
+            days.pop(own, None)
+    return _packed(days) if days else None
+
+
+def _sum(hours: _Hours, more: _Hours) -> _Hours:
+    """What the hours of a day come to with those that are added."""
+    for hour, (count, units) in more.items():
+        before = hours.get(hour, (0, 0))
+        hours[hour] = (before[0] + count, before[1] + units)
+    return hours
+
+
+def _packed(days: Mapping[_Own, msgspec.Raw | list[int]]) -> bytes:
+    order = sorted(days)
+    customers, numbers = zip(*order, strict=True)
+    hours = [days[own] for own in order]
     try:
-        return _encode(slots)
+        return _encode((customers, numbers, hours))
     except OverflowError:  # units beyond 64 bits are kept as text
-        return _encode([one if -(2**63) <= one < 2**63 else str(one) for one in slots])
+        return _encode((customers, numbers, list(map(_as_text, hours))))
 
 
-def _unpacked(packed: bytes) -> Slots:
+def _as_text(hours: msgspec.Raw | list[int]) -> msgspec.Raw | list[int | str]:
+    if isinstance(hours, msgspec.Raw):
+        return hours
+    return [one if -(2**63) <= one < 2**63 else str(one) for one in hours]
+
+
+def _unpacked(packed: msgspec.Raw | list[int]) -> _Hours:
+    assert isinstance(packed, msgspec.Raw), "it stands in a row"
     try:
-        return _decode(packed)
+        flat = _hours(packed)
     except msgspec.ValidationError:
-        return list(map(int, _decode_large(packed)))
+        flat = list(map(int, _large_hours(packed)))
+    return dict(zip(flat[::3], zip(flat[1::3], flat[2::3], strict=True), strict=True))
+
+
+def place_of(row: Row) -> Row:
+    """The key of a row."""
+    return row[:3]
+
+
+def together(one: Row, other: Row) -> Row:
+    """What two rows of the same days come to."""
+    customers, numbers, known = _group(other[-1])
+    owns = zip(customers, numbers, strict=True)
+    more = dict(zip(owns, map(_unpacked, known), strict=True))
+    return (*place_of(one), _with_more(one[-1], more))
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+def _read(
+    views: Views, meter_ref: int, customer: int, first: int, last: int
+) -> Iterator[tuple[int, int, _Hours]]:
+    """A customer's days from one to another: (day, dimensions, hours)."""
+    rows = views.iterate(
+        "WITH RECURSIVE slots(s) AS (SELECT ?1 UNION ALL SELECT s + 1 FROM slots WHERE s < ?2)"
+        " SELECT slot, days FROM slots CROSS JOIN usage_days"
+        " ON meter_ref=?3 AND slot=s AND customers=?4 /*ORDER BY slot*/",
+        (first, last, meter_ref, customer % GROUPS),
+    )
+    for day, packed in rows:
+        customers, numbers, hours = _group(packed)
+        at = bisect_left(customers, customer)
+        while at < len(customers) and customers[at] == customer:
+            yield day, numbers[at], _unpacked(hours[at])
+            at += 1
+
+
+def days_between(
+    views: Views, meter_ref: int, customer: int, first: int, last: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """A customer's days from one to another: (day, dimensions, count, units)."""
+    for day, number, hours in _read(views, meter_ref, customer, first, last):
+        counts, units = zip(*hours.values(), strict=True)
+        yield day, number, sum(counts), sum(units)
 
 
 def between(
     views: Views, meter_ref: int, customer: int, first: int, last: int
 ) -> Iterator[tuple[int, int, int, int]]:
     """A customer's hours from one to another: (hour, dimensions, count, units)."""
-    rows = views.iterate(
-        "WITH RECURSIVE slots(s) AS (SELECT ?1 UNION ALL SELECT s + 1 FROM slots WHERE s < ?2)"
-        " SELECT slot, dimensions_ref, hours FROM slots CROSS JOIN usage_days"
-        " ON meter_ref=?3 AND slot=s AND customer_ref=?4 /*ORDER BY slot, dimensions_ref*/",
-        (first // HOURS_PER_DAY, last // HOURS_PER_DAY, meter_ref, customer),
-    )
-    for day, dimensions, packed in rows:
-        slots = _unpacked(packed)
+    days = (first // HOURS_PER_DAY, last // HOURS_PER_DAY)
+    for day, number, hours in _read(views, meter_ref, customer, *days):
         start = day * HOURS_PER_DAY
-        for hour in range(max(first - start, 0), min(last - start + 1, HOURS_PER_DAY)):
-            if slots[hour]:
-                yield start + hour, dimensions, slots[hour], slots[hour + HOURS_PER_DAY]
+        for hour, (count, units) in hours.items():
+            if first <= start + hour <= last:
+                yield start + hour, number, count, units

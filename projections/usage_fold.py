@@ -9,6 +9,7 @@ from domain.usage import UsageRecorded
 from projections import billed_usage, buckets, usage_blocks, usage_records
 from projections.billed_usage import BilledUntil
 from projections.buckets import Folding
+from projections.fresh_usage import Fresh
 from projections.matched_columns import MatchedColumns
 from projections.tables import Views
 from projections.usage_blocks import Matched
@@ -21,12 +22,14 @@ class UsageFold:
     def __init__(self, folding: Folding | None = None, matching: Matching | None = None) -> None:
         self.matching = matching or Matching()
         self.folding = folding or Folding()
+        self.fresh = Fresh(self.folding, self.matching)
         self.billed_until = BilledUntil()
 
     def forget(self) -> None:
         """Trust nothing remembered, after a transaction was undone."""
         self.matching.forget()
         self.folding.forget()
+        self.fresh.forget()
         self.billed_until.forget()
 
     def late(self, views: Views, matched: Sequence[Matched]) -> list[Matched]:
@@ -34,8 +37,13 @@ class UsageFold:
         until = self.billed_until.of(views, {record.customer_ref for record in matched})
         return [one for one in matched if one.timestamp_us < until[one.customer_ref]]
 
-    def match_batch(self, views: Views, position: int, batch: UsageRecorded) -> set[str]:
-        """Put the records of the event at a position where `match` puts them, by whole columns."""
+    def match_batch(
+        self, views: Views, position: int, batch: UsageRecorded, *, fresh: bool = False
+    ) -> set[str]:
+        """Put the records of the event at a position where `match` puts them, by whole columns.
+
+        When they are to stay `fresh` they are not added to their days yet.
+        """
         names = batch.event_names
         meters = {name: self.matching.meters(views, name) for name in names.each}
         known = self.matching.customers(views, batch.customers.each)
@@ -43,7 +51,7 @@ class UsageFold:
         count = batch.count
         if not count or None in refs or not all(meters.values()):
             placed = [(position, row, record) for row, record in enumerate(batch.records)]
-            return self.match(views, placed)
+            return self.match(views, placed, fresh=fresh)
         columns = MatchedColumns(
             Column(cast("list[int]", refs), batch.customers.places).spread(count),
             batch.times_us,
@@ -53,16 +61,21 @@ class UsageFold:
             batch.properties.spread(count),
         )
         if len(names.each) == 1:
-            return self._fold(views, meters[names.each[0]], columns)
+            return self._fold(views, meters[names.each[0]], columns, fresh=fresh)
         of_each = names.spread(count)
         touched: set[str] = set()
         for name in dict.fromkeys(of_each):
             of_name = columns.only([one == name for one in of_each])
-            touched |= self._fold(views, meters[name], of_name)
+            touched |= self._fold(views, meters[name], of_name, fresh=fresh)
         return touched
 
     def match(
-        self, views: Views, records: Sequence[Placed], released_at: int | None = None
+        self,
+        views: Views,
+        records: Sequence[Placed],
+        released_at: int | None = None,
+        *,
+        fresh: bool = False,
     ) -> set[str]:
         """Put records where their meters and customer find them, or where they wait for them.
 
@@ -87,7 +100,7 @@ class UsageFold:
                 [record.value for _, _, record in placed],
                 [record.properties for _, _, record in placed],
             )
-            touched |= self._fold(views, meters[name], columns, released_at)
+            touched |= self._fold(views, meters[name], columns, released_at, fresh=fresh)
         return touched
 
     def _fold(
@@ -96,14 +109,18 @@ class UsageFold:
         meters: Sequence[MeterRef],
         columns: MatchedColumns,
         released_at: int | None = None,
+        *,
+        fresh: bool = False,
     ) -> set[str]:
         """Keep matched records of one event name and add them to their meters."""
         if released_at is None:
-            usage_blocks.keep(views, meters[0].ref, columns)
+            blocks = usage_blocks.keep(views, meters[0].ref, columns)
+            if fresh:
+                self.fresh.came(views, columns.positions[0], blocks)
         else:
             usage_blocks.add(views, meters[0].ref, columns.records)
         for meter in meters:
-            buckets.add(views, self.folding, meter, columns)
+            buckets.add(views, self.folding, meter, columns, fresh=fresh)
         until = self.billed_until.of(views, set(columns.customer_refs))
         if max(until.values()) <= min(columns.times_us):
             return set()

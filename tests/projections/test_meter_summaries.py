@@ -298,15 +298,15 @@ def test_the_last_record_is_the_latest_then_the_last_recorded(book: Book) -> Non
 # ------------------------------------------------------------ totals, digit by digit
 
 
-def digits(views: Views) -> list[tuple[int, int, int]]:
-    """The stored digits of each bucket."""
-    rows = views.rows("SELECT high, low, fraction FROM usage_days")
+def levels(views: Views) -> list[tuple[int, int, int]]:
+    """The stored digits of each day's change of a level."""
+    rows = views.rows("SELECT high, low, fraction FROM usage_levels")
     return [(row[0], row[1], row[2]) for row in rows]
 
 
 def test_a_total_carries_from_digit_to_digit(book: Book) -> None:
     book.customer()
-    book.meter()
+    book.meter("met_1", Aggregation.WEIGHTED_SUM, carries_over=True)
     steps = [
         (SMALLEST, (0, 0, 1)),
         ("0.999999999999", (0, 1, 0)),
@@ -320,23 +320,19 @@ def test_a_total_carries_from_digit_to_digit(book: Book) -> None:
     for value, expected in steps:
         book.usage(used(value))
         for views in book.everywhere():
-            assert digits(views) == [expected]
+            assert levels(views) == [expected]
 
 
 @settings(max_examples=40)
 @given(st.lists(VALUES.filter(bool), min_size=1, max_size=8))
-def test_totals_are_exact_and_their_digits_in_range(values: list[str]) -> None:
+def test_totals_are_exact_however_large(values: list[str]) -> None:
     with TemporaryDirectory() as folder, closing(Book(Path(folder))) as book:
         book.customer()
         book.meter()
         for value in values:
             book.usage(used(value))
         total = sum(map(Fraction, values), Fraction(0))
-        with book.live.database.snapshot() as views:
-            [(high, low, fraction)] = digits(views)
-            assert 0 <= low < DIGIT
-            assert 0 <= fraction < DIGIT
-            assert Fraction((high * DIGIT + low) * DIGIT + fraction, DIGIT) == total
+        for views in book.everywhere():
             found = quantity(views, question(views, "met_1"))
             assert found is not None
             assert Fraction(found) == total

@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import combinations, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from domain.aggregation import Aggregation, Value
 from domain.customers import CustomerUpdated
 from domain.periods import Period, to_us
 from domain.usage import UsageRecord
-from projections import history, meter_summaries, usage_corrections
+from projections import fresh_usage, history, meter_summaries, usage_corrections
 from projections.buckets import Labels
 from projections.tables import Views
 from projections.usage_corrections import Noted
@@ -108,6 +109,7 @@ class Told:
     when=st.lists(st.integers(0, 12), min_size=10, max_size=10),
     asked=ASKED,
     edges=test_levels.EDGES,
+    enough=st.sampled_from([1, 2, fresh_usage.ENOUGH_BLOCKS]),
 )
 @example(
     steps=[
@@ -120,19 +122,25 @@ class Told:
     when=[0] * 10,
     asked=Asked({}, ("model",)),
     edges=[START, START + HOUR, START + 2 * DAY],
+    enough=2,
 )
 @example(
     steps=[[used("1", HOUR), used("2", 2 * HOUR)], Correcting(0, ("4", {})), [used("8", DAY)]],
     when=[0] * 10,
     asked=Asked({}, ()),
     edges=[START + DAY + HOUR, START + 2 * DAY],
+    enough=1,
 )
 def test_every_window_is_that_of_the_records_as_they_are(
-    steps: list[Step], when: list[int], asked: Asked, edges: list[datetime]
+    steps: list[Step], when: list[int], asked: Asked, edges: list[datetime], enough: int
 ) -> None:
     """Whenever the customer and each meter came, and whatever was corrected before or after."""
     beginnings = [*sorted(Aggregation), None, LEVEL]
-    with TemporaryDirectory() as folder, closing(Book(Path(folder))) as book:
+    with (
+        TemporaryDirectory() as folder,
+        closing(Book(Path(folder))) as book,
+        patch.object(fresh_usage, "ENOUGH_BLOCKS", enough),
+    ):
         told = Told(book)
         for number in range(len(steps) + 1):
             for beginning, at in zip(beginnings, when, strict=True):
