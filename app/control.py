@@ -134,22 +134,22 @@ class Control:
 
         Raises `ValueError` when it is known, or another one is there.
         """
-        address = in_database.address if in_database else f"{OTHERS}/{name}"
         with self._writing() as connection:
             if connection.execute("SELECT 1 FROM ledgers WHERE name=?", (name,)).fetchone():
                 raise ValueError(f"there is a ledger {name} in {self.data} already")
             self._check_alone(name, in_database)
-            connection.execute("INSERT INTO ledgers VALUES (?,?,?)", (name, address, at_us))
+            row = (name, _address(name, in_database), at_us)
+            connection.execute("INSERT INTO ledgers VALUES (?,?,?)", row)
 
-    def move_ledger(self, name: str, to: Place) -> None:
-        """Note that a ledger is in a database, or in another one than before.
+    def move_ledger(self, name: str, to: Place | None) -> None:
+        """Note that a ledger is in a database, in another one than before, or in files again.
 
         Raises `ValueError` when it is not known, or another ledger is there.
         """
         with self._writing() as connection:
             self._check_alone(name, to)
             sql = "UPDATE ledgers SET address=? WHERE name=?"
-            if not connection.execute(sql, (to.address, name)).rowcount:
+            if not connection.execute(sql, (_address(name, to), name)).rowcount:
                 raise ValueError(f"there is no ledger {name} in {self.data}")
 
     # --------------------------------------------------------------------------------------- keys
@@ -269,6 +269,13 @@ class Control:
                 raise
             self._connection.execute("COMMIT")
             self._changes += 1
+
+
+def _address(name: str, in_database: Place | None) -> str:
+    """What is noted of where a ledger is: its folder, or the address of its place."""
+    if in_database is not None:
+        return in_database.address
+    return "." if name == MAIN else f"{OTHERS}/{name}"
 
 
 def home_of(data: Path, name: str, given: Place | None = None) -> Home:

@@ -43,9 +43,11 @@ def add_ledger_parser(ledger: argparse.ArgumentParser) -> None:
     create.add_argument("new_ledger", metavar="NAME", help="a-z, 0-9 and -")
     create.add_argument("--test-clock", help="instant at which its test clock stands")
     add_place_options(create)
-    noted = actions.add_parser("place", help="note in which database a ledger is from now on")
+    noted = actions.add_parser("place", help="note where a ledger is from now on")
     noted.add_argument("new_ledger", metavar="NAME", help="a ledger of the data directory")
-    noted.add_argument("--database", required=True, help="its address: postgresql://...?schema=...")
+    where = noted.add_mutually_exclusive_group(required=True)
+    where.add_argument("--database", help="its address: postgresql://...?schema=...")
+    where.add_argument("--files", action="store_true", help="it is in its folder again")
     for action in (create, noted, actions.add_parser("list", help="say which ledgers there are")):
         action.add_argument("--data", type=Path, help="directory of the ledgers")
 
@@ -119,6 +121,8 @@ def new_ledger(settings: Settings, parsed: argparse.Namespace, name: str) -> Hom
     if known is not None and (name != MAIN or is_there(*known)):
         raise ValueError(f"there is a ledger {name} in {known} already")
     if home.place is not None:
+        if is_there(*home):
+            raise ValueError(f"there is a ledger in {home} already")
         check_free(home.place)
     return home
 
@@ -138,12 +142,13 @@ def _create_ledger(settings: Settings, parsed: argparse.Namespace) -> Said:
 def _place_ledger(settings: Settings, parsed: argparse.Namespace) -> Said:
     """Note where a ledger is that somebody moved there."""
     _existing(settings)
-    name, at = parsed.new_ledger, Place.of(parsed.database)
-    if not is_there(settings.data, at):
-        raise ValueError(f"there is no ledger in {at}")
+    name: str = parsed.new_ledger
+    at = None if parsed.files else Place.of(parsed.database)
+    home = Home(control.place(settings.data, name), at)
+    if not is_there(*home):
+        raise ValueError(f"there is no ledger in {home}")
     with Control(settings.data) as kept:
         kept.move_ledger(name, at)
-        home = kept.home(name)
     home.directory.mkdir(parents=True, exist_ok=True)
     return Said([f"{name}: in {home}, at position {_head(home)}"])
 

@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from app import served
@@ -15,6 +16,7 @@ from app.settings import Auth, Settings
 from projections.places import Place
 from tests.app.keyed import Keyed, serving_directory
 from tests.app.test_logs import lines
+from tests.benchmarks.serving import serving
 from tests.contract.test_commands import did, refused, schemas
 from tests.postgres import Server, running
 
@@ -115,7 +117,7 @@ def test_a_ledger_is_imported_under_a_name(
 def test_one_place_has_one_ledger(data: Path, postgres: Server, name: str, capsys: Capture) -> None:
     there = database(postgres, schema_of(name))
     create = ["ledger", "create", "twin", "--data", data, "--database", there]
-    assert "is not empty: it holds event_hashes" in refused(capsys, *create)
+    assert "there is a ledger in postgresql://" in refused(capsys, *create)
     placed = ["ledger", "place", "other", "--data", data, "--database", there]
     assert f"has the ledger {name}" in refused(capsys, *placed)
 
@@ -134,13 +136,29 @@ def test_a_ledger_that_moved_is_noted_where_it_is_now(
     log, there = tmp_path / "log.jsonl", database(postgres, f"moved_{next(_numbers)}")
     did(capsys, "export", "--data", data, "--ledger", name, "--to", log)
     place = ["ledger", "place", name, "--data", data, "--database", there]
-    assert "there is no ledger in the schema moved_" in refused(capsys, *place)
+    assert "there is no ledger in postgresql://" in refused(capsys, *place)
     did(capsys, "import", "--data", tmp_path / "aside", "--database", there, log)
     key = did(capsys, "key", "create", "--data", data, "--ledger", name, "--scope", "admin")
     assert "?schema=moved_" in did(capsys, *place)
     with serving_directory(settings(data)) as opened:
         assert opened.served.ledgers[name].place == Place.of(there)
         assert opened.ask(key.strip(), "{ ledger { id } }").status_code == 200
+
+
+def test_a_ledger_goes_back_into_its_folder(
+    data: Path, name: str, tmp_path: Path, capsys: Capture
+) -> None:
+    log, aside, folder = tmp_path / "log.jsonl", tmp_path / "aside", data / "ledgers" / name
+    did(capsys, "demo", "--data", data, "--ledger", name)
+    did(capsys, "export", "--data", data, "--ledger", name, "--to", log)
+    place = ["ledger", "place", name, "--data", data, "--files"]
+    assert f"there is no ledger in {folder}" in refused(capsys, *place)
+    did(capsys, "import", "--data", aside, "--files", log)
+    for file in ("ledger.db", "views.db"):
+        (aside / file).rename(folder / file)
+    assert f"{name}: in {folder}, at position" in did(capsys, *place)
+    did(capsys, "export", "--data", data, "--ledger", name, "--to", tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == log.read_bytes()
 
 
 def test_another_place_than_the_one_that_is_noted_is_refused(
@@ -171,6 +189,23 @@ def test_one_process_serves_them_all(data: Path, name: str) -> None:
             body = [{"id": ledger, "eventName": "tokens", "customer": "al", "value": "1"}]
             assert opened.request("POST", "/v1/usage", key, json=body).json()["unmatched"] == 1
             assert "tallybook_ledger_events 2.0" in opened.request("GET", "/metrics", key).text
+
+
+def test_a_server_finds_them_where_they_were_noted(
+    postgres: Server, tmp_path: Path, capsys: Capture
+) -> None:
+    for one in (MAIN, f"served-{next(_numbers)}"):
+        there = database(postgres, f"served_{next(_numbers)}")
+        did(capsys, "ledger", "create", one, "--data", tmp_path, "--database", there)
+    with serving(tmp_path) as server:
+        for ledger in (MAIN, one):
+            body = [{"id": ledger, "eventName": "tokens", "customer": "al", "value": "1"}]
+            headers = {"x-tallybook-ledger": ledger}
+            answer = httpx.post(f"{server.url}/v1/usage", json=body, headers=headers)
+            assert answer.json()["unmatched"] == 1
+    assert not (tmp_path / "ledger.db").exists()
+    rows = did(capsys, "ledger", "list", "--data", tmp_path).splitlines()[1:]
+    assert [row.split()[-1] for row in rows] == ["2", "2"]
 
 
 def test_sizes_are_measured_wherever_a_ledger_is(data: Path, name: str) -> None:
