@@ -223,11 +223,12 @@ def ready(opened: Keyed, query: str = "") -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
-def test_every_ledger_must_be_well_to_be_ready(
-    tmp_path: Path, capsys: Capture, caplog: pytest.LogCaptureFixture
+def test_every_ledger_on_every_server_must_be_well_to_be_ready(
+    postgres: Server, tmp_path: Path, capsys: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = tmp_path / "data"
+    data, near = tmp_path / "data", f"near-{next(_numbers)}"
     did(capsys, "ledger", "create", MAIN, "--data", data)
+    did(capsys, "ledger", "create", near, "--data", data, "--database", database(postgres))
     with running() as server:
         did(capsys, "ledger", "create", "far", "--data", data, "--database", database(server))
         with serving_directory(settings(data)) as opened:
@@ -238,12 +239,13 @@ def test_every_ledger_must_be_well_to_be_ready(
                 status, said = ready(opened)
                 assert (status, said["status"], said["position"]) == (503, "not ready", 1)
                 assert said["problems"] == {
-                    "others": "1 of 2 ledgers cannot be served; see the log"
+                    "others": "1 of 3 ledgers cannot be served; see the log"
                 }
             status, said = ready(opened, "?of=any")
             assert (status, said["status"]) == (200, "ready")
-            key = opened.key()
-            assert opened.data(key, "{ ledger { name } }") == {"ledger": {"name": MAIN}}
+            for one in (MAIN, near):
+                found = opened.data(opened.key(ledger=one), "{ ledger { name } }")
+                assert found == {"ledger": {"name": one}}
             server.start()
             assert ready(opened) == well
     told = [one.getMessage() for one in caplog.records if one.name == "tallybook.health"]
