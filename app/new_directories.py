@@ -32,9 +32,21 @@ def new_home(home: Home) -> Iterator[Home]:
         with new_directory(home.directory) as unfinished:
             yield Home(unfinished)
         return
+    existed = home.directory.exists()
     _check_empty(home.directory)
-    with new_schemas(home.place) as place:
-        yield Home(home.directory, place)
+    unfinished = home.directory / _UNFINISHED  # for what is beside a ledger while it is made
+    try:
+        with new_schemas(home.place) as place:
+            rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            try:
+                yield Home(unfinished, place)
+            finally:
+                rmtree(unfinished)
+    except BaseException:
+        if not existed and home.directory.exists():
+            home.directory.rmdir()
+        raise
 
 
 @contextmanager

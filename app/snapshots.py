@@ -54,6 +54,10 @@ class Snapshot:
         """The rows of a query, as they are read."""
         return self._connection.execute(sql, parameters)
 
+    def _scan(self, sql: str, parameters: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
+        """The same for rows of which there may be any number."""
+        return self._rows(sql, parameters)
+
     _kept_id = staticmethod(stored_id)
     _written_id = staticmethod(written_id)
     """How the id of a usage record is kept, and what its sender wrote."""
@@ -66,19 +70,22 @@ class Snapshot:
 
     def events(self, after: int = 0, topics: str = "") -> Iterator[Kept]:
         """Every event after a position, in order; only topics that begin so."""
+        yield from self._page(after, topics, -1)
+
+    def _page(self, after: int, topics: str, most: int) -> Iterator[Kept]:
         rows = self._rows(
             "SELECT stored_events.rowid, originator_id, originator_version, topic, state, hash"
             " FROM stored_events LEFT JOIN event_hashes ON position=stored_events.rowid"
             " WHERE stored_events.rowid>? AND substr(topic, 1, CAST(? AS INTEGER))=?"
-            " ORDER BY stored_events.rowid",
-            (after, len(topics), topics),
+            " ORDER BY stored_events.rowid LIMIT ?",
+            (after, len(topics), topics, most),
         )
         for row in rows:
             yield Kept(*row)
 
     def at(self, position: int) -> Kept:
         """The event at a position."""
-        kept = next(self.events(position - 1), None)
+        kept = next(self._page(position - 1, "", 1), None)
         if kept is None or kept.position != position:
             raise CorruptLedger(f"there is no event at position {position}")
         return kept
@@ -94,7 +101,7 @@ class Snapshot:
 
     def keys(self, after: int = 0) -> Iterator[KeyRow]:
         """Every idempotency key that belongs behind an event after a position, in that order."""
-        rows = self._rows(
+        rows = self._scan(
             "SELECT key, digest, subject, position FROM idempotency_keys WHERE position>?"
             " ORDER BY position, key",
             (after,),

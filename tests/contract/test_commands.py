@@ -8,14 +8,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from app import checkpoints, postgres_schemas, verification
+from app import checkpoints, postgres_schemas, postgres_snapshots, verification
 from app.cli import main
 from app.control import MAIN, home_of
 from app.exports.log_import import imported
 from app.exports.log_reading import BadLog
 from app.ledger import Ledger
 from app.lock import LedgerInUse
-from app.opening import is_there, views_of
+from app.opening import is_there, open_snapshot, views_of
+from app.store import CorruptLedger
 from domain.invoices import Invoice
 from projections import current
 from projections.engine import Engine
@@ -103,6 +104,20 @@ def test_a_ledger_moves_to_postgres_and_back_as_it_is(
     did(capsys, "import", "--data", back, again)
     assert verification.verify(back) == in_files
     assert views(back) == views(folder)
+
+
+def test_a_snapshot_turns_its_pages(
+    folder: Path, moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_snapshots, "_PAGE_EVENTS", 7)
+    with open_snapshot(folder) as here, open_snapshot(*home_of(moved, MAIN)) as there:
+        assert (here.position, here.hash) == (there.position, there.hash)
+        for topics in ("", "usage.recorded/", "invoice."):
+            assert list(there.events(3, topics)) == list(here.events(3, topics)) != []
+        assert list(there.keys()) == list(here.keys()) != []
+        assert there.at(here.position) == here.at(here.position)
+        with pytest.raises(CorruptLedger, match="there is no event at"):
+            there.at(here.position + 1)
 
 
 def test_what_was_sent_before_is_a_duplicate_there(
@@ -241,6 +256,7 @@ def test_what_does_not_fit_leaves_nothing(
     with bad.open("rb") as file, pytest.raises(BadLog, match="cut short"):
         imported(file, tmp_path / "data", place=place)
     assert not {name for name in schemas(postgres) if name.startswith(place.schema)}
+    assert not (tmp_path / "data").exists()
     did(capsys, "import", "--data", tmp_path / "data", "--database", address, log)
     assert is_there(tmp_path, place)
 
