@@ -5,7 +5,7 @@ In a directory it is done here; `postgres_schemas.py` does it in PostgreSQL.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 
@@ -44,8 +44,9 @@ def new_home(home: Home) -> Iterator[Home]:
             finally:
                 rmtree(unfinished)
     except BaseException:
-        if not existed and home.directory.exists():
-            home.directory.rmdir()
+        if not existed:
+            with suppress(OSError):  # somebody has put something there
+                home.directory.rmdir()
         raise
 
 
