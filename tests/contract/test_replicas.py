@@ -58,4 +58,4 @@ def test_what_reads_reads_from_a_replica(
             assert written[0] == written[1] != b""
         named = ["--data", str(tmp_path / "from-1"), "--database", replica]
         assert main(["demo", *named]) == 2
-        assert b"read-only transaction" in capfdbinary.readouterr().err
+        assert b"is in a replica, which can only be read" in capfdbinary.readouterr().err
