@@ -36,7 +36,10 @@ def open_store(directory: Path, place: Place | None = None, *, exclusive: bool =
     if place is None:
         return Store(directory, exclusive=exclusive)
     with _the_extra():
+        from app import postgres_schemas
         from app.postgres_store import PostgresStore
+    if exclusive:
+        postgres_schemas.check_primary(place)
     return PostgresStore(place, directory, exclusive=exclusive)
 
 

@@ -49,6 +49,13 @@ def check_free(place: Place) -> None:
         _check_free(connection, place)
 
 
+def check_primary(place: Place) -> None:
+    """Refuse a replica: it takes nothing, and says so late and in many ways."""
+    with _connected(place) as connection:
+        if connection.execute(b"SELECT pg_is_in_recovery()").fetchone() == (True,):
+            raise ValueError(f"{place} is in a replica, which can only be read")
+
+
 def drop(place: Place) -> None:
     """Remove a ledger and its views. Raises `ValueError` when there is something else."""
     with _connected(place) as connection:

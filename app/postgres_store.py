@@ -68,17 +68,6 @@ def is_there(place: Place) -> bool:
         raise ConnectionError(f"{place} cannot be opened: {error}") from error
 
 
-def _check_primary(place: Place) -> None:
-    """A replica of a server takes nothing, and says so late and in many ways."""
-    try:
-        with closing(postgres.connect(place, place.schema)) as connection:
-            is_replica = connection.execute(b"SELECT pg_is_in_recovery()").fetchone() == (True,)
-    except psycopg.OperationalError as error:
-        raise ConnectionError(f"{place} cannot be opened: {error}") from error
-    if is_replica:
-        raise ValueError(f"{place} is in a replica, which can only be read")
-
-
 class _Writing:
     """The one connection that writes, in the shape of the library's pool: it holds the ledger.
 
@@ -262,7 +251,6 @@ class PostgresStore(Store):
             # Typed as a file's recorders are, which promise the same to everything a store calls.
             self._writing: Any = None
             if exclusive:
-                _check_primary(place)
                 self._writing = PostgresLedgerRecorder(_Datastore(place, self._held))
                 self._writing.create_table()
             self._reading: Any = PostgresLedgerRecorder(_Datastore(place, self._pool))
