@@ -26,7 +26,7 @@ DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench scale clients crash tampering oracle simulation fuzz schema format lock explorer clean
+.PHONY: help run test bench scale clients crash processes tampering oracle simulation fuzz schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ clients: $(DEV) ## Let the clients of others ask a running server: audits and cl
 
 crash: $(DEV) ## Kill a ledger under load 1,000 times and count what it lost or doubled (takes long)
 	$(VENV) -m tests.app.crash --runs 1000
+
+processes: $(DEV) ## Treat four processes on one PostgreSQL ledger badly, at length (needs PostgreSQL)
+	$(VENV) -m tests.contract.fleet
 
 tampering: $(DEV) ## Touch copies of a ledger in 10,000 places and see each one found (takes long)
 	$(VENV) -m tests.app.tampering --cases 10000

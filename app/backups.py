@@ -63,7 +63,7 @@ def finished(home: Home, progress: Progress | None = None) -> Copied:
     if not verified.projections_equal:
         remove(views)
     with closing(open_store(*home)) as store, closing(Engine(views)) as engine:
-        engine.follow(verified.events, store.read, store.hash_at)
+        engine.follow(lambda: verified.events, store.read, store.hash_at)
     if home.place is None:
         for name in (LOG, VIEWS):
             settle(home.directory / name)

@@ -1,13 +1,19 @@
 """Opening what a ledger is kept in: files in its directory, or a PostgreSQL that was named."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from app.snapshots import Snapshot
 from app.store import Store
+from app.turns import Turns
+from app.writer import Writer
+from projections.engine import Engine
 from projections.places import Place, Where
+
+if TYPE_CHECKING:
+    from app.postgres_following import Follower
 
 LOG = "ledger.db"
 VIEWS = "views.db"
@@ -59,6 +65,40 @@ def is_there(directory: Path, place: Place | None = None) -> bool:
     with _the_extra():
         from app import postgres_store
     return postgres_store.is_there(place)
+
+
+def opening(place: Place | None = None) -> AbstractContextManager[None]:
+    """For as long as the block lasts, no other process makes what is missing here."""
+    if place is None:
+        return nullcontext()  # whoever opens files holds them
+    with _the_extra():
+        from app import postgres_store
+    return postgres_store.opening(place)
+
+
+def following(place: Place | None, store: Store, writer: Writer, origin: str) -> "Follower | None":
+    """Who follows what other processes write; nobody where there are none."""
+    if place is None:
+        return None
+    from app.postgres_following import Follower
+
+    return Follower(place, store, writer, origin)
+
+
+def replaying(place: Place) -> AbstractContextManager[None]:
+    """One replay at a time of what is in a place. Raises `LedgerInUse`."""
+    with _the_extra():
+        from app import postgres_store
+    return postgres_store.replaying(place)
+
+
+def turns_of(store: Store, engine: Engine, origin: str) -> Turns:
+    """The turns of whoever writes; `origin` tells this process from others."""
+    if not store.typed:
+        return Turns(store, engine)
+    from app.postgres_turns import PostgresTurns
+
+    return PostgresTurns(cast("Any", store), engine, origin)
 
 
 def views_of(directory: Path, place: Place | None = None) -> Where:

@@ -1,5 +1,6 @@
 """The tables of a ledger in PostgreSQL, and how events and what goes with them get into them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,7 +29,10 @@ TABLES = (
     row INTEGER, digest BLOB, PRIMARY KEY (source, id))""",
     """CREATE TABLE IF NOT EXISTS idempotency_keys (key TEXT PRIMARY KEY, digest BLOB,
     subject TEXT, position INTEGER)""",
+    # What whoever has the duty keeps for who takes it over.
+    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, content BLOB NOT NULL)",
 )
+NAMES = [re.findall(r"EXISTS (\w+)", table)[0] for table in TABLES]
 _EVENTS = b"""INSERT INTO stored_events
     (originator_id, originator_version, topic, state, notification_id)
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[])"""
@@ -41,8 +45,10 @@ _SOURCE = b"""INSERT INTO usage_sources SELECT coalesce(max(number), 0) + 1, $1 
     ON CONFLICT DO NOTHING"""
 
 
-def insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> list[int]:
-    """Events after the head, each with its link of the chain."""
+def insert_events(
+    c: RawCursor[Row], stored_events: Sequence[StoredEvent]
+) -> list[tuple[int, bytes]]:
+    """Events after the head, each with its link of the chain; which those are is the answer."""
     found = c.execute(translated(_HEAD), binary=True).fetchone()
     before, head = found or (0, GENESIS)
     end = c.execute(b"SELECT max(notification_id) FROM stored_events").fetchone()
@@ -50,7 +56,7 @@ def insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> li
         message = f"event {(end[0] or 0) + 1} would follow {before}: the log has a hole"
         raise CorruptLedger(message)
     portion: list[Row] = []
-    size, hashes = 0, list[Row]()
+    size, hashes = 0, list[tuple[int, bytes]]()
     for position, stored in enumerate(stored_events, start=before + 1):
         head = chain_hash(head, stored)
         hashes.append((position, head))
@@ -64,7 +70,7 @@ def insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> li
         c.execute(_EVENTS, _columns(portion))
     if hashes:
         c.execute(_HASHES, _columns(hashes))
-    return [position for position, _ in hashes]
+    return hashes
 
 
 def insert_identities(c: RawCursor[Row], identities: Identities) -> None:
@@ -94,6 +100,13 @@ def insert_keys(c: RawCursor[Row], keys: Sequence[KeyRow]) -> None:
     if keys:
         rows = [(one.key, one.digest, one.subject, one.position) for one in keys]
         c.execute(_KEYS, _columns(rows))
+
+
+def keys_are_there(c: RawCursor[Row], keys: Sequence[KeyRow]) -> bool:
+    """Whether these idempotency keys were written, and not by somebody else for something else."""
+    sql = b"SELECT digest FROM idempotency_keys WHERE key=$1 AND position=$2"
+    found = [c.execute(sql, (key.key, key.position)).fetchone() for key in keys]
+    return found == [(key.digest,) for key in keys]
 
 
 def _rows_of(run: IdentityRun, source: int) -> Iterator[tuple[int, bytes, int, int, bytes]]:

@@ -25,12 +25,22 @@ _ASKED = (
 )
 
 
+class Unreachable(ConnectionError):
+    """The database does not answer just now."""
+
+
+class Unwritten(Unreachable):
+    """The database went away before anything was written: it may be tried again."""
+
+
 @final
 class Place(msgspec.Struct, frozen=True):
     """A schema in a PostgreSQL database. It is printed without its password."""
 
     url: str
     schema: str
+    log: str = ""
+    """The schema of the ledger that this one was folded from; none for the ledger's own."""
 
     @classmethod
     def of(cls, address: str) -> "Place":
@@ -56,7 +66,12 @@ class Place(msgspec.Struct, frozen=True):
 
     def beside(self, what: str) -> "Place":
         """The schema beside this one that holds something else of the same ledger."""
-        return Place(self.url, f"{self.schema}_{what}")
+        return Place(self.url, f"{self.schema}_{what}", self.log or self.schema)
+
+    @property
+    def turn(self) -> str:
+        """The lock of whoever writes here."""
+        return f"tallybook {self.schema}"
 
     def in_schema(self, name: str) -> "Place":
         """Another schema of the same database. Raises `ValueError` for what can be no name."""
