@@ -84,7 +84,7 @@ class Server:
 
 
 @contextmanager
-def running(follows: Server | None = None) -> Iterator[Server]:
+def running(follows: Server | None = None, *, on_disk: bool = False) -> Iterator[Server]:
     """A server for as long as the block lasts, perhaps a replica of another one.
 
     Skips the test when none is installed.
@@ -92,7 +92,7 @@ def running(follows: Server | None = None) -> Iterator[Server]:
     programs = binaries()
     if programs is None:
         pytest.skip(MISSING)
-    memory = MEMORY if MEMORY.is_dir() else None
+    memory = MEMORY if MEMORY.is_dir() and not on_disk else None
     with tempfile.TemporaryDirectory(prefix="tallybook-postgres-", dir=memory) as name:
         folder = Path(name)
         if os.geteuid() == 0:
