@@ -78,7 +78,8 @@ format: $(DEV) ## Format the code and mend what lint can mend
 
 lock: $(DEV) ## Resolve the dependencies in pyproject.toml anew, with hashes
 	$(UV_LOCK) --upgrade pyproject.toml --output-file requirements.txt
-	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --extra postgres --extra fast --group dev --output-file requirements-dev.txt
+	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --extra duckdb --extra postgres --extra fast --group dev --output-file requirements-dev.txt
+	$(UV_LOCK) --upgrade --constraint requirements-dev.txt pyproject.toml --extra postgres --extra fast --output-file app/deploy/requirements.txt
 	$(UV_LOCK) --upgrade --group clients --output-file tests/clients/requirements.txt
 
 explorer: ## Build the GraphiQL page into app/static (needs Node)

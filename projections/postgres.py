@@ -52,6 +52,8 @@ _WORDS = tuple(
     )
 )
 _TYPES = {"INTEGER": "bigint", "TEXT": 'text COLLATE "C"', "BLOB": "bytea"}
+_TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)")
+_BYTES = re.compile(r"(\w+) BLOB\b")
 _MARK = re.compile(r"\?(\d*)")
 
 _names = count(1)
@@ -75,11 +77,18 @@ def translated(sql: str) -> bytes:
 def as_table(statement: str) -> bytes:
     """What creates a table or an index, with PostgreSQL's types; texts sort by their bytes.
 
+    Bytes are packed already: to compress them takes longer than to write them.
+
     >>> as_table("CREATE TABLE a (b INTEGER, c TEXT, PRIMARY KEY (b)) WITHOUT ROWID").decode()
     'CREATE TABLE a (b bigint, c text COLLATE "C", PRIMARY KEY (b)) '
     """
     statement = statement.replace("WITHOUT ROWID", "")
-    return re.sub(r"\b(?:INTEGER|TEXT|BLOB)\b", lambda found: _TYPES[found[0]], statement).encode()
+    table = _TABLE.match(statement)
+    created = re.sub(r"\b(?:INTEGER|TEXT|BLOB)\b", lambda found: _TYPES[found[0]], statement)
+    if table is not None:
+        for column in _BYTES.findall(statement):
+            created += f"; ALTER TABLE {table[1]} ALTER COLUMN {column} SET STORAGE EXTERNAL"
+    return created.encode()
 
 
 def column_type(type: str) -> str:
