@@ -22,6 +22,7 @@ from tests.benchmarks import (
     many_items,
     over_http,
     postgres,
+    processes,
     rebuild,
     scale,
     small_queries,
@@ -39,6 +40,7 @@ ALONE: Mapping[str, Alone] = {
     "billing": billing.run,
     "small-queries": small_queries.run,
     "postgres": postgres.run,
+    "processes": processes.run,
 }
 """The parts that make a ledger each."""
 LONG: Mapping[str, Alone] = {"scale": scale.run}
