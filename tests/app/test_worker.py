@@ -15,9 +15,10 @@ from app.clock import new_id
 from app.commands import Done
 from app.ledger import Ledger
 from app.logs import TextLines
+from app.opening import open_store
 from app.server import create_app
 from app.settings import Settings
-from app.store import Pending, Store
+from app.store import Pending
 from app.worker import Worker
 from domain import subscription_items, subscriptions
 from domain.collection import CollectionMethod
@@ -45,7 +46,7 @@ def behind(tmp_path: Path) -> Iterator[Ledger]:
         story.tell(PRICES)
         story.tell("2026-01-01 customer al")
         now = ledger.clock.now()
-    with closing(Store(folder)) as store:
+    with closing(open_store(folder)) as store:
         for weeks in (3, 2):
             then = now - timedelta(weeks=weeks, hours=12)
             created = subscription(story.ids["al"], story.prices["weekly"], then)

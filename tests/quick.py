@@ -1,0 +1,82 @@
+"""What makes the whole suite quick, whatever is tested: nothing is done twice, or waits for a disk.
+
+Compiled modules are kept, even where the environment says otherwise: more than a hundred processes
+import them. Where there is a disk in memory, and room on it, tests write there.
+"""
+
+import importlib
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.house import ROOT
+from tests.postgres import MEMORY
+from tests.stores import ON_POSTGRES, POSTGRES
+
+ROOM_BYTES = 4 * 1024**3
+_TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
+
+
+def keep_compiled() -> None:
+    """Let this process, and those that it starts, keep what they compile."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def write_to_memory() -> None:
+    """Let temporary directories be in memory."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ.setdefault(_TEMPORARY, str(MEMORY))
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Each worker begins to compile at another module, and finds there what others compiled."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or session.config.args != session.config.getini("testpaths"):
+        return
+    files = sorted(ROOT.glob("tests/**/test_*.py"))
+    number, workers = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    begin = len(files) * number // workers
+    for file in files[begin:] + files[:begin]:
+        with suppress(Exception):  # collecting it says what is wrong
+            importlib.import_module(".".join(Path(file).relative_to(ROOT).with_suffix("").parts))
+
+
+DEAR = (
+    *("tests/app/test_matrix.py", "tests/app/test_shutdown.py", "tests/app/test_deadlines.py"),
+    *("tests/contract/test_ledgers.py", "tests/test_simulation.py", "tests/app/test_graphiql.py"),
+    *("tests/contract/test_views.py", "tests/test_scenarios.py", "tests/app/test_tampering.py"),
+    *("tests/test_histories_as_of.py", "tests/app/test_crash.py", "tests/benchmarks/test_quick.py"),
+    *("tests/domain/test_aggregation.py", "tests/app/test_live_ws.py"),
+    *("tests/app/test_schema_bad_input.py", "tests/app/test_random_corrections.py"),
+    *("tests/app/test_changes_on_the_way.py", "tests/projections/test_meter_summaries.py"),
+    *("tests/projections/test_usage_corrections.py", "tests/projections/test_unrated_usage.py"),
+    *("tests/test_webhook_docs.py", "tests/app/test_random_explanations.py"),
+)
+"""What takes longest is begun first, so that at the end nobody waits for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The dearest first; the order within a file stays."""
+    rank = {file: number for number, file in enumerate(DEAR)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(DEAR)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker takes a file at a time, on one store, in the order in which they stand."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByStore(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return f"{super()._split_scope(nodeid)}{POSTGRES if ON_POSTGRES in nodeid else ''}"
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return ByStore(config, log)
