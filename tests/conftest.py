@@ -18,7 +18,6 @@ from tests.quick import (
 )
 from tests.stores import (
     kept_in,
-    leave_out,
     own_ledgers,
     postgres,
     pytest_addoption,
@@ -33,7 +32,6 @@ from tests.stores import (
 
 __all__ = [
     "kept_in",
-    "leave_out",
     "own_ledgers",
     "postgres",
     "pytest_addoption",

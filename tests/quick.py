@@ -16,7 +16,7 @@ import pytest
 
 from tests.house import ROOT
 from tests.postgres import MEMORY
-from tests.stores import ON_POSTGRES, POSTGRES
+from tests.stores import ON_POSTGRES, POSTGRES, SQLITE, leave_out
 
 ROOM_BYTES = 4 * 1024**3
 _TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
@@ -61,8 +61,9 @@ DEAR = (
 """What takes longest is begun first, so that at the end nobody waits for it."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The dearest first; the order within a file stays."""
+    leave_out(config, items)
     rank = {file: number for number, file in enumerate(DEAR)}
     items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(DEAR)))
 
@@ -72,11 +73,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A worker takes a file at a time, on one store, in the order in which they stand."""
     from xdist.scheduler import LoadFileScheduling
 
-    class ByStore(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return f"{super()._split_scope(nodeid)}{POSTGRES if ON_POSTGRES in nodeid else ''}"
-
     if config.getvalue("dist") != "loadfile":
         return None
     config.option.loadscopereorder = False
-    return ByStore(config, log)
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = _portion
+    return scheduler
+
+
+def _portion(nodeid: str) -> str:
+    return f"{nodeid.partition('::')[0]} {POSTGRES if ON_POSTGRES in nodeid else SQLITE}"

@@ -86,7 +86,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.user_properties.append((_ONLY, reason))
 
 
-@pytest.hookimpl(specname="pytest_collection_modifyitems")
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Asked for PostgreSQL alone, whatever does not run there is left out."""
     if config.getoption("store") == POSTGRES:
