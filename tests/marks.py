@@ -8,7 +8,6 @@ COMMANDS = _only("commands that move ledgers: tests/contract tries them on Postg
 TOUCHED = _only("touches what a file holds; tests/contract touches rows of PostgreSQL")
 VIEWS = _only("about files of views: lost, damaged, put in the place of others")
 KILLED = _only("copies files that a killed process left; tests/contract kills on PostgreSQL")
-STORES = _only("says itself which stores it is about")
 DOCS = _only("runs commands as they are written in a page, which names files")
 HELD = _only("about the lock beside a file; tests/contract has that of PostgreSQL")
 SIZES = _only("the sizes of files; in PostgreSQL they are not measured")

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from projections.places import Place
+from tests.house import ROOT
 from tests.places import Asked, Places
 from tests.postgres import Server, running
 from tests.reaching import opens_a_ledger
 from tests.recycled import Recycled, recycling
 
 SQLITE, POSTGRES = "sqlite", "postgres"
+CONTRACT = ROOT / "tests" / "contract"
 ON_POSTGRES = f"[{POSTGRES}"
 """What stands in the name of a test that runs there."""
 CHOICES = {SQLITE: [SQLITE], POSTGRES: [POSTGRES], "both": [SQLITE, POSTGRES]}
@@ -72,6 +74,8 @@ def _may_open(function: Any, defined: Mapping[str, Sequence[Any]]) -> bool:
 
 def _reason(item: Any, *, long: bool = True) -> str | None:
     """Why a test is only run on files; `long` when it could be run, but for its cost."""
+    if item.path.is_relative_to(CONTRACT):
+        return "says itself which stores it is about"
     marks = [item.get_closest_marker(_ONLY), item.get_closest_marker(_LONG) if long else None]
     return next((mark.args[0] for mark in marks if mark), None)
 

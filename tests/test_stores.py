@@ -43,7 +43,7 @@ def test_a_schema_that_is_used_again_is_empty(number: int, alpaca: Ledger) -> No
         assert views.checkpoint() == 3
 
 
-@marks.STORES
+@marks.VIEWS
 def test_what_is_about_files_is_only_run_on_files(ledger: Ledger) -> None:
     assert Asked.places is None
     assert ledger.place is None

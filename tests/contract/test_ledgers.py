@@ -25,7 +25,6 @@ from domain.products import Product
 from domain.usage import RecordInput, Status, UsageRecorded
 from projections import current
 from projections.places import Place
-from tests import marks
 from tests.app.billed import dump
 from tests.app.test_writer import PATIENCE_SECONDS, busy_writer, statuses, tokens
 from tests.benchmarks.serving import serving
@@ -34,8 +33,6 @@ from tests.house import ROOT
 from tests.postgres import Server, running
 from tests.scenarios.story import Story
 from tests.test_scenarios import CLOCK
-
-pytestmark = marks.STORES
 
 _numbers = count(1)
 

@@ -10,13 +10,10 @@ from eventsourcing.persistence import OperationalError
 from app.postgres_store import PostgresStore
 from app.store import TakenError
 from projections.places import Place
-from tests import marks
 from tests.app.test_store import first_break, identity, pending
 from tests.contract.between import Line, line
 from tests.contract.test_stores import key
 from tests.postgres import Server, running
-
-pytestmark = marks.STORES
 
 
 @pytest.fixture

@@ -14,11 +14,8 @@ from app.postgres_store import PostgresStore
 from app.store import PAGE_EVENTS, CorruptLedger, KeyRow, Store, TakenError
 from domain.usage import Prior
 from projections.places import Place
-from tests import marks
 from tests.app.test_store import UUID, first_break, identity, pending
 from tests.postgres import Server
-
-pytestmark = marks.STORES
 
 Open = Callable[..., Store]
 """Opens the same store each time, `exclusive` or not."""

@@ -16,14 +16,11 @@ from projections import engine, views_at
 from projections.engine import Engine
 from projections.places import Place
 from projections.tables import Views
-from tests import marks
 from tests.histories import touched
 from tests.histories.steps import case
 from tests.histories.telling import tell
 from tests.postgres import Server, running
 from tests.projections.book import Book, used
-
-pytestmark = marks.STORES
 
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 _numbers = count(1)
