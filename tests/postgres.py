@@ -17,9 +17,9 @@ MEMORY = Path("/dev/shm")
 MISSING = "no PostgreSQL is installed here, so nothing is tried on it: apt-get install postgresql"
 _ICU = ("--locale-provider=icu", "--icu-locale=en-US")
 _OPTIONS = (
-    "-c listen_addresses=127.0.0.1 -c max_connections=200 -c shared_buffers=32MB -c jit=off"
-    " -c wal_level=minimal -c max_wal_senders=0"
-).split()
+    *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"),
+    *("-c", "shared_buffers=32MB", "-c", "jit=off"),
+)
 
 
 def binaries() -> Path | None:

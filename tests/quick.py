@@ -16,7 +16,7 @@ import pytest
 
 from tests.house import ROOT
 from tests.postgres import MEMORY
-from tests.stores import ON_POSTGRES, POSTGRES, SQLITE, leave_out
+from tests.stores import leave_out, named_store
 
 ROOM_BYTES = 4 * 1024**3
 _TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
@@ -83,4 +83,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def _portion(nodeid: str) -> str:
-    return f"{nodeid.partition('::')[0]} {POSTGRES if ON_POSTGRES in nodeid else SQLITE}"
+    return f"{nodeid.partition('::')[0]} {named_store(nodeid)}"

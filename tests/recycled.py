@@ -71,7 +71,7 @@ def recycling(place: Place, worker: str) -> Iterator[Recycled]:
             with recorder.datastore.get_connection() as connection:
                 sql = f"SELECT to_regclass('\"{schema}\".{LOG}') AS found"
                 if connection.execute(sql.encode()).fetchone()["found"] is None and free._free[LOG]:
-                    connection.execute(f'DROP SCHEMA "{schema}"'.encode())
+                    connection.execute(f'DROP SCHEMA IF EXISTS "{schema}"'.encode())
                     free.take(connection, LOG, schema)
         make_log(recorder)
 

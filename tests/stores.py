@@ -6,6 +6,7 @@ that is about files is marked `files_only`, with the reason.
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from tests.recycled import Recycled, recycling
 
 SQLITE, POSTGRES = "sqlite", "postgres"
 CONTRACT = ROOT / "tests" / "contract"
-ON_POSTGRES = f"[{POSTGRES}"
+_NAMED = re.compile(rf"[\[\-]{POSTGRES}[\]\-]")
 """What stands in the name of a test that runs there."""
 CHOICES = {SQLITE: [SQLITE], POSTGRES: [POSTGRES], "both": [SQLITE, POSTGRES]}
 _ONLY, _LONG = "files_only", "in_long_form"
@@ -78,6 +79,11 @@ def _reason(item: Any, *, long: bool = True) -> str | None:
         return "says itself which stores it is about"
     marks = [item.get_closest_marker(_ONLY), item.get_closest_marker(_LONG) if long else None]
     return next((mark.args[0] for mark in marks if mark), None)
+
+
+def named_store(nodeid: str) -> str:
+    """The store on which a test of this name runs."""
+    return POSTGRES if _NAMED.search(nodeid) else SQLITE
 
 
 def _on(item: pytest.Item) -> str:
@@ -185,7 +191,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
             if report.when == "call":
-                ran[POSTGRES if ON_POSTGRES in report.nodeid else SQLITE] += 1
+                ran[named_store(report.nodeid)] += 1
                 why.update(str(value) for name, value in report.user_properties if name == _ONLY)
     if ran[POSTGRES]:
         said = f"{ran[SQLITE]} tests in files or without a ledger, {ran[POSTGRES]} on PostgreSQL"
