@@ -28,7 +28,7 @@ UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 TESTS := $(VENV) -m pytest --quiet -rs --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres bench scale clients crash tampering oracle simulation fuzz schema format lock explorer clean
+.PHONY: help run test test-postgres bench scale clients crash processes tampering oracle simulation fuzz schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ clients: $(DEV) ## Let the clients of others ask a running server: audits and cl
 crash: $(DEV) ## Kill a ledger under load 1,000 times and count what it lost or doubled (takes long)
 	$(VENV) -m tests.app.crash --runs 1000
 
+processes: $(DEV) ## Treat four processes on one PostgreSQL ledger badly, at length (needs PostgreSQL)
+	$(VENV) -m tests.contract.fleet
+
 tampering: $(DEV) ## Touch copies of a ledger in 10,000 places and see each one found (takes long)
 	$(VENV) -m tests.app.tampering --cases 10000
 
@@ -82,7 +85,8 @@ format: $(DEV) ## Format the code and mend what lint can mend
 
 lock: $(DEV) ## Resolve the dependencies in pyproject.toml anew, with hashes
 	$(UV_LOCK) --upgrade pyproject.toml --output-file requirements.txt
-	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --extra postgres --extra fast --group dev --output-file requirements-dev.txt
+	$(UV_LOCK) --upgrade --constraint requirements.txt pyproject.toml --extra parquet --extra duckdb --extra postgres --extra fast --group dev --output-file requirements-dev.txt
+	$(UV_LOCK) --upgrade --constraint requirements-dev.txt pyproject.toml --extra postgres --extra fast --output-file app/deploy/requirements.txt
 	$(UV_LOCK) --upgrade --group clients --output-file tests/clients/requirements.txt
 
 explorer: ## Build the GraphiQL page into app/static (needs Node)

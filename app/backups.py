@@ -62,7 +62,7 @@ def finished(directory: Path, progress: Progress | None = None) -> Copied:
     if not verified.projections_equal:
         remove(directory / VIEWS)
     with closing(Store(directory)) as store, closing(Engine(directory / VIEWS)) as engine:
-        engine.follow(verified.events, store.read, store.hash_at)
+        engine.follow(lambda: verified.events, store.read, store.hash_at)
     for name in (LOG, VIEWS):
         settle(directory / name)
     return Copied(verified.events, verified.head_hash)

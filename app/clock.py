@@ -46,6 +46,7 @@ class TestClock:
 
     def __init__(self, at: datetime) -> None:
         self._at = at
+        self._lock = threading.Lock()
 
     def now(self) -> datetime:
         """The instant that the clock was last set to."""
@@ -54,6 +55,11 @@ class TestClock:
     def set(self, at: datetime) -> None:
         """Move the clock to an instant, where it stands still again."""
         self._at = at
+
+    def advance(self, at: datetime) -> None:
+        """Move the clock on to an instant, unless it is past it already."""
+        with self._lock:
+            self._at = max(self._at, at)
 
 
 class _Ids:

@@ -5,12 +5,13 @@ timestamp; the members of `data` are the properties, with `value` among them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from app import exact_json
-from app.offers import UNREADABLE, Names, Offered, Refused, each, reading
+from app.offers import RECORDS_LIMIT, UNREADABLE, Names, Offered, Refused, each, reading
 from domain.decider import Code, Path, Rejected
 from domain.usage import RecordInput
 
@@ -44,6 +45,34 @@ class _Event(msgspec.Struct, frozen=True):
     data_base64: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Usual(
+    RecordInput,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    rename={"event_name": "type", "customer": "subject", "timestamp": "time", "properties": "data"},
+):
+    """An event that is a record as it stands: what nearly every one is."""
+
+    specversion: Literal["1.0"]
+    source: str
+    event_name: str
+    customer: str
+    timestamp: str | None = None
+    value: None = None  # not one beside `data`
+    properties: dict[str, str] | None = None
+    datacontenttype: Literal["application/json"] | None = None
+    data_base64: None = None
+
+
+class _Mixed(_Usual, frozen=True, kw_only=True, gc=False, rename={"properties": "data"}):
+    """One whose data may have numbers and the like in it."""
+
+    properties: dict[str, Any] | None = None
+
+
+_usual_events = msgspec.json.Decoder(list[_Usual])
+_mixed_events = exact_json.decoder(list[_Mixed])
 _events = msgspec.json.Decoder(_Event)
 _batches = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -74,11 +103,34 @@ def single(body: bytes) -> Offered:
 
 def batch(body: bytes) -> list[Offered]:
     """The records of a JSON array of events. Raises `Refused`."""
+    if usual := _usual(body):
+        return usual
     try:
         events = _batches.decode(body)
     except UNREADABLE as error:
         raise Refused(400, "BAD_JSON", f"expected an array of CloudEvents: {error}") from error
     return each(_structured, events)
+
+
+def _usual(body: bytes) -> list[Offered]:
+    """The records of events that are all as usual, in one go; else none."""
+    try:
+        return _few(_usual_events.decode(body))
+    except UNREADABLE:
+        pass
+    try:
+        events = _mixed_events.decode(body)
+        for event in events:
+            if event.properties is not None:
+                exact_json.make_texts(event.properties)
+    except (*UNREADABLE, Rejected, TypeError, ValueError):
+        return []
+    return _few(events) if exact_json.exact(body) else []
+
+
+def _few(records: Sequence[RecordInput]) -> list[Offered]:
+    """As many records as may come at once; else none."""
+    return list(records) if len(records) <= RECORDS_LIMIT else []
 
 
 def _structured(event: bytes) -> RecordInput:

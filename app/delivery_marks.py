@@ -8,10 +8,14 @@ import logging
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from app.store import Store
+
+if TYPE_CHECKING:
+    from app.postgres_store import PostgresStore
 
 BEGAN = "webhook-began.json"
 DELIVERED = "webhook-delivered.json"
@@ -58,10 +62,11 @@ class Marks:
     def _read(self, name: str) -> Mark | None:
         """A mark that was kept, unless it is lost, damaged or of another ledger."""
         path = self._directory / name
-        try:
-            mark = msgspec.json.decode(path.read_bytes(), type=Mark)
-        except FileNotFoundError:
+        content = self._content(name)
+        if content is None:
             return None
+        try:
+            mark = msgspec.json.decode(content, type=Mark)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             _log.warning("%s cannot be read, and is taken for lost", path)
             return None
@@ -70,6 +75,11 @@ class Marks:
             _log.warning("%s is about another ledger than this, and is taken for lost", path)
             return None
         return mark
+
+    def _content(self, name: str) -> bytes | None:
+        """What a file says, if there is one."""
+        path = self._directory / name
+        return path.read_bytes() if path.exists() else None
 
     def _write(self, name: str, mark: Mark) -> None:
         """Put a file in place as a whole, or leave the one that is there."""
@@ -84,3 +94,27 @@ class Marks:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+class SharedMarks(Marks):
+    """The same beside a log in PostgreSQL, for whichever process has the duty.
+
+    A file is read where there is nothing yet: it may be older.
+    """
+
+    def __init__(self, directory: Path, store: "PostgresStore") -> None:
+        super().__init__(directory, store)
+        self._shared = store
+
+    def _content(self, name: str) -> bytes | None:
+        return self._shared.noted(name) or super()._content(name)
+
+    def _write(self, name: str, mark: Mark) -> None:
+        self._shared.note(name, msgspec.json.encode(mark))
+
+
+def marks_of(directory: Path, store: Store) -> Marks:
+    """The marks of a ledger, wherever it is."""
+    if store.typed:
+        return SharedMarks(directory, cast("PostgresStore", store))
+    return Marks(directory, store)

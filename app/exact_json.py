@@ -7,14 +7,19 @@ shape that others defined has them, and then the number is what its text says.
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any, TypeVar
 
 import msgspec
 
 from domain.decider import Code, Path, Rejected
 
+T = TypeVar("T")
+
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE]([+-]?[0-9]{1,4}))?")
 _MOST_SHIFTED = 40
 """The largest exponent that is written out; beyond it a number is not within our limits anyway."""
+
+_MINUS_ZERO = re.compile(rb"-0\s*[,}\]]")
 
 _texts = msgspec.json.Decoder(str)
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -54,3 +59,44 @@ def number(text: str, path: Path) -> str:
     if match[1] is None or abs(int(match[1])) > _MOST_SHIFTED:
         return text
     return f"{Decimal(text):f}"
+
+
+# ------------------------------------------------------------------------------- whole bodies
+
+
+def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """A decoder that leaves numbers with a fraction or an exponent as the texts they are.
+
+    Only where the type says `Any`. It raises `Rejected` for a number that cannot be written out.
+    """
+    return msgspec.json.Decoder(kind, float_hook=lambda text: number(text, ()))
+
+
+def exact(body: bytes) -> bool:
+    """Whether no whole number in a text loses what it says: a minus before zero would be lost."""
+    return _MINUS_ZERO.search(body) is None
+
+
+def make_texts(properties: dict[str, Any]) -> None:
+    """Make texts of what such a decoder made of an object, as `properties` has them.
+
+    Raises `TypeError` for a list or an object in it.
+    """
+    for name, value in list(properties.items()):
+        if value is None:
+            del properties[name]
+        elif type(value) is not str:
+            properties[name] = text_of(value)
+
+
+def text_of(value: object) -> str | None:
+    """The text of one value that such a decoder made; None for null. Raises `TypeError`."""
+    match value:
+        case str() | None:
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case _:
+            raise TypeError("neither a text nor a number")

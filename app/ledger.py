@@ -14,7 +14,7 @@ from app.clock import Clock, SystemClock, TestClock, new_id
 from app.commands import Command, Done
 from app.jobs import BetweenJob, Receipt, UsageJob
 from app.logs import note
-from app.opening import open_store, views_of
+from app.opening import following, open_store, opening, turns_of, views_of
 from app.store import Pending
 from app.writer import Writer
 from domain import ledgers
@@ -59,22 +59,26 @@ class Ledger:
     ) -> None:
         self.directory = directory
         self.place = place
-        self.store = open_store(directory, place)
         self._closed = False
-        try:
-            self.engine = Engine(views_of(directory, place))
-        except BaseException:
-            self.store.close()
-            raise
-        try:
-            self.state = self._open(name, test_clock_at)
-        except BaseException:
-            self.engine.close()
-            self.store.close()
-            raise
+        with opening(place):
+            self.store = open_store(directory, place)
+            try:
+                self.engine = Engine(views_of(directory, place))
+            except BaseException:
+                self.store.close()
+                raise
+            try:
+                self.state = self._open(name, test_clock_at)
+            except BaseException:
+                self.engine.close()
+                self.store.close()
+                raise
         kept = self.state.clock_at
         self.clock: Clock = TestClock(kept) if kept else SystemClock()
-        self.writer = Writer(self.store, self.engine, self.clock, queue_limit, grace)
+        origin = new_id("proc")
+        turns = turns_of(self.store, self.engine, origin)
+        self.writer = Writer(self.store, self.engine, turns, self.clock, queue_limit, grace)
+        self.follower = following(place, self.store, self.writer, origin)
         self.announcements = Announcements(self.writer)
 
     @property
@@ -87,6 +91,8 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
+        if self.follower is not None:
+            self.follower.close()
         self.writer.close()
         self.engine.seal(self.store.hash_at)
         self.engine.close()
@@ -161,14 +167,14 @@ class Ledger:
     def _open(self, name: str, test_clock_at: datetime | None) -> LedgerState:
         if self.store.head()[0] == 0:
             self._begin(name, test_clock_at)
-        head = self.store.head()[0]
+        head = self._head()
 
         def told(position: int) -> None:
             if head - begun > WORTH_TELLING:
                 _log.info("folding the ledger into views: %s of %s events", position, head)
 
         begun = self.engine.database.writing.checkpoint()
-        self.engine.follow(head, self.store.read, self.store.hash_at, told)
+        self.engine.follow(self._head, self.store.read, self.store.hash_at, told)
         views = self.engine.database.writing
         state: LedgerState = current.ledger(views).state
         if test_clock_at not in (None, state.test_clock_at):
@@ -176,6 +182,9 @@ class Ledger:
             clock = f"a test clock at {format_instant(kept)}" if kept else "the system's clock"
             raise WrongClock(f"{self.place or self.directory} was begun with {clock}, and keeps it")
         return state
+
+    def _head(self) -> int:
+        return self.store.head()[0]
 
     def _begin(self, name: str, test_clock_at: datetime | None) -> None:
         """Write the first event of the log."""

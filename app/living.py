@@ -9,12 +9,16 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from app import checkpoints, replay
 from app.ledger import Ledger
 from app.served import Served
 from app.webhooks import Delivery, Hook
 from app.worker import Worker
+
+if TYPE_CHECKING:
+    from app.postgres_following import Follower
 
 LOOK_AGAIN_SECONDS = 1
 """How soon a ledger is served that was just made."""
@@ -56,8 +60,7 @@ class Living:
         for name, ledger in list(self._served.ledgers.items()):
             if name not in self._alive:
                 self._alive.add(name)
-                await stack.enter_async_context(self._telling(ledger))
-                await stack.enter_async_context(self._working(ledger))
+                await stack.enter_async_context(self._on_duty(ledger))
 
     async def _keep_looking(self, stack: AsyncExitStack) -> None:
         """Notice new ledgers, and now and then keep when keys were used."""
@@ -78,6 +81,32 @@ class Living:
             self._served.keyring.note_uses()
 
     @asynccontextmanager
+    async def _on_duty(self, ledger: Ledger) -> AsyncIterator[None]:
+        """All of it, by one process: where there may be several, by the one that has the duty."""
+        if ledger.follower is None:
+            async with self._telling(ledger), self._working(ledger):
+                yield
+            return
+        task = asyncio.create_task(self._by_turns(ledger, ledger.follower))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _by_turns(self, ledger: Ledger, follower: "Follower") -> None:
+        """Do it while this process has the duty, which may come and go."""
+        while True:
+            await follower.duty(held=True)
+            _log.info("this process does what falls due in %s", ledger.place)
+            try:
+                async with self._telling(ledger), self._working(ledger):
+                    await follower.duty(held=False)
+            except Exception:  # noqa: BLE001 - whatever it is, what goes on must go on
+                _log.exception("what goes on in %s ended; it is begun again", ledger.place)
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    @asynccontextmanager
     async def _telling(self, ledger: Ledger) -> AsyncIterator[None]:
         """Whoever wants to be told is told, also what a test clock brings about."""
         hook = self._hook
@@ -93,12 +122,13 @@ class Living:
         try:
             yield
         finally:
+            del self.deliveries[ledger]
             await asyncio.to_thread(delivery.stop)
 
     @asynccontextmanager
     async def _working(self, ledger: Ledger) -> AsyncIterator[None]:
         """What falls due is done by itself; a test clock waits to be moved."""
-        work = [replay.keep_taking_over(ledger)]
+        work = [replay.keep_taking_over(ledger)] if ledger.place is None else []
         if every := self._between_checkpoints:
             work.append(checkpoints.keep_noting(ledger.store, ledger.directory, every))
         if not ledger.clock.is_test:

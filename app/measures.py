@@ -31,6 +31,9 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 SIZES = (1, 2, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 20_000)
 """The bounds that the sizes of groups are counted by."""
 
+TRANSPORTS = ("websocket", "event_stream")
+"""How answers that come one after the other may be taken."""
+
 _STATUSES = tuple(Status)
 _WRITTEN = frozenset({Status.ACCEPTED, Status.UNMATCHED})
 _STORAGE = ("sqlite3", "eventsourcing")
@@ -55,6 +58,7 @@ class Measures:
         self._count_http()
         self._count_writing(queue)
         self._count_work()
+        self._count_live()
 
     def _count_http(self) -> None:
         self.requests = self._counter(
@@ -97,6 +101,30 @@ class Measures:
         )
         self.webhook_deliveries = self._counter("webhook_deliveries", "Facts that were taken.")
         self.webhook_failures = self._counter("webhook_failures", "Deliveries that were not taken.")
+
+    def _count_live(self) -> None:
+        self._live_connections = Gauge(
+            "tallybook_live_connections",
+            "Websockets that were let in, and event streams, open now.",
+            ("transport",),
+            registry=self.registry,
+        )
+        self._live_events = self._counter(
+            "live_events", "Answers sent over websockets and event streams.", "transport"
+        )
+        for transport in TRANSPORTS:
+            self._live_connections.labels(transport)
+            self._live_events.labels(transport)
+
+    @contextmanager
+    def live(self, transport: str) -> Iterator[Callable[[], None]]:
+        """A connection is open for as long as the block lasts; what it gives counts an answer."""
+        connections = self._live_connections.labels(transport)
+        connections.inc()
+        try:
+            yield self._live_events.labels(transport).inc
+        finally:
+            connections.dec()
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"tallybook_{name}", meaning, labels, registry=self.registry)

@@ -15,6 +15,7 @@ from app.logs import note
 from app.receipts import Written
 from domain.decider import Code, Path, Rejected
 from domain.usage import RecordInput, Status
+from projections.places import Unreachable
 
 RECORDS_LIMIT = 10_000
 RETRY_AFTER_SECONDS = "1"
@@ -76,6 +77,8 @@ async def judge(
         headers = {"retry-after": RETRY_AFTER_SECONDS}
         message = "too many requests wait; nothing was written"
         raise Refused(429, "TOO_BUSY", message, headers) from None
+    except Unreachable:
+        raise away() from None
     except Closed:
         message = "the server is stopping; nothing was written"
         raise Refused(503, "SHUTTING_DOWN", message) from None
@@ -97,6 +100,12 @@ async def judge(
     note(position=position or None)
     ledger.writer.measures.unreadable(len(offered) - len(records))
     return Judged(statuses, problems, position or ledger.store.head()[0])
+
+
+def away() -> Refused:
+    """The refusal while the database is away: what was sent may be sent again."""
+    message = "the database does not answer; send it again"
+    return Refused(503, "UNAVAILABLE", message, {"retry-after": RETRY_AFTER_SECONDS})
 
 
 def _verdict(receipt: Receipt, names: Names) -> tuple[Status, Rejected | None]:

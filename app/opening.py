@@ -1,10 +1,18 @@
 """Opening what a ledger is kept in: files in its directory, or a PostgreSQL that was named."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from app.store import Store
+from app.turns import Turns
+from app.writer import Writer
+from projections.engine import Engine
 from projections.places import Place, Where
+
+if TYPE_CHECKING:
+    from app.postgres_following import Follower
 
 LOG = "ledger.db"
 VIEWS = "views.db"
@@ -28,6 +36,38 @@ def is_there(directory: Path, place: Place | None = None) -> bool:
         return (directory / LOG).exists()
     found: bool = _postgres().is_there(place)
     return found
+
+
+def opening(place: Place | None = None) -> AbstractContextManager[None]:
+    """For as long as the block lasts, no other process makes what is missing here."""
+    if place is None:
+        return nullcontext()  # whoever opens files holds them
+    held: AbstractContextManager[None] = _postgres().opening(place)
+    return held
+
+
+def following(place: Place | None, store: Store, writer: Writer, origin: str) -> "Follower | None":
+    """Who follows what other processes write; nobody where there are none."""
+    if place is None:
+        return None
+    from app.postgres_following import Follower
+
+    return Follower(place, store, writer, origin)
+
+
+def replaying(place: Place) -> AbstractContextManager[None]:
+    """One replay at a time of what is in a place. Raises `LedgerInUse`."""
+    held: AbstractContextManager[None] = _postgres().replaying(place)
+    return held
+
+
+def turns_of(store: Store, engine: Engine, origin: str) -> Turns:
+    """The turns of whoever writes; `origin` tells this process from others."""
+    if not store.typed:
+        return Turns(store, engine)
+    from app.postgres_turns import PostgresTurns
+
+    return PostgresTurns(cast("Any", store), engine, origin)
 
 
 def views_of(directory: Path, place: Place | None = None) -> Where:

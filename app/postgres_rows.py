@@ -1,6 +1,8 @@
 """The tables of a ledger in PostgreSQL, and how events and what goes with them get into them."""
 
+import re
 from collections.abc import Iterator, Sequence
+from struct import Struct
 from typing import Any
 
 from eventsourcing.persistence import StoredEvent
@@ -28,21 +30,30 @@ TABLES = (
     row INTEGER, digest BLOB, PRIMARY KEY (source, id))""",
     """CREATE TABLE IF NOT EXISTS idempotency_keys (key TEXT PRIMARY KEY, digest BLOB,
     subject TEXT, position INTEGER)""",
+    # What whoever has the duty keeps for who takes it over.
+    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, content BLOB NOT NULL)",
 )
+NAMES = [re.findall(r"EXISTS (\w+)", table)[0] for table in TABLES]
 _EVENTS = b"""INSERT INTO stored_events
     (originator_id, originator_version, topic, state, notification_id)
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[])"""
 _HASHES = b"INSERT INTO event_hashes SELECT * FROM unnest($1::bigint[], $2::bytea[])"
-_IDENTITIES = b"""INSERT INTO usage_identities
-    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])"""
+_IDENTITIES = b"COPY usage_identities FROM STDIN (FORMAT BINARY)"
+_COPY_HEAD, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+_NUMBER = Struct("!iq").pack
+"""A whole number as a field of a row that is copied: its length before it."""
+_LENGTH = Struct("!i").pack
+_FIELDS = Struct("!h").pack(5)
 _KEYS = b"""INSERT INTO idempotency_keys
     SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bigint[])"""
 _SOURCE = b"""INSERT INTO usage_sources SELECT coalesce(max(number), 0) + 1, $1 FROM usage_sources
     ON CONFLICT DO NOTHING"""
 
 
-def insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> list[int]:
-    """Events after the head, each with its link of the chain."""
+def insert_events(
+    c: RawCursor[Row], stored_events: Sequence[StoredEvent]
+) -> list[tuple[int, bytes]]:
+    """Events after the head, each with its link of the chain; which those are is the answer."""
     found = c.execute(translated(_HEAD), binary=True).fetchone()
     before, head = found or (0, GENESIS)
     end = c.execute(b"SELECT max(notification_id) FROM stored_events").fetchone()
@@ -50,7 +61,7 @@ def insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> li
         message = f"event {(end[0] or 0) + 1} would follow {before}: the log has a hole"
         raise CorruptLedger(message)
     portion: list[Row] = []
-    size, hashes = 0, list[Row]()
+    size, hashes = 0, list[tuple[int, bytes]]()
     for position, stored in enumerate(stored_events, start=before + 1):
         head = chain_hash(head, stored)
         hashes.append((position, head))
@@ -64,7 +75,7 @@ def insert_events(c: RawCursor[Row], stored_events: Sequence[StoredEvent]) -> li
         c.execute(_EVENTS, _columns(portion))
     if hashes:
         c.execute(_HASHES, _columns(hashes))
-    return [position for position, _ in hashes]
+    return hashes
 
 
 def insert_identities(c: RawCursor[Row], identities: Identities) -> None:
@@ -79,14 +90,16 @@ def insert_identities(c: RawCursor[Row], identities: Identities) -> None:
     singles = [one for one in identities if isinstance(one, IdentityRow)]
     ids = [kept_id(id) for id in stored_ids([one.id for one in singles])]
     rows = [
-        (numbers[source], id, position, row, digest)
+        (numbers[source], id, _NUMBER(8, position) + _NUMBER(8, row), digest)
         for (source, _, position, row, digest), id in zip(singles, ids, strict=True)
     ]
     for run in identities:
         if isinstance(run, IdentityRun):
             rows += _rows_of(run, numbers[run.source])
-    rows.sort(key=lambda row: row[:2])
-    c.execute(_IDENTITIES, _columns(rows))
+    rows.sort()
+    # Copied, which takes half the time of an insertion.
+    with c.copy(_IDENTITIES) as copy:
+        copy.write(b"".join((_COPY_HEAD, *map(_copied, rows), _COPY_END)))
 
 
 def insert_keys(c: RawCursor[Row], keys: Sequence[KeyRow]) -> None:
@@ -96,12 +109,32 @@ def insert_keys(c: RawCursor[Row], keys: Sequence[KeyRow]) -> None:
         c.execute(_KEYS, _columns(rows))
 
 
-def _rows_of(run: IdentityRun, source: int) -> Iterator[tuple[int, bytes, int, int, bytes]]:
+def keys_are_there(c: RawCursor[Row], keys: Sequence[KeyRow]) -> bool:
+    """Whether these idempotency keys were written, and not by somebody else for something else."""
+    sql = b"SELECT digest FROM idempotency_keys WHERE key=$1 AND position=$2"
+    found = [c.execute(sql, (key.key, key.position)).fetchone() for key in keys]
+    return found == [(key.digest,) for key in keys]
+
+
+_Copied = tuple[int, bytes, bytes, bytes]
+"""An identity on its way: its source, its id as it is kept, its place as fields, its digest."""
+
+
+def _rows_of(run: IdentityRun, source: int) -> Iterator[_Copied]:
     """The identities of a run, one by one."""
+    position = _NUMBER(8, run.position)
     for row in range(len(run.ids) // ID_BYTES):
         id = run.ids[row * ID_BYTES : (row + 1) * ID_BYTES]
         digest = run.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
-        yield source, kept_id(id), run.position, row, digest
+        yield source, b"\1" + id, position + _NUMBER(8, row), digest
+
+
+def _copied(row: _Copied) -> bytes:
+    """An identity as it is copied into its table."""
+    source, id, place, digest = row
+    return b"".join(
+        (_FIELDS, _NUMBER(8, source), _LENGTH(len(id)), id, place, _LENGTH(len(digest)), digest)
+    )
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:

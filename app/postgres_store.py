@@ -6,8 +6,9 @@ leaves no hole, and a COMMIT whose answer was lost is looked up before anything 
 """
 
 import inspect
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -16,6 +17,7 @@ import psycopg
 from eventsourcing.persistence import (
     IntegrityError,
     InterfaceError,
+    Notification,
     OperationalError,
     PersistenceError,
     StoredEvent,
@@ -28,34 +30,35 @@ from psycopg_pool import ConnectionPool
 from app.identities import Identities
 from app.lock import LedgerInUse
 from app.postgres_rows import (
+    NAMES,
     TABLES,
     insert_events,
     insert_identities,
     insert_keys,
     kept_id,
+    keys_are_there,
     written_id,
 )
-from app.store import KeyRow, LedgerMapper, Store, TakenError
+from app.store import KeyRow, LedgerMapper, Pending, Store, TakenError
 from domain.record_ids import stored_id, stored_ids
 from domain.usage import Identity, Prior
 from projections import postgres
-from projections.places import Place
+from projections.places import Place, Unreachable
 from projections.postgres import Session
+from projections.postgres_tables import went_away
 
 _READERS = 20
 _WAIT_SECONDS = 5
 """How long a reader waits for a connection."""
-_LOCK_SECONDS = 30
-"""How long a write waits for another one to end."""
-_LOOKS = 5
-_LOOK_S = 0.1
-"""How often, and how far apart, it is looked whether nobody holds the ledger."""
-_ATTEMPTS = 20
-_PAUSE_S = 0.5
+_RECONNECT_SECONDS = 20
+ATTEMPTS = 20
+PAUSE_S = 0.5
 """How often, and how far apart, a server that went away is asked what it has."""
 
+_log = logging.getLogger("tallybook.ledger")
 
-class ServerLost(Exception):
+
+class ServerLost(Unreachable):
     """The database does not answer; whether what was sent is written, nobody knows yet."""
 
 
@@ -68,12 +71,57 @@ def is_there(place: Place) -> bool:
         raise ConnectionError(f"{place} cannot be opened: {error}") from error
 
 
-class _Writing:
-    """The one connection that writes, in the shape of the library's pool: it holds the ledger.
+@contextmanager
+def opening(place: Place) -> Iterator[None]:
+    """Make what is missing, and bring views up to date, while no other process does.
 
-    The server lets go of the ledger with the connection, so whoever lost it writes no more. The
-    next write connects again, and holds the ledger again or is refused.
+    Whoever serves the ledger already goes on. Raises `ConnectionError` when it cannot be reached.
     """
+    lock = postgres.lock_of(f"tallybook opening {place.schema}")
+    try:
+        connection = postgres.connect(place, place.schema)
+    except psycopg.OperationalError as error:
+        raise ConnectionError(f"{place} cannot be opened: {error}") from error
+    with closing(connection):
+        found = connection.execute(f"SELECT pg_try_advisory_lock({lock})".encode()).fetchone()
+        if found != (True,):
+            _log.info("another process opens %s; waiting until it has", place)
+            connection.execute(f"SELECT pg_advisory_lock({lock})".encode())
+        yield
+
+
+@contextmanager
+def replaying(place: Place) -> Iterator[None]:
+    """One replay at a time. Raises `LedgerInUse`."""
+    lock = postgres.lock_of(f"tallybook replay {place.schema}")
+    with closing(postgres.connect(place, place.schema)) as connection:
+        found = connection.execute(f"SELECT pg_try_advisory_lock({lock})".encode()).fetchone()
+        if found != (True,):
+            raise LedgerInUse(f"{place} is being replayed already")
+        yield
+
+
+@contextmanager
+def answering(place: Place) -> Iterator[None]:
+    """Say in our words that a database went away: raises `Unreachable`."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, psycopg.Error) as error:
+        if is_away(error):
+            raise Unreachable(f"{place} does not answer: {error}") from error
+        raise
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that there is no connection, or soon none any more."""
+    if isinstance(error, OperationalError | InterfaceError):  # the library's, with the cause in it
+        return error.__cause__ is None or is_away(error.__cause__)
+    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return lost and went_away(error)
+
+
+class _Writing:
+    """A connection that writes to the log alone, in the shape of the library's pool."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -83,15 +131,13 @@ class _Writing:
         """A connection is made when it is needed."""
 
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Let go of the connection; the next use makes another one."""
         if self._connection is not None:
-            with suppress(psycopg.Error):  # lost, and with it the ledger
-                self._connection.execute(b"SELECT pg_advisory_unlock_all()")
             self._connection.close()
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Any]]:
-        """The connection, a new one if the last was lost. Raises `LedgerInUse`."""
+        """The connection, a new one if the last was lost."""
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
         yield self._connection
@@ -99,9 +145,7 @@ class _Writing:
     def _connect(self) -> Connection[Any]:
         connection: Connection[Any] = postgres.connect(self._place, self._place.schema)
         try:
-            self._hold(connection)
-            self._check(connection)
-            connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{self._place.schema}"'.encode())
+            postgres.prepare_writing(connection, self._place)
         except BaseException:
             connection.close()
             raise
@@ -110,42 +154,14 @@ class _Writing:
         connection.row_factory = dict_row
         return connection
 
-    def _hold(self, connection: Connection[Any]) -> None:
-        """Hold the ledger for as long as the connection lasts."""
-        sql = b"SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
-        for _ in range(_LOOKS):
-            held = connection.execute(sql, (f"tallybook {self._place.schema}",)).fetchone()
-            if held and held[0]:
-                return
-            sleep(_LOOK_S)  # whoever was killed holds it until the server has noticed
-        message = "is in use by another tallybook process; stop that one first"
-        raise LedgerInUse(f"{self._place} {message}")
-
-    def _check(self, connection: Connection[Any]) -> None:
-        """What is answered must be on disk, and every text storable."""
-        if _setting(connection, "fsync") != "on":
-            raise ValueError(f"{self._place}: the server runs with fsync=off, and may lose bills")
-        if _setting(connection, "server_encoding") != "UTF8":
-            raise ValueError(f"{self._place}: the database is not encoded as UTF8")
-        if _setting(connection, "synchronous_commit") == "off":
-            connection.execute(b"SET synchronous_commit TO on")
-
-
-def _setting(connection: Connection[Any], name: str) -> str:
-    row = connection.execute(b"SELECT current_setting($1)", (name,)).fetchone()
-    assert row is not None
-    return str(row[0])
-
 
 class _Datastore(PostgresDatastore):
     """The library's datastore over our connections, and never in its function mode."""
 
     def __init__(self, place: Place, pool: Any) -> None:
-        super().__init__(
-            "", "", "", "", "", schema=place.schema, originator_id_type="text",
-            lock_timeout=_LOCK_SECONDS,
-        )  # fmt: skip
+        super().__init__("", "", "", "", "", schema=place.schema, originator_id_type="text")
         self.pool = pool
+        self.place = place
 
 
 def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
@@ -165,29 +181,37 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
         timeout=_WAIT_SECONDS,
         configure=configure,
         check=ConnectionPool.check_connection,
-        reconnect_timeout=_ATTEMPTS,
+        reconnect_timeout=_RECONNECT_SECONDS,
         name="tallybook-ledger",
     )
+
+
+_SELECT: Any = inspect.unwrap(PostgresApplicationRecorder.select_notifications)
 
 
 class PostgresLedgerRecorder(PostgresApplicationRecorder):
     """The library's recorder, with identities, keys and the chain in the same transaction.
 
     It sends no pipeline, in which large inserts hang, and tries nothing twice: a second try cannot
-    know what became of the first one.
+    know what became of the first one. Whoever writes has their turn, as a group has.
     """
 
-    def __init__(self, datastore: PostgresDatastore) -> None:
+    def __init__(self, datastore: _Datastore) -> None:
         super().__init__(datastore)
+        self._place = datastore.place
         # Its function writes without the lock: readers would miss events, and the chain would fork.
         del self.sql_create_statements[self.create_insert_function_statement_index]
 
-    # Whoever reads while the server is away hears so, and does not wait for ten attempts.
-    select_notifications = inspect.unwrap(PostgresApplicationRecorder.select_notifications)
+    def select_notifications(self, *args: Any, **kwargs: Any) -> Sequence[Notification]:
+        """A page of events. Whoever reads while the server is away hears so at once."""
+        with answering(self._place):
+            found: Sequence[Notification] = _SELECT(self, *args, **kwargs)
+            return found
 
     def create_table(self) -> None:
         """The library's events table and ours; texts sort by their bytes in both."""
         with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute(f'CREATE SCHEMA IF NOT EXISTS "{self._place.schema}"'.encode())
             for statement in TABLES:
                 cursor.execute(postgres.as_table(statement))
         super().create_table()
@@ -197,14 +221,12 @@ class PostgresLedgerRecorder(PostgresApplicationRecorder):
     ) -> Sequence[int] | None:
         """Events, and everything that must be true together with them."""
         with self.datastore.get_connection() as connection, connection.transaction():
-            lock = connection.cursor()
-            self._lock_table(lock)
-            self._notify_channel(lock)
+            connection.execute(postgres.waiting_for(self._place.turn).encode())
             c = RawCursor(connection, row_factory=tuple_row)
-            positions = insert_events(c, stored_events)
+            hashes = insert_events(c, stored_events)
             insert_identities(c, kwargs.get("identities", ()))
             insert_keys(c, kwargs.get("keys", ()))
-        return positions
+        return [position for position, _ in hashes]
 
     def kept(
         self, stored_events: Sequence[StoredEvent], keys: Sequence[KeyRow]
@@ -214,13 +236,10 @@ class PostgresLedgerRecorder(PostgresApplicationRecorder):
         Nothing is on its way any more: it waits for whoever is still writing.
         """
         with self.datastore.transaction(commit=False) as lock:
-            self._lock_table(lock)
+            lock.execute(postgres.waiting_for(self._place.turn).encode())
             c = RawCursor(lock.connection, row_factory=tuple_row)
             if not stored_events:
-                sql = b"SELECT digest FROM idempotency_keys WHERE key=$1 AND position=$2"
-                found = [c.execute(sql, (key.key, key.position)).fetchone() for key in keys]
-                wanted = [(key.digest,) for key in keys]
-                return [] if found == wanted else None
+                return [] if keys_are_there(c, keys) else None
             first = stored_events[0]
             sql = b"""SELECT notification_id, state FROM stored_events
                 WHERE originator_id=$1 AND originator_version=$2"""
@@ -244,7 +263,6 @@ class PostgresStore(Store):
         self.place = place
         self._lock = None
         self._mapper = LedgerMapper()
-        self._unsure = False
         self._pool = _readers(place)
         self._held = _Writing(place)
         try:
@@ -252,7 +270,8 @@ class PostgresStore(Store):
             self._writing: Any = None
             if exclusive:
                 self._writing = PostgresLedgerRecorder(_Datastore(place, self._held))
-                self._writing.create_table()
+                if not self._is_made():
+                    self._writing.create_table()
             self._reading: Any = PostgresLedgerRecorder(_Datastore(place, self._pool))
         except BaseException as error:
             self.close()
@@ -270,11 +289,44 @@ class PostgresStore(Store):
         self._pool.close()
         self._held.close()
 
-    def head(self) -> tuple[int, bytes]:
-        """The newest position and its hash; (0, GENESIS) for an empty ledger."""
-        if self._unsure:
-            self._settle()
-        return super().head()
+    def _is_made(self) -> bool:
+        """Whether every table is there: to make it again would wait for whoever writes."""
+        with self._held.connection() as connection:
+            sql = b"SELECT count(*) FROM pg_tables WHERE schemaname=$1 AND tablename = ANY($2)"
+            c = RawCursor(connection, row_factory=tuple_row)
+            return c.execute(sql, (self.place.schema, NAMES)).fetchone() == (len(NAMES),)
+
+    def noted(self, name: str) -> bytes | None:
+        """What was noted beside the log by whichever process."""
+        rows = self._select("SELECT content FROM notes WHERE name=?", (name,))
+        return rows[0][0] if rows else None
+
+    def note(self, name: str, content: bytes) -> None:
+        """Note something beside the log; on return the disk has it."""
+        sql = b"""INSERT INTO notes VALUES ($1, $2)
+            ON CONFLICT (name) DO UPDATE SET content=excluded.content"""
+        with self._held.connection() as connection:
+            RawCursor(connection).execute(sql, (name, content))
+
+    def insert_group(
+        self,
+        connection: Connection[Any],
+        events: Sequence[Pending],
+        identities: Identities,
+        keys: Sequence[KeyRow],
+    ) -> list[tuple[int, bytes]]:
+        """Write a group in a transaction that somebody else ends; return its part of the chain.
+
+        Raises `TakenError`.
+        """
+        c = RawCursor(connection, row_factory=tuple_row)
+        try:
+            hashes = insert_events(c, [self._mapper.to_stored_event(event) for event in events])
+            insert_identities(c, identities)
+            insert_keys(c, keys)
+        except psycopg.IntegrityError as error:
+            raise TakenError(str(error)) from error
+        return hashes
 
     def hashes(self, positions: Sequence[int]) -> dict[int, bytes]:
         """The chain's hashes at these positions."""
@@ -322,26 +374,17 @@ class PostgresStore(Store):
 
         Raises `ServerLost` when nobody can say.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
                 kept: Sequence[int] | None = self._writing.kept(stored, keys)
-            except (OperationalError, InterfaceError, LedgerInUse):
-                sleep(_PAUSE_S)  # it restarts, or has not let go of the connection that was lost
+            except (OperationalError, InterfaceError):
+                sleep(PAUSE_S)  # it restarts
                 continue
             if kept is None:
                 raise error
             return kept
-        self._unsure = True
         raise ServerLost(f"{self.place} does not answer") from error
 
-    def _settle(self) -> None:
-        """Wait for what may still be on its way, so that the head is what was written."""
-        with closing(postgres.connect(self.place, self.place.schema)) as connection:
-            with connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout TO '{_LOCK_SECONDS}s'".encode())
-                connection.execute(b"LOCK TABLE stored_events IN EXCLUSIVE MODE")
-            self._unsure = False
-
     def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        with self._reading.datastore.get_connection() as connection:
+        with answering(self.place), self._reading.datastore.get_connection() as connection:
             return Session(connection).execute(sql, parameters).fetchall()

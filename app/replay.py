@@ -19,7 +19,7 @@ from app.folding_ahead import folders, worth_it
 from app.jobs import Busy
 from app.ledger import Ledger
 from app.lock import LedgerInUse, hold
-from app.opening import VIEWS, open_store
+from app.opening import VIEWS, open_store, replaying
 from app.store import Store
 from projections import engine
 from projections.engine import Engine
@@ -54,10 +54,10 @@ def replay(
     """Fold the whole ledger into new views and put them in the place of the old ones.
 
     Raises `LedgerInUse` when another replay runs, or when whoever holds the ledger does not take
-    the new views over; in PostgreSQL, when anybody holds it.
+    the new views over.
     """
     if place is not None:
-        with closing(open_store(directory, place)) as store:
+        with replaying(place), closing(open_store(directory, place, exclusive=False)) as store:
             return _in_database(place.beside("views"), store, progress)
     with _alone(directory):
         try:
@@ -81,11 +81,16 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _in_database(views: Place, store: Store, progress: Progress | None) -> Replayed:
-    """Nobody writes to the views; whoever reads them is waited for."""
+    """Whoever writes goes on until the new views are in place, and whoever reads is waited for."""
     aside = engine.rebuild(views, store.read, _follow(store, progress))
-    with closing(Engine(aside)) as rebuilt:
-        rebuilt.seal(store.hash_at)
-    _patiently(lambda: engine.swap(aside, views))
+
+    def up_to_date() -> None:
+        with closing(Engine(aside)) as rebuilt:
+            rebuilt.catch_up(store.read)
+            rebuilt.seal(store.hash_at)
+
+    up_to_date()  # as far as it goes, so that writers are held up less
+    _patiently(lambda: engine.swap(aside, views, up_to_date))
     return Replayed(store.head()[0], served=False)
 
 
@@ -177,7 +182,7 @@ def take_over(ledger: Ledger) -> None:
         engine.of_same_version(taken).close()
         with closing(Engine(taken)) as rebuilt:
             sealed = rebuilt.database.writing.meta("sealed_position") is not None
-            if not sealed or not rebuilt.follows(store.head()[0], store.hash_at):
+            if not sealed or not rebuilt.follows(lambda: store.head()[0], store.hash_at):
                 raise ValueError("they were not folded from this ledger")
             rebuilt.catch_up(store.read)  # as far as it goes, so that the writer is held up less
         _patiently(lambda: ledger.take_over(taken))

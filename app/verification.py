@@ -59,11 +59,13 @@ def verify(
     """
     views = views_of(directory, place)
     try:
-        store = open_store(directory, place)
+        store = open_store(directory, place, exclusive=place is None)
     except LedgerInUse:
         store, live = open_store(directory, place, exclusive=False), live_views.served(views)
     else:
-        live = live_views.at_rest(views, store)
+        # In a database others may write at any time, and keep the views as they write.
+        at_rest = place is None
+        live = live_views.at_rest(views, store) if at_rest else live_views.served(views)
     try:
         return _verify(
             directory, store, live, progress, signed, public_key, with_others=worth_it(store)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.clock import SystemClock, scattered
-from app.delivery_marks import Marks
+from app.delivery_marks import marks_of
 from app.ledger import Ledger
 from app.receiver import Address, NotTaken, Receiver, read_address, read_secret
 from app.schema.scalars import as_json
@@ -131,7 +131,7 @@ class Delivery:
         self._ledger = ledger
         self._hook = hook
         self._receiver = Receiver(hook.address, hook.key)
-        self._marks = Marks(ledger.directory, ledger.store)
+        self._marks = marks_of(ledger.directory, ledger.store)
         self._mark = self._marks.resume()
         self._seen = self._mark.position
         self._written = threading.Event()

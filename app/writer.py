@@ -21,15 +21,19 @@ from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJo
 from app.measures import Measures
 from app.receipts import Written, identities_of, receipt_of
 from app.store import KeyRow, Pending, Store, TakenError
+from app.turns import Turns
 from domain import usage, usual_usage
 from domain.decider import Envelope, Event, Recorded, Rejected
 from domain.periods import from_us, to_us
 from domain.usage import Identity, Prior, RecordInput
 from projections.engine import Engine
+from projections.places import Unreachable, Unwritten
 from projections.tables import Views
 
 T = TypeVar("T")
 
+TRIES = 3
+"""How often a group is decided and written whose database goes away before it has it."""
 GROUP_RECORDS = 20_000
 """Usage records that one commit takes at most; the rest wait for the next."""
 
@@ -169,9 +173,16 @@ class Writer:
     """The thread that alone writes one ledger."""
 
     def __init__(
-        self, store: Store, engine: Engine, clock: Clock, queue_limit: int, grace: timedelta
+        self,
+        store: Store,
+        engine: Engine,
+        turns: Turns,
+        clock: Clock,
+        queue_limit: int,
+        grace: timedelta,
     ) -> None:
         self._store = store
+        self._turns = turns
         self._grace = grace
         self._engine = engine
         self._clock = clock
@@ -181,8 +192,6 @@ class Writer:
         self._ready = threading.Condition()
         self._closing = False
         self._listeners: tuple[Listener, ...] = ()
-        self._unsure = False
-        self._look()
         run = self.measures.watched(self._run)
         self._thread = threading.Thread(target=run, name="tallybook-writer", daemon=True)
         self._thread.start()
@@ -234,17 +243,18 @@ class Writer:
 
     def _run(self) -> None:
         while jobs := self._take():
-            before = self._head
+            before = self._turns.head
             if isinstance(jobs[0], BetweenJob):
                 jobs[0].carry_out()
             else:
                 with self.measures.committing(jobs):
                     self._commit(jobs)
             _deliver(jobs)
-            if self._head > before:
-                self._tell(usage_only=not _any_command(jobs))
+            if self._turns.head > before:
+                self.tell(usage_only=not _any_command(jobs))
 
-    def _tell(self, *, usage_only: bool) -> None:
+    def tell(self, *, usage_only: bool) -> None:
+        """Tell whoever listens that something was written, here or by another process."""
         for listener in self._listeners:
             if listener.usage or not usage_only:
                 with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
@@ -267,81 +277,59 @@ class Writer:
                 jobs.append(self._queue.popleft())
             return jobs
 
-    def _look(self) -> None:
-        """See how far the log goes, and when its newest event was recorded."""
-        self._head = self._store.head()[0]
-        newest = self._store.at(self._head)
-        self._last_us = newest.envelope.recorded_at_us if newest else 0
-        self._unsure = False
-
     def _commit(self, jobs: Sequence[Job[Any]]) -> None:
         """Decide and write these jobs; afterwards each holds its answer, whatever failed."""
-        before = self._head
         try:
-            try:
-                self._write(jobs, {})
-            except TakenError:
-                # Some record was sent before: decide again, knowing which ones are taken.
-                self._write(jobs, self._store.recorded(_identities(jobs)))
+            self._write_patiently(jobs)
         except Exception as error:  # noqa: BLE001  # whatever it was, the askers are told
             self.measures.failed(error)
-            singly = len(jobs) > 1 and self._head == before  # else it was written all the same
+            # What was written all the same is done, and a database that is away is so for each.
+            together = self._turns.written_all_the_same or isinstance(error, Unreachable | Busy)
+            singly = len(jobs) > 1 and not together
             for job in jobs:
                 if singly:
                     self._commit([job])
                 else:
                     job.fail(error)
 
-    def _write(self, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:
-        """One transaction: decide, fold, write the ledger, keep the views."""
-        database = self._engine.database
-        if self._unsure:
-            self._look()
-        if database.writing.checkpoint() < self._head:  # they could not be kept the last time
-            self._engine.forget()
-            self._engine.catch_up(self._store.read)
-        now_us = max(self._last_us, to_us(self._clock.now()))
-        group = Group(self._engine, self._store, self._head, now_us, self._grace)
-        database.begin()
+    def _write_patiently(self, jobs: Sequence[Job[Any]]) -> None:
+        """Write these jobs, also those of which something was sent before."""
+        look, left = False, TRIES
+        while True:
+            try:
+                return self._write(jobs, look=look)
+            except TakenError:
+                if look:
+                    raise
+                look = True  # decide again, knowing which records are taken
+            except Unwritten:
+                left -= 1
+                if not left:
+                    raise
+
+    def _write(self, jobs: Sequence[Job[Any]], *, look: bool) -> None:
+        """One turn: decide, fold, write the ledger, keep the views."""
+        turns = self._turns
+        turns.begin()
         try:
+            taken = self._store.recorded(_identities(jobs)) if look else {}
+            now_us = max(turns.last_us, to_us(self._clock.now()))
+            group = Group(self._engine, self._store, turns.head, now_us, self._grace)
             _decide(group, jobs, taken)
-            if group.pending or group.keys:
-                self._store.append(group.pending, group.identities, list(group.keys.values()))
+            keys = list(group.keys.values())
+            turns.keep(group.pending, group.identities, keys, group.now_us)
         except BaseException as error:
-            database.rollback()
-            self._engine.forget()
-            if not isinstance(error, TakenError):
-                self._look_again()
+            said = turns.undo(error)
+            if said is not error:
+                raise said from error
             raise
-        self._head += len(group.pending)
-        self._last_us = group.now_us
-        self._keep_views()
-        self._set_clock()
+        finally:
+            self.set_clock(turns.last_us)
 
-    def _look_again(self) -> None:
-        """After an error nobody knows what was written, but for the ledger itself."""
-        before, self._unsure = self._head, True
-        with suppress(Exception):  # it cannot be read either; the next write looks first
-            self._look()
-        if self._head > before:
-            self._set_clock()
-            with suppress(Exception):  # the next write folds it
-                self._engine.catch_up(self._store.read)
-
-    def _set_clock(self) -> None:
-        """Time stands where the newest event was recorded, on a test clock."""
+    def set_clock(self, recorded_at_us: int) -> None:
+        """Time stands where the newest event was recorded, on a test clock; it never goes back."""
         if isinstance(self._clock, TestClock):
-            self._clock.set(from_us(self._last_us))
-
-    def _keep_views(self) -> None:
-        """The ledger has it; views that cannot keep it now are folded again from the ledger."""
-        try:
-            self._engine.database.commit()
-        except Exception:  # noqa: BLE001  # whatever it was, the ledger makes the views again
-            self._engine.database.rollback()
-            self._engine.forget()
-            with suppress(Exception):  # what is in the ledger is answered; the next write folds it
-                self._engine.catch_up(self._store.read)
+            self._clock.advance(from_us(recorded_at_us))
 
 
 def _decide(group: Group, jobs: Sequence[Job[Any]], taken: Mapping[Identity, Prior]) -> None:

@@ -72,19 +72,24 @@ def decide(command: RecordUsage, facts: Facts) -> Accepted | None:
 def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) -> bool:
     """Add these records as one event; return whether they could be."""
     texts = [record.timestamp for record in records]
-    times = None if None in texts else parse_usual_instants(cast("list[str]", texts))
+    times = _times(texts, facts.at_us)
     if times is None:
         return False
     values: list[Any] = [record.value for record in records]
     several: list[Any] = [
         {} if record.properties is None else record.properties for record in records
     ]
+    told = times
+    if None in texts:  # a time left out is no part of what makes two sendings the same
+        told = [-1 if text is None else at for text, at in zip(texts, times, strict=True)]
     customers = [record.customer for record in records]
     names = [record.event_name for record in records]
     first = len(accepted.statuses)
     ids = accepted.ids[first : first + len(records)]
     sources = accepted.sources[first : first + len(records)]
     try:
+        if any("value" in properties for properties in several):
+            values, several = _values_taken_out(values, several)
         decimals = _decimals(set(values), facts, set(names))
         values = list(map(decimals.__getitem__, values))
         event = UsageRecorded.by_columns(ids, sources, names, customers, times, values, several)
@@ -93,10 +98,10 @@ def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) ->
         for column in (event.sources, event.event_names, event.customers):
             _check_names(column)
         _check_properties(event.properties.each)
-        _check_texts(records, facts)
+        _check_texts(names, values, several, facts)
     except (Rejected, TypeError, AttributeError, ValueError):
         return False
-    rows = zip(ids, sources, names, customers, times, values, several, strict=True)
+    rows = zip(ids, sources, names, customers, told, values, several, strict=True)
     contents = list(map(encode_record, rows))
     if sum(map(len, contents)) > BATCH_BYTES:
         return False
@@ -104,6 +109,37 @@ def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) ->
     accepted.statuses.extend(_statuses(event, facts))
     accepted.digests.append([blake2b(one, digest_size=16).digest() for one in contents])
     return True
+
+
+def _times(texts: Sequence[str | None], now_us: int) -> list[int] | None:
+    """When each happened, now if its sender did not say; None for what needs a closer look."""
+    if None not in texts:
+        return parse_usual_instants(cast("Sequence[str]", texts))
+    given = parse_usual_instants([text for text in texts if text is not None])
+    if given is None:
+        return None
+    said = iter(given)
+    return [now_us if text is None else next(said) for text in texts]
+
+
+def _values_taken_out(values: Sequence[Any], several: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Values, and properties without them: senders of other shapes put the one into the others.
+
+    Raises `TypeError` for a record that has a value in both, or in properties that need a closer
+    look; a value that is no decimal will need one too.
+    """
+    taken, left = list[Any](), list[Any]()
+    for value, properties in zip(values, several, strict=True):
+        if "value" in properties:
+            if value is not None or len(properties) > PROPERTIES_LIMIT:
+                raise TypeError("a record with two values, or with too many properties")
+            rest = dict(properties)
+            taken.append(rest.pop("value"))
+            left.append(rest)
+        else:
+            taken.append(value)
+            left.append(properties)
+    return taken, left
 
 
 def _statuses(event: UsageRecorded, facts: Facts) -> list[Status]:
@@ -143,22 +179,22 @@ def _check_names(column: Column[str]) -> None:
 
 
 def _check_properties(several: Sequence[dict[str, str]]) -> None:
-    """Each different property once; a `value` among them is for the closer look."""
+    """Each different property once."""
     if max(map(len, several), default=0) > PROPERTIES_LIMIT:
         raise TypeError("a record with too many properties")
     for name, value in {pair for properties in several for pair in properties.items()}:
         check_property(name, value)
-        if name == "value":
-            raise TypeError("the value stands among the properties")
 
 
-def _check_texts(records: Sequence[RecordInput], facts: Facts) -> None:
+def _check_texts(
+    names: Sequence[str], values: Sequence[Any], several: Sequence[Any], facts: Facts
+) -> None:
     """What a meter needs without reading it as a number is there."""
     if not facts.text_properties:
         return
-    for record in records:
-        for name in facts.text_properties.get(record.event_name, ()):
-            if record.value is None if name == "value" else name not in (record.properties or ()):
+    for event, value, properties in zip(names, values, several, strict=True):
+        for name in facts.text_properties.get(event, ()):
+            if value is None if name == "value" else name not in properties:
                 raise TypeError("a record without the property that a meter needs")
 
 

@@ -4,7 +4,7 @@ A fact and the checkpoint that says it was folded go into one transaction, so th
 the views are at some position of the ledger, never between two.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 
@@ -36,12 +36,7 @@ from projections.matched_columns import MatchedColumns
 from projections.needed_properties import Needs, needs
 from projections.places import W, Where
 from projections.recounts import recount
-from projections.tables import (
-    Table,
-    Views,
-    ViewsDatabase,
-    version_stamp,
-)
+from projections.tables import Table, Views, ViewsDatabase, version_stamp
 from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
@@ -85,9 +80,12 @@ class Engine:
         """Close the views."""
         self.database.close()
 
-    def forget(self) -> None:
-        """Trust nothing remembered, after a transaction was undone."""
-        self._usage.forget()
+    def forget(self, *, usage_only: bool = False) -> None:
+        """Trust nothing remembered, after a transaction was undone or somebody else wrote.
+
+        Where they wrote nothing but usage, only what usage adds to.
+        """
+        (self._usage.forget_usage if usage_only else self._usage.forget)()
 
     def apply(self, recorded: Iterable[Recorded]) -> None:
         """Fold facts that were just decided, within the writer's open transaction.
@@ -150,15 +148,21 @@ class Engine:
 
     def catch_up(self, read: Read, progress: Callable[[int], None] | None = None) -> None:
         """Fold whatever the ledger holds beyond the checkpoint."""
-        events = iter(read(self.database.writing.checkpoint()))
+        at = -1
+        events: Iterator[Recorded] = iter(())
         position: int | None = 0
-        self._settle()
         while position is not None:
-            with self.database.transaction():
+            with self.database.transaction() as views:
+                if views.checkpoint() != at:  # at first, and when somebody else folded meanwhile
+                    self.forget()
+                    at = views.checkpoint()
+                    events = iter(read(at))
+                    self._settle()
                 # One at a time, so that each is folded while it is at hand, and then forgotten.
                 position = self._apply(islice(events, _CATCH_UP_EVENTS), fresh=False)
                 if position is not None:
                     self._went_by(position)
+                    at = position
             if progress is not None and position is not None:
                 progress(position)
 
@@ -170,7 +174,8 @@ class Engine:
     ) -> None:
         """As `catch_up`, while other processes fold the parts that come next."""
         parts = others.parts(self.database.writing.checkpoint())
-        self._settle()
+        with self.database.transaction():
+            self._settle()
         for part, future in ahead.handed_over(others, parts):
             run = future.result() if future else None
             with self.database.transaction():
@@ -191,9 +196,8 @@ class Engine:
         """Let nothing be fresh before facts are folded that were not just decided."""
         views = self.database.writing
         if fresh_usage.standing(views) is not None:
-            with self.database.transaction():
-                self._usage.fresh.settle_all(views, views.checkpoint())
-                self._usage.fresh.write(views)
+            self._usage.fresh.settle_all(views, views.checkpoint())
+            self._usage.fresh.write(views)
 
     def _went_by(self, position: int) -> None:
         """Facts up to a position were added to days as they came."""
@@ -202,7 +206,7 @@ class Engine:
 
     def follow(
         self,
-        head: int,
+        head: Callable[[], int],
         read: Read,
         hash_at: Callable[[int], bytes | None],
         progress: Callable[[int], None] | None = None,
@@ -213,11 +217,11 @@ class Engine:
         self.catch_up(read, progress)
         self.seal(hash_at)
 
-    def follows(self, head: int, hash_at: Callable[[int], bytes | None]) -> bool:
+    def follows(self, head: Callable[[], int], hash_at: Callable[[int], bytes | None]) -> bool:
         """Whether these views were folded from this ledger, and from no more than it holds."""
         views = self.database.writing
         sealed = views.meta("sealed_position")
-        if views.checkpoint() > head:
+        if views.checkpoint() > head():  # asked in this order: others may be writing
             return False
         return sealed is None or views.meta("sealed_hash") == hash_at(sealed)
 
@@ -230,10 +234,9 @@ class Engine:
 
     def seal(self, hash_at: Callable[[int], bytes | None]) -> None:
         """Note which ledger these views were folded from, by the chain's hash at the checkpoint."""
-        views = self.database.writing
-        position = views.checkpoint()
-        if position:
-            with self.database.transaction():
+        with self.database.transaction() as views:
+            position = views.checkpoint()
+            if position:
                 views.set_meta("sealed_position", position)
                 views.set_meta("sealed_hash", hash_at(position))
 
@@ -374,18 +377,24 @@ def rebuild(
     return aside
 
 
+def stamp() -> str:
+    """The version of the views that this program makes and understands."""
+    return version_stamp(TABLES, CODE_VERSION)
+
+
 def of_same_version(path: Where) -> ViewsDatabase:
     """Views that another process keeps, to read them. Raises `ValueError` for another version."""
-    if views_at.stamp_of(path) != version_stamp(TABLES, CODE_VERSION):
+    if views_at.stamp_of(path) != stamp():
         raise ValueError("they are of another version than this program")
     return views_at.open_views(path, TABLES)
 
 
 def _open(path: Where) -> ViewsDatabase:
     """The views at this path; those of another version are thrown away."""
-    stamp = version_stamp(TABLES, CODE_VERSION)
-    if views_at.stamp_of(path) != stamp:
+    found = views_at.stamp_of(path)
+    if found != stamp():
         remove(path)
     database = views_at.open_views(path, TABLES)
-    database.writing.set_meta("stamp", stamp)
+    if found != stamp():
+        database.writing.set_meta("stamp", stamp())
     return database

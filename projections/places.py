@@ -11,12 +11,22 @@ _ADDRESS = re.compile(r"postgres(?:ql)?://(?:[^@/]*@)?(?P<server>[^/]*)(?P<datab
 _SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
+class Unreachable(ConnectionError):
+    """The database does not answer just now."""
+
+
+class Unwritten(Unreachable):
+    """The database went away before anything was written: it may be tried again."""
+
+
 @final
 class Place(msgspec.Struct, frozen=True):
     """A schema in a PostgreSQL database."""
 
     url: str
     schema: str
+    log: str = ""
+    """The schema of the ledger that this one was folded from; none for the ledger's own."""
 
     @classmethod
     def of(cls, address: str) -> "Place":
@@ -41,7 +51,12 @@ class Place(msgspec.Struct, frozen=True):
 
     def beside(self, what: str) -> "Place":
         """The schema beside this one that holds something else of the same ledger."""
-        return Place(self.url, f"{self.schema}_{what}")
+        return Place(self.url, f"{self.schema}_{what}", self.log or self.schema)
+
+    @property
+    def turn(self) -> str:
+        """The lock of whoever writes here."""
+        return f"tallybook {self.schema}"
 
     def __repr__(self) -> str:
         # Read by people and written to logs, so without a password.

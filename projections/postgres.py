@@ -22,7 +22,21 @@ from projections.places import Place
 
 Row = tuple[Any, ...]
 
-_CONNECT_SECONDS = 10
+LOCK_SECONDS = 30
+"""How long whoever writes waits for somebody else who does."""
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""After how long a server that says nothing is taken for gone; an address may say otherwise."""
+_IDLE_SECONDS = 20
+"""How long somebody who writes may say nothing, before the server takes them for gone.
+
+That is before others have given up waiting for them.
+"""
 _PAGE_ROWS = 1_000
 _WORDS = tuple(
     (re.compile(pattern), words)
@@ -38,6 +52,8 @@ _WORDS = tuple(
     )
 )
 _TYPES = {"INTEGER": "bigint", "TEXT": 'text COLLATE "C"', "BLOB": "bytea"}
+_TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)")
+_BYTES = re.compile(r"(\w+) BLOB\b")
 _MARK = re.compile(r"\?(\d*)")
 
 _names = count(1)
@@ -61,11 +77,18 @@ def translated(sql: str) -> bytes:
 def as_table(statement: str) -> bytes:
     """What creates a table or an index, with PostgreSQL's types; texts sort by their bytes.
 
+    Bytes are packed already: to compress them takes longer than to write them.
+
     >>> as_table("CREATE TABLE a (b INTEGER, c TEXT, PRIMARY KEY (b)) WITHOUT ROWID").decode()
     'CREATE TABLE a (b bigint, c text COLLATE "C", PRIMARY KEY (b)) '
     """
     statement = statement.replace("WITHOUT ROWID", "")
-    return re.sub(r"\b(?:INTEGER|TEXT|BLOB)\b", lambda found: _TYPES[found[0]], statement).encode()
+    table = _TABLE.match(statement)
+    created = re.sub(r"\b(?:INTEGER|TEXT|BLOB)\b", lambda found: _TYPES[found[0]], statement)
+    if table is not None:
+        for column in _BYTES.findall(statement):
+            created += f"; ALTER TABLE {table[1]} ALTER COLUMN {column} SET STORAGE EXTERNAL"
+    return created.encode()
 
 
 def column_type(type: str) -> str:
@@ -104,7 +127,7 @@ def parameters(place: Place) -> dict[str, Any]:
         given = conninfo_to_dict(place.url)
     except ProgrammingError as error:
         raise ValueError(f"{place}: {error}") from error
-    return {"connect_timeout": _CONNECT_SECONDS, **given, "cursor_factory": RawCursor}
+    return {**_PATIENCE, **given, "cursor_factory": RawCursor}
 
 
 def connect(place: Place, search_path: str) -> Connection[Row]:
@@ -122,6 +145,43 @@ def prepare(connection: Connection[Any], search_path: str) -> None:
     """Let a new connection find tables in a schema, and speak as we do."""
     adapt(connection)
     connection.execute(f'SET search_path TO "{search_path}"'.encode())
+
+
+def prepare_writing(connection: Connection[Any], place: Place) -> None:
+    """Let a new connection write. What is answered must be on disk, and every text storable.
+
+    Raises `ValueError` where it cannot be so.
+    """
+    names = ("fsync", "server_encoding", "synchronous_commit")
+    sql = f"SELECT {', '.join(f'current_setting($${name}$$)' for name in names)}"
+    fsync, encoding, synchronous = connection.execute(sql.encode()).fetchone() or ("", "", "")
+    if fsync != "on":
+        raise ValueError(f"{place}: the server runs with fsync=off, and may lose bills")
+    if encoding != "UTF8":
+        raise ValueError(f"{place}: the database is not encoded as UTF8")
+    if synchronous == "off":
+        connection.execute(b"SET synchronous_commit TO on")
+    # What others wrote before a turn began must be seen in it.
+    connection.execute(b"SET default_transaction_isolation TO 'read committed'")
+    # Whoever is cut off, or stands still, keeps nobody else from writing for ever.
+    idle = f"SET idle_in_transaction_session_timeout TO '{_IDLE_SECONDS}s'"
+    connection.execute(idle.encode())
+
+
+def waiting_for(*turns: str) -> str:
+    """What takes these turns for as long as a transaction lasts, one statement after the other."""
+    wait = [f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'"]
+    wait += [f"SELECT pg_advisory_xact_lock({lock_of(turn)})" for turn in turns]
+    return "; ".join(wait)
+
+
+def lock_of(turn: str) -> str:
+    """The number of a lock, as SQL.
+
+    >>> lock_of("tallybook acme")
+    "hashtextextended('tallybook acme', 0)"
+    """
+    return f"hashtextextended('{turn}', 0)"
 
 
 def exists(connection: Connection[Any], table: str) -> bool:

@@ -4,7 +4,7 @@ The tables and what is in them are the same as in a file (`tables.py`), so that 
 canonical dump. A rebuild fills another schema, which then takes the name of this one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg_pool import ConnectionPool
 
 from projections import postgres
-from projections.places import Place
+from projections.places import Place, Unreachable
 from projections.postgres import Session
 from projections.tables import Row, Table, Views, ViewsDatabase
 
@@ -30,6 +30,10 @@ _META = b"CREATE TABLE meta (name text PRIMARY KEY, value bytea)"
 # A swap waits until nobody holds this, and nobody sees tables of before it and after it at once.
 _SNAPSHOT = b"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     LOCK TABLE meta IN ACCESS SHARE MODE"""
+_BEGIN = "BEGIN READ WRITE"
+
+_AWAY = ("08", "57P", "25P03", "53300")
+"""How the codes begin by which a server says that it goes, or lets nobody in."""
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
@@ -63,6 +67,24 @@ class PostgresViews(Views):
         sql = f"INSERT INTO {table} SELECT * FROM unnest({arrays}) {on_conflict}"
         self._session.execute(sql, columns)
 
+    def by_key(self, table: Table, keys: Sequence[Row]) -> Iterator[Row]:
+        """Those rows of a table that have one of these keys, in no order: one seek for each."""
+        if not keys:
+            return iter(())
+        names = table.key.split(", ")
+        types = dict(zip(table.columns, self._types[table.name], strict=True))
+        arrays = ",".join(f"?::{types[name]}[]" for name in names)
+        found = " AND ".join(f"{name}=wanted.wanted_{name}" for name in names)
+        wanted = ",".join(f"wanted_{name}" for name in names)
+        # Kept apart by OFFSET, so that the planner seeks each and never reads the whole table.
+        sql = (
+            f"SELECT one.* FROM unnest({arrays}) AS wanted({wanted}) , LATERAL"
+            f" (SELECT * FROM {table.name} WHERE {found} OFFSET 0) AS one"
+        )
+        return iter(
+            self._session.execute(sql, [list(column) for column in zip(*keys, strict=True)])
+        )
+
     def set_meta(self, name: str, value: object) -> None:
         """Note something about the views themselves."""
         on_conflict = "ON CONFLICT (name) DO UPDATE SET value=excluded.value"
@@ -89,24 +111,51 @@ class _Writing(Session):
 
     def _connect(self) -> Connection[Row]:
         connection = postgres.connect(self._place, self._place.schema)
-        connection.execute(b"SET synchronous_commit TO off")
+        try:
+            if self._place.log:  # whoever writes a group writes to both
+                path = f'SET search_path TO "{self._place.schema}", "{self._place.log}"'
+                connection.execute(path.encode())
+            postgres.prepare_writing(connection, self._place)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def reconnect(self) -> None:
+        """Connect anew when the connection was lost. Raises `psycopg.Error`."""
+        if self.connection.closed and not self._open:
+            self.connection = self._connect()
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> RawCursor[Row]:
         """Run a statement. Of a transaction that was lost, nothing more is."""
-        if self.connection.closed and not self._open:
-            self.connection = self._connect()
+        self.reconnect()
         return super().execute(sql, parameters)
 
-    def begin(self) -> None:
-        """Begin a transaction."""
-        self.execute("BEGIN")
-        self._open = True
+    def begin(self, sql: str) -> list[Row]:
+        """Begin a transaction with these statements; the answer is the rows that they gave.
 
-    def commit(self) -> None:
-        """Keep what it changed."""
-        self.execute("COMMIT")
+        Raises `TimeoutError` when others keep a lock for too long.
+        """
+        self.reconnect()
+        try:
+            cursor = self.connection.execute(f"{_BEGIN}; {sql}".encode())
+        except BaseException as error:
+            self._open = True
+            self.rollback()
+            if isinstance(error, LockNotAvailable):
+                raise TimeoutError(f"another process has kept {self._place} too long") from error
+            raise
+        self._open = True
+        return _rows_of_each(cursor)
+
+    def commit(self, sql: str = "") -> None:
+        """Keep what it changed, saying something more with it."""
+        cursor = self.connection.execute(f"{sql}; COMMIT".encode() if sql else b"COMMIT")
+        while cursor.nextset():
+            pass
         self._open = False
+        if cursor.statusmessage != "COMMIT":  # something had failed, and nobody had noticed
+            raise psycopg.errors.InFailedSqlTransaction("the transaction was undone")
 
     def rollback(self) -> None:
         """Undo what it changed; a connection that was lost has done so."""
@@ -118,10 +167,23 @@ class _Writing(Session):
             self.connection.close()
 
 
+def _rows_of_each(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    """The rows of each statement that gave any."""
+    rows: list[Row] = []
+    while True:
+        rows += cursor.fetchall() if cursor.description else ()
+        if not cursor.nextset():
+            return rows
+
+
 class ViewsSchema(ViewsDatabase):
-    """Views in a schema, which is made when it is missing."""
+    """Views in a schema, which is made when it is missing.
+
+    Whoever writes has its turn for the length of a transaction, and others wait for it.
+    """
 
     def __init__(self, place: Place, tables: Sequence[Table]) -> None:
+        self.place = place
         self.tables = tuple(tables)
         with _opening(place):
             self._session = _Writing(place)
@@ -152,13 +214,36 @@ class ViewsSchema(ViewsDatabase):
         self._pool.close()
         self._session.connection.close()
 
+    @property
+    def session(self) -> "_Writing":
+        """The connection that writes."""
+        return self._session
+
     def begin(self) -> None:
-        """Begin the writer's transaction."""
-        self._session.begin()
+        """Begin the writer's transaction, once nobody else writes."""
+        turn = postgres.waiting_for(self.place.turn)
+        # What is in the views can be made again from the ledger.
+        self._session.begin(f"{turn}; SET LOCAL synchronous_commit TO off")
+
+    def begin_group(self, sql: str) -> list[Row]:
+        """Begin a transaction that writes the ledger too, as `_Writing.begin` does."""
+        assert self.place.log, "a group is written to a ledger and its own views"
+        turns = (self.place.turn, f"tallybook {self.place.log}")
+        rows = self._session.begin(f"{postgres.waiting_for(*turns)}; {sql}")
+        return rows[len(turns) :]  # each lock has answered, too
+
+    def commit_group(self, channel: str, told: str) -> None:
+        """Keep what a group changed and wrote; whoever listens is told, with the commit."""
+        self._session.commit(f"NOTIFY {channel}, '{told}'" if told else "")
 
     def commit(self) -> None:
         """Keep what the writer's transaction changed."""
         self._session.commit()
+
+    @staticmethod
+    def decoded(value: bytes) -> Any:
+        """What was noted about the views, as it is kept."""
+        return _decode(value)
 
     def rollback(self) -> None:
         """Undo what the writer's transaction changed."""
@@ -168,7 +253,7 @@ class ViewsSchema(ViewsDatabase):
     def snapshot(self) -> Iterator[Views]:
         """A read-only view of one moment, for a whole query; any number at a time."""
         self._pool.open()
-        with self._pool.connection() as connection:
+        with answering(self.place), self._pool.connection() as connection:
             connection.execute(_SNAPSHOT)
             try:
                 yield PostgresViews(Session(connection), self.tables)
@@ -199,6 +284,23 @@ def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
 
 
 @contextmanager
+def answering(place: Place) -> Iterator[None]:
+    """Say in our words that a database went away: raises `Unreachable`."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if went_away(error):
+            raise Unreachable(f"{place} does not answer: {error}") from error
+        raise
+
+
+def went_away(error: BaseException) -> bool:
+    """Whether an error says that there is no connection, or soon none any more."""
+    state = getattr(error, "sqlstate", None)
+    return state is None or state.startswith(_AWAY)
+
+
+@contextmanager
 def _opening(place: Place) -> Iterator[None]:
     """Say in our words what cannot be opened, and why not: raises `ConnectionError`."""
     try:
@@ -217,8 +319,9 @@ def stamp_of(place: Place) -> str | None:
 
 
 def remove(place: Place) -> None:
-    """Remove the views in a schema. Raises `ValueError` when it holds something else."""
-    with closing(postgres.connect(place, place.schema)) as connection:
+    """Remove the views in a schema, in a turn. Raises `ValueError` when it holds something else."""
+    with closing(postgres.connect(place, place.schema)) as connection, connection.transaction():
+        connection.execute(postgres.waiting_for(place.turn).encode())
         _drop(connection, place)
 
 
@@ -230,14 +333,18 @@ def _drop(connection: Connection[Row], place: Place) -> None:
     connection.execute(f'DROP SCHEMA IF EXISTS "{place.schema}" CASCADE'.encode())
 
 
-def swap(aside: Place, place: Place) -> None:
+def swap(aside: Place, place: Place, last: Callable[[], None] = lambda: None) -> None:
     """Put rebuilt views in the place of the old ones, in one transaction.
 
-    Raises `BlockingIOError` when somebody is just reading the old ones; then nothing is changed.
+    `last` is done to them while nobody else writes. Raises `BlockingIOError` when somebody is just
+    reading the old ones; then nothing is changed.
     """
+    turns = [place.turn, f"tallybook {place.log}"] if place.log else [place.turn]
     with closing(postgres.connect(place, place.schema)) as connection:
         try:
             with connection.transaction():
+                connection.execute(postgres.waiting_for(*turns).encode())
+                last()
                 connection.execute(f"SET LOCAL lock_timeout TO {_PATIENCE_MS}".encode())
                 old = f'"{place.schema}".meta'
                 if postgres.exists(connection, old):

@@ -8,7 +8,6 @@ others, and only the hours that have any usage are there. Totals are exact: unit
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from operator import add
 
 import msgspec
@@ -146,7 +145,8 @@ def _by_group(hours: Mapping[Hour, Sequence[int]]) -> dict[_Place, _More]:
 
 def _write(views: Views, meter_ref: int, groups: Mapping[_Place, _More]) -> None:
     """Add to rows, some at a time."""
-    found = _standing(views, meter_ref, list(groups))
+    keys = [(meter_ref, *place) for place in groups]
+    found = {(day, group): days for _, day, group, days in views.by_key(DAYS, keys)}
     rows: list[Row] = []
     for place, more in groups.items():
         packed = _with_more(found.get(place), more)
@@ -156,17 +156,6 @@ def _write(views: Views, meter_ref: int, groups: Mapping[_Place, _More]) -> None
             where = "meter_ref=? AND slot=? AND customers=?"
             views.execute(f"DELETE FROM usage_days WHERE {where}", (meter_ref, *place))
     views.insert("usage_days", rows, DAYS.replacing)
-
-
-def _standing(views: Views, meter_ref: int, places: Sequence[_Place]) -> dict[_Place, bytes]:
-    """Those of the rows that stand in the views."""
-    values = ",".join(["(?,?)"] * len(places))
-    rows = views.iterate(
-        f"WITH wanted(s, c) AS (VALUES {values}) SELECT s, c, days FROM wanted"
-        " CROSS JOIN usage_days ON meter_ref=? AND slot=s AND customers=c",
-        [*chain.from_iterable(places), meter_ref],
-    )
-    return {(day, group): packed for day, group, packed in rows}
 
 
 def _with_more(packed: bytes | None, more: _More) -> bytes | None:

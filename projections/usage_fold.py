@@ -32,6 +32,11 @@ class UsageFold:
         self.fresh.forget()
         self.billed_until.forget()
 
+    def forget_usage(self) -> None:
+        """Trust nothing remembered that usage adds to, after somebody else wrote usage only."""
+        self.folding.days.forget()
+        self.fresh.forget()
+
     def late(self, views: Views, matched: Sequence[Matched]) -> list[Matched]:
         """Those records in whose time something of their customer is billed already."""
         until = self.billed_until.of(views, {record.customer_ref for record in matched})

@@ -1,6 +1,6 @@
 """Views wherever they are kept: opened, removed, put in the place of others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -29,18 +29,19 @@ def stamp_of(at: Where) -> str | None:
     return _postgres().stamp_of(at) if isinstance(at, Place) else stamp_of_file(at)
 
 
-def swap(aside: Where, at: Where) -> None:
-    """Put rebuilt views in the place of the old ones.
+def swap(aside: Where, at: Where, last: Callable[[], None] = lambda: None) -> None:
+    """Put rebuilt views in the place of the old ones; `last` is done to them before.
 
     Whoever has files open keeps them; SQLite sees that they moved, and leaves the new ones be.
     Raises `BlockingIOError` when somebody is just opening them, or in a database reading them; then
     nothing is changed.
     """
     if isinstance(aside, Place) and isinstance(at, Place):
-        _postgres().swap(aside, at)
+        _postgres().swap(aside, at, last)
         return
     assert isinstance(aside, Path), "views take the place of others of their kind"
     assert isinstance(at, Path), "views take the place of others of their kind"
+    last()
     with opening(at, alone=True):
         remove(at)
         aside.replace(at)

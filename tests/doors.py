@@ -3,7 +3,10 @@
 SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
 FILES = ("app/store.py", "app/snapshots.py", "app/control.py", "app/bench_floor.py")
-POSTGRES = ("app/postgres_store.py", "app/postgres_rows.py", "projections/postgres.py")
+POSTGRES = (
+    *(f"app/postgres_{name}.py" for name in ("store", "rows", "turns", "following")),
+    "projections/postgres.py",
+)
 CLOCK = ("app/clock.py",)
 SENDER = ("app/client.py",)  # runs where it is copied to, and no door of ours is there
 PROTOCOLS = ("app/web/deadlines.py", "app/web/h11_deadlines.py", "app/web/httptools_deadlines.py")

@@ -86,12 +86,12 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(*, on_disk: bool = False) -> Iterator[Server]:
     """A server for as long as the block lasts. Skips the test when none is installed."""
     programs = binaries()
     if programs is None:
         pytest.skip(MISSING)
-    memory = MEMORY if MEMORY.is_dir() else None
+    memory = MEMORY if MEMORY.is_dir() and not on_disk else None
     with tempfile.TemporaryDirectory(prefix="tallybook-postgres-", dir=memory) as name:
         folder = Path(name)
         if os.geteuid() == 0:

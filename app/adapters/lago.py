@@ -5,6 +5,7 @@
 customer, so who sends a subscription's id gives it to the customer as its external id.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import exact_json
-from app.adapters.unix_times import is_unix, parse_unix
+from app.adapters.unix_times import is_unix, parse_unix, usual_instant
 from app.ingest import REASONS, answer, asked, kind_of
-from app.offers import UNREADABLE, Judged, Names, Offered, Refused, each, judge
+from app.offers import RECORDS_LIMIT, UNREADABLE, Judged, Names, Offered, Refused, each, judge
 from domain.decider import Code, Rejected
 from domain.periods import format_instant
 from domain.usage import RecordInput
@@ -41,6 +42,18 @@ class _Event(msgspec.Struct, frozen=True):
     precise_total_amount_cents: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Usual(msgspec.Struct, frozen=True, gc=False):
+    """An event whose numbers are read with it."""
+
+    transaction_id: str
+    code: str
+    external_subscription_id: str | None = None
+    external_customer_id: str | None = None
+    timestamp: Any = None
+    properties: dict[str, Any] | None = None
+    precise_total_amount_cents: None = None
+
+
 class _One(msgspec.Struct):
     event: msgspec.Raw
 
@@ -49,38 +62,51 @@ class _Many(msgspec.Struct):
     events: list[msgspec.Raw]
 
 
+class _Sent(msgspec.Struct):
+    events: list[_Event]
+
+
+class _UsualMany(msgspec.Struct):
+    events: list[_Usual]
+
+
 _events = msgspec.json.Decoder(_Event)
 _ones = msgspec.json.Decoder(_One)
 _manys = msgspec.json.Decoder(_Many)
+_sent = msgspec.json.Decoder(_Sent)
+_usual_manys = exact_json.decoder(_UsualMany)
 
 
 async def post_event(request: Request) -> Response:
     """Record one event. 200 with the event, or 422 with what is wrong."""
     ledger, actor = asked(request, "lago")
     try:
-        event = _decoded(_ones, request, await request.body()).event
+        _check_kind(request)
+        event = _decoded(_ones, await request.body()).event
         offered = each(_record, [event])
         judged = await judge(ledger, offered, actor, NAMES)
     except Refused as refused:
         return refusal(refused)
     if judged.problems:
         return _unprocessable(_details(judged)["0"])
-    return answer(200, {"event": _shown(offered[0], event, ledger.clock.now())})
+    shown = _shown(offered[0], _events.decode(event), ledger.clock.now())
+    return answer(200, {"event": shown})
 
 
 async def post_batch(request: Request) -> Response:
     """Record several events. 200 with them, or 422 with what is wrong with any."""
     ledger, actor = asked(request, "lago")
     try:
-        events = _decoded(_manys, request, await request.body()).events
-        offered = each(_record, events)
+        _check_kind(request)
+        body = await request.body()
+        offered = batch(body)
         judged = await judge(ledger, offered, actor, NAMES)
     except Refused as refused:
         return refusal(refused)
     if judged.problems:
         return _unprocessable(_details(judged))
-    now = ledger.clock.now()
-    shown = [_shown(one, event, now) for one, event in zip(offered, events, strict=True)]
+    now, sent = ledger.clock.now(), _sent.decode(body).events
+    shown = [_shown(one, event, now) for one, event in zip(offered, sent, strict=True)]
     return answer(200, {"events": shown})
 
 
@@ -91,15 +117,52 @@ def refusal(refused: Refused) -> Response:
     return answer(refused.status, content, refused.headers)
 
 
-def _decoded(decoder: Any, request: Request, body: bytes) -> Any:
-    """The body, whose events are still texts. Raises `Refused`."""
+def _check_kind(request: Request) -> None:
     # No type at all is what another site's page can make a browser send: it must be said.
     if kind_of(request) != "application/json":
         raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", "send application/json")
+
+
+def _decoded(decoder: Any, body: bytes) -> Any:
+    """The body, whose events are still texts. Raises `Refused`."""
     try:
         return decoder.decode(body)
     except UNREADABLE as error:
         raise Refused(400, "BAD_JSON", str(error).replace("`", "")) from error
+
+
+def batch(body: bytes) -> Sequence[Offered]:
+    """The records of several events. Raises `Refused`."""
+    return _usual(body) or each(_record, _decoded(_manys, body).events)
+
+
+def _usual(body: bytes) -> list[RecordInput]:
+    """The records of events all of which can be read, in one go; else none."""
+    try:
+        events = _usual_manys.decode(body).events
+        if len(events) > RECORDS_LIMIT:
+            return []
+        records = list(map(_usual_record, events))
+    except (*UNREADABLE, Rejected, TypeError, ValueError):
+        return []
+    return records if exact_json.exact(body) else []
+
+
+def _usual_record(event: _Usual) -> RecordInput:
+    """The record of one. Raises `TypeError` or `ValueError` when it needs a closer look."""
+    customer = event.external_customer_id or event.external_subscription_id
+    if customer is None:
+        raise TypeError("whose usage it is must be told")
+    if event.properties is not None:
+        exact_json.make_texts(event.properties)
+    text = exact_json.text_of(event.timestamp)
+    return RecordInput(
+        id=event.transaction_id,
+        event_name=event.code,
+        customer=customer,
+        timestamp=None if text is None else usual_instant(text),
+        properties=event.properties,
+    )
 
 
 def _record(raw: bytes) -> RecordInput:
@@ -132,10 +195,9 @@ def _timestamp(raw: bytes) -> str | None:
     return format_instant(parse_unix(text, "timestamp", fraction=True))
 
 
-def _shown(offered: Offered, raw: msgspec.Raw, now: datetime) -> dict[str, object]:
+def _shown(offered: Offered, event: _Event, now: datetime) -> dict[str, object]:
     """A recorded event as Lago answers it."""
     assert isinstance(offered, RecordInput), "what could not be read is a problem"
-    event = _events.decode(raw)
     at = format_instant(now)
     return {
         "lago_id": offered.id,

@@ -79,8 +79,8 @@ class Then(Context):
     small ones of one customer (`projections/as_of.py`), made when they are first asked for.
     """
 
-    def __init__(self, ledger: Ledger, actor: str | None, moment: Moment) -> None:
-        super().__init__(ledger, actor)
+    def __init__(self, now: Context, moment: Moment) -> None:
+        super().__init__(now.ledger, now.actor, lanes=now.lanes)
         self.until = moment.position
         self._moment = moment
         self._views: dict[tuple[str, bool], Views] = {}
@@ -120,7 +120,7 @@ class Then(Context):
             with self._lock:
                 return function(self._views_of(customer, usage))
 
-        return await asyncio.to_thread(run)
+        return await self.off_the_loop(run)
 
     def close(self) -> None:
         """Let go of the small views."""
@@ -142,7 +142,7 @@ class Then(Context):
             found = {key: self._folded(*key) for key in dict.fromkeys(keys)}
             return [found[key] for key in keys]
 
-        return await asyncio.to_thread(look_up)
+        return await self.off_the_loop(look_up)
 
     def _folded(self, type: type[Any], id: str) -> Any:
         """The object of a type with an id, by its own facts alone."""
@@ -159,9 +159,9 @@ async def go_back(info: Info, given: AsOf | None) -> None:
     Raises `Rejected` for a moment that the ledger does not have.
     """
     if given is not None:
-        ledger = info.context.ledger
-        moment = await asyncio.to_thread(given.moment, ledger)
-        info.context.go_back(info.root, Then(ledger, info.context.actor, moment))
+        now = info.context
+        moment = await asyncio.to_thread(given.moment, now.ledger)
+        now.go_back(info.root, Then(now, moment))
 
 
 async def found(info: Info, type: type[S], id: str, given: AsOf | None) -> S | None:

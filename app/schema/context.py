@@ -13,6 +13,7 @@ from strawberry.extensions import SchemaExtension
 
 from app.callers import ANYBODY, Caller
 from app.commands import Command
+from app.lanes import Lanes
 from app.ledger import Ledger
 from app.schema.errors import UserError
 from app.schema.scalars import BigIntText, big_int
@@ -43,6 +44,8 @@ class Context:
     """What the request may do."""
     streams: bool = False
     """Whether many answers can be given, one after the other."""
+    lanes: Lanes | None = None
+    """The lanes it reads in; None for whoever reads at once."""
 
     def __post_init__(self) -> None:
         # Not cached: a mutation later in the same request may change an object. Those asked for at
@@ -105,7 +108,13 @@ class Context:
             with self.ledger.snapshot() as views:
                 return function(views)
 
-        return await asyncio.to_thread(run)
+        return await self.off_the_loop(run)
+
+    async def off_the_loop(self, function: Callable[[], T]) -> T:
+        """Call what takes its time in a thread."""
+        if self.lanes is None:
+            return await asyncio.to_thread(function)
+        return await self.lanes.take(function)
 
     async def find(self, type: type[S], id: str) -> S | None:
         """The object of this type with this id, if there is one."""

@@ -5,8 +5,8 @@ stands beneath a page or a list counts for each of its entries, so that pages in
 field that is asked for twice counts twice.
 """
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from graphql import (
@@ -34,6 +34,7 @@ from graphql import (
 )
 
 from app.schema.connections import PAGE_DEFAULT, PAGE_LIMIT
+from app.schema.remembered import REMEMBERED, Same
 
 COST_LIMIT = 50_000
 """The most that one operation may cost: about as many objects as a second or two can answer."""
@@ -56,11 +57,40 @@ Sum = tuple[int, int]
 """What is there once, and what is there for each entry of the page that it belongs to."""
 
 
-class Cost:
+Given = tuple[str, int, int | None]
+"""What matters of a variable: its name, how many entries its lists have, and what number it is."""
+
+
+def cost_of(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Mapping[str, Any],
+) -> int:
+    """What an operation of a valid document costs; remembered for who asks the like again."""
+    given: list[Given] = []
+    for one in operation.variable_definitions or ():
+        name = one.variable.name.value
+        if name in variables:
+            value = variables[name]
+            number = value if isinstance(value, int) else None
+            given.append((name, entries(value), number))
+    place = document.definitions.index(operation)
+    return _cost_of(schema, Same(document), place, tuple(given))
+
+
+@lru_cache(maxsize=8 * REMEMBERED)
+def _cost_of(schema: GraphQLSchema, same: Same, place: int, given: tuple[Given, ...]) -> int:
+    operation = same.document.definitions[place]
+    assert isinstance(operation, OperationDefinitionNode), "it is carried out"
+    return _Cost(schema, same.document, given).of(operation)
+
+
+class _Cost:
     """Reckons operations of one document with certain variables, each fragment once."""
 
     def __init__(
-        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any]
+        self, schema: GraphQLSchema, document: DocumentNode, given: Sequence[Given]
     ) -> None:
         self._schema = schema
         self._fragments = {
@@ -68,15 +98,17 @@ class Cost:
             for one in document.definitions
             if isinstance(one, FragmentDefinitionNode)
         }
-        self._variables = dict(variables)
+        self._lengths = {name: length for name, length, _ in given}
+        self._numbers: dict[str, Any] = {name: number for name, _, number in given}
         self._sums: dict[str, Sum] = {}
-        self._lengths: dict[str, int] = {}
 
     def of(self, operation: OperationDefinitionNode) -> int:
         """What an operation costs. The document must be a valid one."""
         for one in operation.variable_definitions or ():
-            if one.default_value is not None:
-                self._variables.setdefault(one.variable.name.value, one.default_value)
+            name = one.variable.name.value
+            if one.default_value is not None and name not in self._lengths:
+                self._lengths[name] = self._length(one.default_value)
+                self._numbers[name] = one.default_value
         root = self._schema.get_root_type(operation.operation)
         return sum(self._selected(operation.selection_set, root))
 
@@ -180,7 +212,7 @@ class Cost:
     def _number(self, value: Any) -> int | None:
         """A number of the document or of a variable."""
         if isinstance(value, VariableNode):
-            value = self._variables.get(value.name.value)
+            value = self._numbers.get(value.name.value)
         if isinstance(value, IntValueNode):
             return int(value.value)
         return value if isinstance(value, int) else None
@@ -188,12 +220,7 @@ class Cost:
     def _length(self, value: ValueNode) -> int:
         """How many entries the lists of an argument have in all."""
         if isinstance(value, VariableNode):
-            name = value.name.value
-            if name not in self._lengths:
-                given: Any = self._variables.get(name)
-                default = isinstance(given, ValueNode)
-                self._lengths[name] = self._length(given) if default else entries(given)
-            return self._lengths[name]
+            return self._lengths.get(value.name.value, 0)
         if isinstance(value, ListValueNode):
             return len(value.values) + sum(map(self._length, value.values))
         if isinstance(value, ObjectValueNode):

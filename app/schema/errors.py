@@ -34,6 +34,7 @@ from app.schema.phases import Phases
 from app.schema.scalars import BigIntText, described
 from app.verification import VerificationRunning
 from domain.decider import Code, Path, Rejected
+from projections.places import Unreachable
 
 ERRORS_LIMIT = 20
 """The most top-level errors one answer names."""
@@ -150,6 +151,8 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
             return "the ledger is being verified already; try again later", {"code": "TOO_BUSY"}
         case Busy():
             return "too many requests wait already; try again", {"code": "TOO_BUSY"}
+        case Unreachable():
+            return "the database does not answer; try again", {"code": "UNAVAILABLE"}
         case Closed():
             return "the server is shutting down", {"code": "SHUTTING_DOWN"}
         case MissingQueryError():

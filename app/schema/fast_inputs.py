@@ -4,8 +4,8 @@ The GraphQL library looks at every value of every record, and Strawberry at each
 for 1,000 records that msgspec reads in half of one. So a variable that is a list of records, or the
 input that holds the list, is read in one go before the library sees it, and the library is given an
 empty list in its place. Whatever is not exactly as it should be is left to the library: so every
-refusal is its own, message and path, and what only it allows (one record in place of a list, null
-for a source) is still allowed. So are records that are written out in the document.
+refusal is its own, message and path, and what only it allows (one record in place of a list) is
+still allowed. So are records that are written out in the document.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +36,14 @@ class _Record(
     """A record in which there is nothing but what a record has."""
 
 
+class _Sent(
+    _Record, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", gc=False
+):
+    """The same, where null stands for the source, as the schema allows."""
+
+    source: str | None = "default"  # type: ignore[assignment]  # until it is made a record
+
+
 class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The input that holds the records."""
 
@@ -44,11 +52,19 @@ class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 _LIST = "records"
 _MUTATION = "recordUsage"
-_HOLDING: Mapping[str, Any] = {
-    "RecordUsageInput": _Input,
-    "[UsageRecordInput]": list[_Record],
+
+
+class _SentInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The input that holds such records."""
+
+    records: list[_Sent]
+
+
+_HOLDING: Mapping[str, tuple[Any, Any]] = {
+    "RecordUsageInput": (_Input, _SentInput),
+    "[UsageRecordInput]": (list[_Record], list[_Sent]),
 }
-"""The types of variables that hold records, and what they are read as."""
+"""The types of variables that hold records, and what they are read as: usually, or else."""
 
 
 class Ahead(NamedTuple):
@@ -77,13 +93,21 @@ def read_ahead(
     """Read what variables hold nothing but usage records. The document must be a valid one."""
     given = given or {}
     records: dict[str, list[_Record]] = {}
-    for name, kind in _holding(Same(document), operation_name).items():
-        try:
-            read = msgspec.convert(given.get(name), kind)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            continue  # not as it should be, or half of a surrogate pair where none may be
-        records[name] = read.records if isinstance(read, _Input) else read
+    for name, kinds in _holding(Same(document), operation_name).items():
+        for kind in kinds:
+            try:
+                read = msgspec.convert(given.get(name), kind)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                continue  # not as it should be, or half of a surrogate pair where none may be
+            found: list[Any] = read.records if isinstance(read, _Input | _SentInput) else read
+            records[name] = found if kind is kinds[0] else list(map(_sourced, found))
+            break
     return Ahead(given, records)
+
+
+def _sourced(sent: _Sent) -> _Sent:
+    """The record with the source that null stands for."""
+    return msgspec.structs.replace(sent, source="default") if sent.source is None else sent
 
 
 def offered(sent: Sequence[Any]) -> list[RecordInput]:
@@ -111,13 +135,13 @@ def _with_records(value: object, records: list[Any]) -> Any:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _holding(same: Same, operation_name: str | None) -> Mapping[str, Any]:
-    """The variables of an operation that hold usage records, and what each is read as.
+def _holding(same: Same, operation_name: str | None) -> Mapping[str, tuple[Any, Any]]:
+    """The variables of an operation that hold usage records, and what each may be read as.
 
     Not those that stand somewhere in a literal: a literal may be any JSON, and then so is what
     stands in it.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for one in same.document.definitions:
         if isinstance(one, OperationDefinitionNode) and (
             operation_name is None or (one.name and one.name.value == operation_name)

@@ -1,6 +1,5 @@
 """The facts of the ledger as they are shown: each by itself, and in pages of what happened."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -108,8 +107,9 @@ class LedgerEvent:
     @resolver(description="The fact itself.")
     async def data(self, info: Info) -> Json:
         # A batch of usage is large, and only some readers want to see it.
-        store = info.context.ledger.store
-        return Json(await asyncio.to_thread(lambda: as_json(self.fact.event(store))))
+        context = info.context
+        store = context.ledger.store
+        return Json(await context.off_the_loop(lambda: as_json(self.fact.event(store))))
 
     @resolver(
         description="The usage records of a batch, in the order recorded, each with what became of "
@@ -121,7 +121,8 @@ class LedgerEvent:
         if self.type != RECORDED:
             return None
         limit, start = limit_of(first, "first"), _row(after)
-        batch = await asyncio.to_thread(self.fact.event, info.context.ledger.store)
+        context = info.context
+        batch = await context.off_the_loop(partial(self.fact.event, context.ledger.store))
         assert isinstance(batch, UsageRecorded)
         count = batch.count
         rows = range(start, min(start + limit, count))
@@ -261,7 +262,8 @@ def _types(types: list[str]) -> list[str]:
 
 async def event_at(info: Info, position: int) -> LedgerEvent:
     """The fact at a position that has one."""
-    [event] = await asyncio.to_thread(_events, info.context.ledger.store, [position])
+    context = info.context
+    [event] = await context.off_the_loop(partial(_events, context.ledger.store, [position]))
     return event
 
 
@@ -291,8 +293,9 @@ async def _page(
     fetch: Callable[[Views], Fetch[int]],
     count: Callable[[Views], int],
 ) -> Connection[LedgerEvent]:
-    found = await info.context.read(lambda views: taken(fetch(views), page), bounded=True)
-    shown = await asyncio.to_thread(partial(_events, info.context.ledger.store, found.entries))
+    context = info.context
+    found = await context.read(lambda views: taken(fetch(views), page), bounded=True)
+    shown = await context.off_the_loop(partial(_events, context.ledger.store, found.entries))
     return connection(
         [(cursor_at(event.fact.position), event) for event in shown],
         has_next=found.has_next,

@@ -31,7 +31,7 @@ from strawberry.types.execution import ExecutionContext
 from app.callers import ANYBODY, EVERYTHING, Caller
 from app.logs import OPERATION_LIMIT, note
 from app.schema.context import Context
-from app.schema.cost import COST_LIMIT, Cost
+from app.schema.cost import COST_LIMIT, cost_of
 from app.schema.errors import ERRORS_LIMIT
 from app.schema.guard import DOCUMENT_BYTES, TOKENS_LIMIT, Guard, too_much
 from app.schema.remembered import REMEMBERED, Same
@@ -83,8 +83,8 @@ class Limits(SchemaExtension):
         context = self.execution_context
         assert context.graphql_document is not None, "it was parsed"
         operation = _chosen(context.graphql_document, context.operation_name)
-        cost = Cost(context.schema._schema, context.graphql_document, context.variables or {})
-        self._cost = cost.of(operation)
+        schema, variables = context.schema._schema, context.variables or {}
+        self._cost = cost_of(schema, context.graphql_document, operation, variables)
         name = operation.name.value[:OPERATION_LIMIT] if operation.name else None
         note(operation=name, cost=self._cost)
         if self._cost > COST_LIMIT:

@@ -11,7 +11,8 @@ from app.ingest import refusal
 from app.ledger import Ledger
 from app.logs import Told, fields, tell, telling
 from app.measures import Measures
-from app.offers import Refused
+from app.offers import Refused, away
+from projections.places import Unreachable
 
 HEADER = "x-request-id"
 _HEADER = HEADER.encode()
@@ -41,6 +42,11 @@ class Access:
             answering, started = Answering(send, told.id), perf_counter()
             try:
                 await self._app(scope, receive, answering)
+            except Unreachable as error:
+                if answering.status is not None:
+                    raise
+                _log.warning("the database is away", extra=fields(why=str(error)))
+                await refusal(away())(scope, receive, answering)
             except Exception:
                 _log.exception("internal error", extra=fields(route=route_of(scope)))
                 if answering.status is not None:

@@ -24,6 +24,7 @@ from app.offers import Refused
 from app.rates import Throttle
 from app.served import Served
 from app.settings import PREFIX, Auth, Settings
+from app.web import positions
 from app.web.bodies import turned_away
 
 LEDGER = "x-tallybook-ledger"
@@ -77,6 +78,8 @@ class Door:
         request = Request(scope)
         try:
             caller, ledger = self._let_in(request)
+            if positions.HEADER in request.headers:
+                await positions.seen(ledger, request.headers[positions.HEADER])
         except Refused as refused:
             answer = adapters.refusal(request, refused)
             await turned_away(answer, self._settings, scope, receive, send)

@@ -11,6 +11,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.graphql import OperationType
 
 from app.callers import Caller
+from app.lanes import Lanes
 from app.offers import Refused
 from app.schema import schema
 from app.schema.context import Context
@@ -80,10 +81,12 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         return _response(content_of(result), status_of(result, kind), kind)
 
 
-def context_of(request: HTTPConnection, *, streams: bool = False) -> Context:
+def context_of(
+    request: HTTPConnection, *, streams: bool = False, lanes: Lanes | None = None
+) -> Context:
     """The ledger that a request is about, and who asks."""
     caller: Caller = request.state.caller
-    return Context(request.state.ledger, caller.named("graphql"), caller, streams)
+    return Context(request.state.ledger, caller.named("graphql"), caller, streams, lanes)
 
 
 def refusal(refused: Refused, kind: str = JSON) -> Response:

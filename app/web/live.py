@@ -6,12 +6,16 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from app.callers import Caller
+from app.lanes import Lanes
 from app.offers import RETRY_AFTER_SECONDS, Refused
 from app.schema import Context
 from app.schema.streams import Answer, answers
 from app.settings import Settings
 from app.web.asked import Asked
 from app.web.documents import Documents
+
+READERS = 2
+"""How many answers read at a time, so that requests find a thread too however many are live."""
 
 
 class Live:
@@ -21,6 +25,7 @@ class Live:
         self.settings = settings
         self.sockets = Places(settings.live_limit)
         self.operations = Places(settings.live_limit)
+        self.lanes = Lanes(READERS)
         self.ending = asyncio.Event()
         self._documents = documents
 

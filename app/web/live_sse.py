@@ -5,7 +5,7 @@ the end an event `complete`. A stream that ends without it was cut off, and may 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from starlette.requests import Request
@@ -51,14 +51,19 @@ class EventStreams:
                 content_type = request.headers.get("content-type", "")
                 wanted = asked.by_post(content_type, await request.body())
             with self._live.operations.one():
-                context = context_of(request, streams=True)
+                context = context_of(request, streams=True, lanes=self._live.lanes)
                 answers = self._live.answers(wanted, context, may_change=method == "POST")
-                await self._stream(answers, receive, send)
+                with context.ledger.writer.measures.live("event_stream") as count:
+                    await self._stream(answers, count, receive, send)
         except Refused as refused:
             await refusal(refused)(scope, receive, send)
 
     async def _stream(
-        self, answers: AsyncGenerator[Answer, None], receive: Receive, send: Send
+        self,
+        answers: AsyncGenerator[Answer, None],
+        count: Callable[[], None],
+        receive: Receive,
+        send: Send,
     ) -> None:
         """Send the answers until there are no more, the client goes, or the server stops."""
 
@@ -81,6 +86,7 @@ class EventStreams:
                         last = _COMPLETE
                         break
                     await write(_event(answer))
+                    count()
                     coming = asyncio.create_task(anext(answers, None))
                 await write(last, more=False)
             finally:

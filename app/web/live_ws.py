@@ -6,7 +6,7 @@ client does not read, its subscriptions stand still.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing, suppress
 from functools import partial
 from typing import Annotated, Any
@@ -136,6 +136,8 @@ class Connection:
         self._places = Places(live.settings.live_connection_limit)
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._sending = asyncio.Lock()
+        self._counted = ExitStack()
+        self._count: Callable[[], None]
 
     async def serve(self) -> None:
         """Answer until either side closes."""
@@ -149,6 +151,7 @@ class Connection:
         except WebSocketDisconnect:
             pass
         finally:
+            self._counted.close()
             await self._stop()
 
     async def _stop(self) -> None:
@@ -188,6 +191,8 @@ class Connection:
                 raise Ended(4429, "Too many initialisation requests")
             case ConnectionInit(payload=payload):
                 self._let_in(payload or {})
+                measures = self._websocket.state.ledger.writer.measures
+                self._count = self._counted.enter_context(measures.live("websocket"))
                 self._begun = True
                 await self._send({"type": "connection_ack"})
             case Ping():
@@ -218,7 +223,7 @@ class Connection:
             try:
                 place.enter_context(self._places.one())
                 place.enter_context(self._live.operations.one())
-                context = context_of(self._websocket, streams=True)
+                context = context_of(self._websocket, streams=True, lanes=self._live.lanes)
                 found = self._live.answers(Asked(*msgspec.structs.astuple(operation)), context)
             except Refused as refused:
                 await self._send({"id": id, "type": "error", "payload": [problem(refused)]})
@@ -236,6 +241,7 @@ class Connection:
                     last = {"id": id, "type": "error", "payload": answer.content["errors"]}
                     break
                 await self._send({"id": id, "type": "next", "payload": answer.content})
+                self._count()
         self._forget(id)  # first, for the client may use the id again as soon as it reads this
         await self._send(last)
 

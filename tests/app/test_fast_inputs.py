@@ -138,6 +138,7 @@ def sent(ledger: Ledger, document: str, given: dict[str, Any]) -> tuple[Any, lis
 
 @given(st.sampled_from(DOCUMENTS), variables)
 @example(BY_INPUT, {"input": {"records": [GOOD, {**FULL, "source": None}]}})
+@example(BY_LIST, {"records": [{**GOOD, "source": None}, {**FULL, "value": None}]})
 @example(BY_INPUT, {"input": {"records": GOOD}})
 @example(BY_INPUT, {"input": {"records": [[GOOD]]}})
 @example(BY_INPUT, {"input": {"records": [{**GOOD, "properties": [1]}]}})
@@ -170,12 +171,18 @@ def test_what_is_as_it_should_be_is_read_ahead() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"source": None}, {"properties": []}, {"extra": "x"}, {"id": 1}, {"value": 1.5}],
+    [{"source": 1}, {"properties": []}, {"extra": "x"}, {"id": 1}, {"value": 1.5}],
 )
 def test_what_is_not_is_left_to_the_library(change: dict[str, Any]) -> None:
     bad = {"input": {"records": [GOOD, {**GOOD, **change}]}, "records": [GOOD]}
     assert read_ahead(parse(BY_INPUT), None, bad).records == {}
     assert list(read_ahead(parse(TWICE), None, bad).records) == ["records"]
+
+
+def test_null_for_a_source_is_read_ahead_too() -> None:
+    given = {"input": {"records": [GOOD, {**FULL, "source": None}]}}
+    [found] = read_ahead(parse(BY_INPUT), None, given).records.values()
+    assert [one.source for one in found] == ["default", "default"]
 
 
 def test_what_another_operation_holds_or_a_literal_is_left_to_the_library() -> None:

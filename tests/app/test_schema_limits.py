@@ -13,7 +13,7 @@ from app.graphiql import tabs
 from app.jobs import BetweenJob
 from app.schema import Context, limits, schema
 from app.schema.as_of import Then
-from app.schema.cost import COST_LIMIT, Cost
+from app.schema.cost import COST_LIMIT, cost_of
 from projections import current
 from tests import marks
 from tests.app.asking import Asking, Story, client, story, tokens
@@ -158,10 +158,29 @@ def test_the_operation_that_is_named_is_reckoned(client: Asking) -> None:
 def test_every_request_of_the_explorer_costs_little() -> None:
     for tab in tabs({}):
         document = parse(tab["query"])
-        cost = Cost(schema._schema, document, {})
         (operation,) = document.definitions
         assert isinstance(operation, OperationDefinitionNode)
-        assert 0 < cost.of(operation) * 20 < COST_LIMIT, tab["title"]
+        cost = cost_of(schema._schema, document, operation, {})
+        assert 0 < cost * 20 < COST_LIMIT, tab["title"]
+
+
+def test_what_is_remembered_of_a_cost_is_of_its_variables_alone() -> None:
+    document = parse(
+        "query Q($first: Int = 7, $last: Int, $ids: [ID!]!) {"
+        " meters(first: $first, last: $last) { nodes { id } } nodes(ids: $ids) { id } }"
+    )
+    (operation,) = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+
+    def cost(**variables: object) -> int:
+        return cost_of(schema._schema, document, operation, variables)
+
+    plain = cost(ids=["a"])
+    assert cost(ids=["a"], first=7) == plain
+    assert cost(ids=["a"], first=9) == plain + 2
+    assert cost(ids=["a"], first=None, last=9) == plain + 2
+    assert cost(ids=["a", "b"]) > plain
+    assert cost(ids=["a"], other=[1] * 9) == plain
 
 
 @pytest.fixture

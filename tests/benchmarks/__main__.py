@@ -21,6 +21,7 @@ from tests.benchmarks import (
     latency,
     many_items,
     over_http,
+    postgres,
     rebuild,
     scale,
     small_queries,
@@ -37,6 +38,7 @@ ALONE: Mapping[str, Alone] = {
     "http": over_http.run,
     "billing": billing.run,
     "small-queries": small_queries.run,
+    "postgres": postgres.run,
 }
 """The parts that make a ledger each."""
 LONG: Mapping[str, Alone] = {"scale": scale.run}

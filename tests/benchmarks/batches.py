@@ -6,9 +6,10 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from app.ledger import Ledger
 from domain.usage import Status
 from tests.benchmarks import report
-from tests.benchmarks.floor import NOTE, floor, rows_of
+from tests.benchmarks.floor import NOTE, Floor, floor, rows_of
 from tests.benchmarks.workload import Ids, Records, Sizes, business
 
 TITLE = "Batches through the ledger"
@@ -34,8 +35,11 @@ def run(directory: Path, sizes: Sizes) -> None:
         for ids in kinds:
             per_slice = max(1, full * sizes.records // _FULL // sizes.slices)
             place = directory / f"batches-{size}-{ids}"
-            measured = _measure(place, sizes, size, ids, per_slice)
-            rows.append(_row(f"{size:,}, {ids} ids", size * per_slice, measured))
+            place.mkdir()
+            records = Records(ids, sizes.customers, sizes.slices * per_slice * size)
+            with business(place, sizes) as subject, floor(place / "floor.db") as bare:
+                measured = measure(subject.ledger, bare, records, sizes.slices, per_slice, size)
+            rows.append(row(f"{size:,}, {ids} ids", size * per_slice, measured))
     report.table(
         TITLE,
         "Timed: `ledger.record_now(batch)` until the answer (decided, on disk, folded into the\n"
@@ -46,38 +50,39 @@ def run(directory: Path, sizes: Sizes) -> None:
     )
 
 
-def _measure(directory: Path, sizes: Sizes, size: int, ids: Ids, per_slice: int) -> Measured:
-    directory.mkdir()
+def measure(
+    ledger: Ledger, bare: Floor, records: Records, slices: int, per_slice: int, size: int
+) -> Measured:
+    """Let the ledger and the floor take turns at the same batches, slice by slice."""
     measured = Measured()
-    records = Records(ids, sizes.customers, sizes.slices * per_slice * size)
-    with business(directory, sizes) as subject, floor(directory / "floor.db") as bare:
 
-        def through_the_ledger() -> None:
-            for batch in batches:
-                started = perf_counter()
-                receipts = subject.ledger.record_now(batch)
-                measured.batches.append(perf_counter() - started)
-                assert receipts[-1].status is Status.ACCEPTED, receipts[-1]
+    def through_the_ledger() -> None:
+        for batch in batches:
+            started = perf_counter()
+            receipts = ledger.record_now(batch)
+            measured.batches.append(perf_counter() - started)
+            assert receipts[-1].status is Status.ACCEPTED, receipts[-1]
 
-        def bare_inserts() -> None:
-            for one in rows:
-                bare.insert(one)
+    def bare_inserts() -> None:
+        for one in rows:
+            bare.insert(one)
 
-        for turn in range(sizes.slices):
-            batches = [records.batch(size) for _ in range(per_slice)]
-            rows = [rows_of(batch) for batch in batches]
-            both: Sequence[tuple[list[float], Callable[[], None]]] = [
-                (measured.ledger, through_the_ledger),
-                (measured.floor, bare_inserts),
-            ]
-            for seconds, work in both if turn % 2 else reversed(both):
-                started = perf_counter()
-                work()
-                seconds.append(perf_counter() - started)
+    for turn in range(slices):
+        batches = [records.batch(size) for _ in range(per_slice)]
+        rows = [rows_of(batch) for batch in batches]
+        both: Sequence[tuple[list[float], Callable[[], None]]] = [
+            (measured.ledger, through_the_ledger),
+            (measured.floor, bare_inserts),
+        ]
+        for seconds, work in both if turn % 2 else reversed(both):
+            started = perf_counter()
+            work()
+            seconds.append(perf_counter() - started)
     return measured
 
 
-def _row(label: str, slice_records: int, measured: Measured) -> list[str]:
+def row(label: str, slice_records: int, measured: Measured) -> list[str]:
+    """What was measured of one kind of batch."""
     return [
         label,
         report.rate(slice_records / median(measured.ledger)),

@@ -12,6 +12,11 @@ from tests.benchmarks import report
 from tests.benchmarks.workload import Records, Sizes, business
 
 TITLE = "Group commit"
+NOTE = (
+    "Timed: each client awaits `ledger.record([one])` in a loop; all clients share one event\n"
+    "loop. One client after the other answer means one commit for each request."
+)
+COLUMNS = ("clients", "requests", "ratio to one commit per request")
 _ALONE = 30
 """Requests of a slice that are sent one after the other."""
 _EACH = 60
@@ -20,30 +25,26 @@ _EACH = 60
 
 def run(directory: Path, sizes: Sizes) -> None:
     """Let one client and many clients take turns, and print the table."""
+    with business(directory / "group-commit", sizes) as subject:
+        report.table(TITLE, NOTE, COLUMNS, rows(subject.ledger, sizes))
+
+
+def rows(ledger: Ledger, sizes: Sizes) -> list[list[str]]:
+    """What one client and many clients reach in a ledger, taking turns."""
     alone: list[report.PerSecond] = []
     together: list[report.PerSecond] = []
     total = sizes.slices * (_ALONE + sizes.clients * _EACH)
     records = Records("time-ordered", sizes.customers, total)
-    with business(directory / "group-commit", sizes) as subject:
-        for _ in range(sizes.slices):
-            one = [records.batch(_ALONE)]
-            many = [records.batch(_EACH) for _ in range(sizes.clients)]
-            alone.append(asyncio.run(_send(subject.ledger, one)))
-            together.append(asyncio.run(_send(subject.ledger, many)))
-    report.table(
-        TITLE,
-        "Timed: each client awaits `ledger.record([one])` in a loop; all clients share one event\n"
-        "loop. One client after the other answer means one commit for each request.",
-        ["clients", "requests", "ratio to one commit per request"],
-        [
-            ["1", report.rate(median(alone)), report.ratio(1)],
-            [
-                f"{sizes.clients}",
-                report.rate(median(together)),
-                report.ratio(report.median_ratio(together, alone)),
-            ],
-        ],
-    )
+    for _ in range(sizes.slices):
+        one = [records.batch(_ALONE)]
+        many = [records.batch(_EACH) for _ in range(sizes.clients)]
+        alone.append(asyncio.run(_send(ledger, one)))
+        together.append(asyncio.run(_send(ledger, many)))
+    ratio = report.median_ratio(together, alone)
+    return [
+        ["1", report.rate(median(alone)), report.ratio(1)],
+        [f"{sizes.clients}", report.rate(median(together)), report.ratio(ratio)],
+    ]
 
 
 async def _send(ledger: Ledger, clients: Sequence[Sequence[RecordInput]]) -> report.PerSecond:

@@ -11,6 +11,7 @@ from tests.benchmarks import (
     latency,
     many_items,
     over_http,
+    postgres,
     rebuild,
     scale,
     small_queries,
@@ -25,7 +26,7 @@ def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
     main(["--quick"])
     printed = capsys.readouterr().out
     parts = (batches, billing, group_commit, over_http, latency, many_items, rebuild)
-    for part in (*parts, verifying, explaining, small_queries):
+    for part in (*parts, verifying, explaining, small_queries, postgres):
         assert f"## {part.TITLE}\n" in printed
 
 

@@ -22,6 +22,7 @@ from domain.aggregation import Aggregation
 from domain.periods import Interval, IntervalUnit, format_instant
 from domain.pricing import Graduated, PerUnit, Tier
 from domain.usage import RecordInput
+from projections.places import Place
 
 EVENT_NAME = "tokens"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,9 +84,9 @@ class Business:
 
 
 @contextmanager
-def business(directory: Path, sizes: Sizes) -> Iterator[Business]:
+def business(directory: Path, sizes: Sizes, place: Place | None = None) -> Iterator[Business]:
     """A new ledger with a meter over two models, its customers, and one subscription."""
-    with Ledger(directory, test_clock_at=NOW) as ledger:
+    with Ledger(directory, place=place, test_clock_at=NOW) as ledger:
         items = price_list(ledger)
         first, *_ = customers_of(ledger, sizes.customers)
         yield Business(ledger, subscribe(ledger, first, items))

@@ -44,12 +44,15 @@ class Line:
             answers = threading.Thread(target=_hand_on, args=(server, client), daemon=True)
             answers.start()
             with closing(server):
-                while said := client.recv(65_536):
-                    if COMMIT in said and (self.cut_before or self.cut_after):
-                        self._cut(said, server, client)
-                        answers.join()
-                        return
-                    server.sendall(said)
+                try:
+                    while said := client.recv(65_536):
+                        if COMMIT in said and (self.cut_before or self.cut_after):
+                            self._cut(said, server, client)
+                            answers.join()
+                            return
+                        server.sendall(said)
+                finally:  # also when the client was killed: the server must hear of its end
+                    server.shutdown(socket.SHUT_RDWR)
 
     def _cut(self, said: bytes, server: socket.socket, client: socket.socket) -> None:
         """Nothing more reaches the client; the server hears the last of it, or not even that."""
@@ -66,6 +69,7 @@ def _hand_on(server: socket.socket, client: socket.socket) -> None:
     with suppress(OSError):
         while said := server.recv(65_536):
             client.sendall(said)
+    with suppress(OSError):  # also when the server has ended without a word
         client.shutdown(socket.SHUT_RDWR)
 
 

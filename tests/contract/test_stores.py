@@ -197,11 +197,25 @@ def test_a_ledger_is_opened_again_as_it_was_left(opened: Open) -> None:
         assert store.append([pending("c")]) == [3]
 
 
-def test_a_second_holder_is_refused(store: Store, opened: Open) -> None:
-    with pytest.raises(LedgerInUse, match="is in use by another tallybook process"):
-        opened()
-    with closing(opened(exclusive=False)) as reader:
-        assert reader.head() == store.head()
+def test_a_second_holder_of_files_is_refused(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        with pytest.raises(LedgerInUse, match="is in use by another tallybook process"):
+            Store(tmp_path)
+        with closing(Store(tmp_path, exclusive=False)) as reader:
+            assert reader.head() == store.head()
+
+
+def test_two_who_write_to_postgres_take_turns(postgres: Server, tmp_path: Path) -> None:
+    place = Place.of(postgres.address(f"store_{next(_numbers)}"))
+    with (
+        closing(PostgresStore(place, tmp_path)) as one,
+        closing(PostgresStore(place, tmp_path)) as b,
+    ):
+        assert [one.append([pending("a")]), b.append([pending("b")])] == [[1], [2]]
+        with pytest.raises(TakenError):
+            one.append([pending("b")])
+        assert one.append([pending("c"), pending("d")]) == [3, 4]
+        assert (first_break(one), b.head()) == (None, one.head())
 
 
 def test_a_log_with_a_hole_is_not_continued(store: Store) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import usage, usual_usage
-from domain.usage import BATCH_RECORDS, Facts, Needed, Prior, RecordInput, RecordUsage, digest_of
+from domain.usage import BATCH_RECORDS, Facts, Needed, Prior, RecordInput, RecordUsage, digests_of
 
 IDS = st.sampled_from(
     ["a", "b", "c", "d", "e", "", "two words", "é", "n\x00l", "\ud800", "x" * 256]
@@ -96,7 +96,12 @@ def agree(sent: list[RecordInput], facts: Facts) -> bool:
     thorough = usage.decide(command, facts)
     assert quick.decided() == thorough
     for event, digests in zip(quick.events, quick.digests, strict=True):
-        assert list(map(digest_of, event.records)) == digests
+        said = sent[: event.count]
+        assert [
+            digests_of(record)[one.timestamp is None]
+            for record, one in zip(event.records, said, strict=True)
+        ] == digests
+        sent = sent[event.count :]
     return True
 
 
@@ -109,7 +114,7 @@ def test_the_quick_way_never_answers_otherwise(sent: list[RecordInput], facts: F
 @settings(max_examples=300, deadline=None)
 @given(
     records(
-        USUAL_TIMES,
+        st.none() | USUAL_TIMES,
         id=st.uuids().map(str),
         value=st.sampled_from(["1", "0.040", "-3"]),
         properties=st.sampled_from([None, {}, {"model": "a"}, {"model": ""}]),
@@ -124,6 +129,27 @@ def test_the_quick_way_never_answers_otherwise(sent: list[RecordInput], facts: F
     ),
 )
 def test_a_usual_batch_takes_the_quick_way(sent: list[RecordInput], facts: Facts) -> None:
+    assert agree(sent, facts)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    records(
+        st.none() | USUAL_TIMES,
+        id=st.uuids().map(str),
+        value=st.none(),
+        properties=st.sampled_from(
+            [{"value": "7"}, {"model": "a", "value": "-0.040"}, {"value": "3", "model": ""}]
+        ),
+    ).filter(bool),
+    st.sampled_from([{}, {"tok": ("value",)}]),
+)
+def test_values_among_the_properties_take_the_quick_way(
+    sent: list[RecordInput], needed: dict[str, tuple[str, ...]]
+) -> None:
+    facts = Facts(
+        at_us=7, value_properties=needed, text_properties=needed, customers={"al"}, recorded={}
+    )
     assert agree(sent, facts)
 
 
