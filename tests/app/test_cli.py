@@ -143,6 +143,7 @@ def test_there_must_be_a_ledger_to_verify(tmp_path: Path, capsys: Capture) -> No
     assert not (tmp_path / "none").exists()
 
 
+@marks.HELD
 def test_a_ledger_in_use_is_refused_in_words(tmp_path: Path, capsys: Capture) -> None:
     with Ledger(tmp_path):
         assert main(["demo", "--data", str(tmp_path)]) == 2

@@ -93,6 +93,7 @@ def test_a_ledger_of_the_systems_clock_takes_no_test_clock(tmp_path: Path) -> No
         pass  # refusing it let go of the ledger
 
 
+@marks.HELD
 def test_a_second_one_is_refused_and_harms_nothing(alpaca: Ledger) -> None:
     with pytest.raises(LedgerInUse, match=f"{alpaca.place or alpaca.directory} is in use"):
         Ledger(alpaca.directory)

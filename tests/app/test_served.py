@@ -119,6 +119,7 @@ def test_a_ledger_that_cannot_be_opened_holds_up_no_other(
     ]
 
 
+@marks.HELD
 def test_a_directory_is_served_once(tmp_path: Path) -> None:
     settings = two_ledgers(tmp_path)
     with serving_directory(settings), pytest.raises(LedgerInUse), serving_directory(settings):

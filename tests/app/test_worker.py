@@ -28,6 +28,7 @@ from domain.periods import to_us
 from domain.subscription_items import Item
 from domain.subscriptions import Subscription, SubscriptionCreated
 from projections import current, due_work
+from tests import marks
 from tests.app.billed import PRICES, THREE, dump, invoices, story
 from tests.scenarios.story import Story
 
@@ -199,6 +200,7 @@ def test_a_server_does_what_falls_due(behind: Ledger) -> None:
     asyncio.run(asyncio.wait_for(serve(), PATIENCE_SECONDS))
 
 
+@marks.HELD
 def test_a_server_moves_no_test_clock(story: Story) -> None:
     story.tell(THREE)
     head = story.ledger.store.head()

@@ -18,7 +18,6 @@ from app.cli import main
 from app.jobs import UsageJob
 from app.ledger import Ledger, WrongClock
 from app.opening import is_there
-from app.replay import replay
 from domain.customers import Customer
 from domain.products import Product
 from domain.usage import RecordInput, Status, UsageRecorded
