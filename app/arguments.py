@@ -49,13 +49,15 @@ def parser() -> argparse.ArgumentParser:
     for command in (*others, fork):
         command.add_argument("--data", type=Path, help="directory of the ledgers")
         command.add_argument("--ledger", help="which of its ledgers (default main)")
-    for command in others[:4]:
+    for command in (*others[:7], others[-1], fork):
         command.add_argument("--database", help="where in PostgreSQL it is: postgresql://...")
+    control_commands.add_place_options(others[-2])
     restore = commands.add_parser("restore", help="make a ledger from a backup")
     restore.add_argument("--from", dest="backup", type=Path, required=True, help="the backup")
     restore.add_argument("--to", type=Path, required=True, help="empty directory for the ledger")
     measuring = commands.add_parser("bench", help="measure what this machine makes of it")
     measuring.add_argument("--data", type=Path, help="measure beside this directory")
+    measuring.add_argument("--database", help="measure in this PostgreSQL: postgresql://...")
     measuring.add_argument("--seconds", type=int, default=16, help="how long in all (default 16)")
     measuring.add_argument("--clients", type=int, default=50, help="who send singly (default 50)")
     control_commands.add_ledger_parser(commands.add_parser("ledger", help="create, list"))

@@ -8,10 +8,10 @@ import msgspec
 from app import verification
 from app.delivery_marks import BEGAN, DELIVERED
 from app.new_directories import new_directory
-from app.opening import LOG, VIEWS
+from app.opening import LOG, VIEWS, Home, open_store, views_of
 from app.reading import Progress
 from app.snapshots import copy, settle
-from app.store import CorruptLedger, Store
+from app.store import CorruptLedger
 from projections.engine import Engine, remove
 
 _NOT_OF_THE_LOG = frozenset({"PROJECTION_DIFFERS", "INVOICE_DIFFERS"})
@@ -40,7 +40,7 @@ def copied(source: Path, target: Path, progress: Progress | None = None) -> Copi
                 (unfinished / name).write_bytes((source / name).read_bytes())
         _copy_views(source / VIEWS, unfinished / VIEWS)
         copy(source / LOG, unfinished / LOG)
-        return finished(unfinished, progress)
+        return finished(Home(unfinished), progress)
 
 
 def _copy_views(source: Path, target: Path) -> None:
@@ -52,17 +52,19 @@ def _copy_views(source: Path, target: Path) -> None:
             remove(target)
 
 
-def finished(directory: Path, progress: Progress | None = None) -> Copied:
+def finished(home: Home, progress: Progress | None = None) -> Copied:
     """Verify the log of a new ledger and bring its views up to the same position."""
-    verified = verification.verify(directory, progress)
+    verified = verification.verify(home.directory, progress, place=home.place)
     for finding in verified.findings:
         if finding.code not in _NOT_OF_THE_LOG:
             where = "" if finding.position is None else f" at position {finding.position}"
             raise CorruptLedger(f"{finding.code}{where}: {finding.message}")
+    views = views_of(*home)
     if not verified.projections_equal:
-        remove(directory / VIEWS)
-    with closing(Store(directory)) as store, closing(Engine(directory / VIEWS)) as engine:
+        remove(views)
+    with closing(open_store(*home)) as store, closing(Engine(views)) as engine:
         engine.follow(lambda: verified.events, store.read, store.hash_at)
-    for name in (LOG, VIEWS):
-        settle(directory / name)
+    if home.place is None:
+        for name in (LOG, VIEWS):
+            settle(home.directory / name)
     return Copied(verified.events, verified.head_hash)

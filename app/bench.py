@@ -1,4 +1,4 @@
-"""`tallybook bench`: what this machine makes of Tallybook, beside what it makes of bare SQLite.
+"""`tallybook bench`: what this machine makes of Tallybook, beside what its database makes of it.
 
 The ledger is a throw-away one on the disk that the real one is on, served by a real server in a
 process of its own. Ratios say more than rates: both of a pair are measured within seconds.
@@ -17,9 +17,13 @@ import msgspec
 
 from app import bench_floor, demo
 from app.bench_floor import Timing
+from app.clock import new_id
 from app.ledger import Ledger
+from app.opening import Home, drop
+from app.settings import PREFIX
 from domain.subscriptions import Subscription
 from projections import current
+from projections.places import Place
 
 BATCH = 1_000
 BATCH_CLIENTS = 2
@@ -55,25 +59,45 @@ class Found(msgspec.Struct, frozen=True):
     single: Loaded
 
 
-def measure(data: Path, seconds: float, clients: int) -> Found:
-    """Measure beside the ledger's directory, for so long in all. Raises `NotMeasured`."""
+def measure(data: Path, seconds: float, clients: int, database: Place | None = None) -> Found:
+    """Measure beside the ledger's directory, for so long in all. Raises `NotMeasured`.
+
+    In a database it is a throw-away schema.
+    """
     beside = data.resolve().parent
     beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=beside, prefix="tallybook-bench-") as name:
+    with (
+        tempfile.TemporaryDirectory(dir=beside, prefix="tallybook-bench-") as name,
+        _thrown_away(database) as place,
+    ):
         directory, part = Path(name), seconds / 8
-        floor = bench_floor.measure(directory, part, BATCH)
-        with Ledger(directory / "ledger") as ledger:
+        floor = bench_floor.measure(directory, part, BATCH, place)
+        with Ledger(directory / "ledger", place=place) as ledger:
             demo.load(ledger)
             with ledger.snapshot() as views:
                 [first] = current.select(views, Subscription, {}, limit=1)
-        return asyncio.run(_served(directory, first.state.id, floor, part, clients))
+        home = Home(directory, place)
+        return asyncio.run(_served(home, first.state.id, floor, part, clients))
+
+
+@contextmanager
+def _thrown_away(database: Place | None) -> Iterator[Place | None]:
+    """A schema that nobody has used, and nobody sees again."""
+    if database is None:
+        yield None
+        return
+    place = database.in_schema(f"bench_{new_id('led').partition('_')[2]}")
+    try:
+        yield place
+    finally:
+        drop(place)
 
 
 async def _served(
-    directory: Path, subscription: str, floor: bench_floor.Floor, part: float, clients: int
+    home: Home, subscription: str, floor: bench_floor.Floor, part: float, clients: int
 ) -> Found:
     port = await _free_port()
-    with _server(directory, port) as ended:
+    with _server(home, port) as ended:
         asking = Asking(port, subscription)
         await asking.until_ready(ended)
         _, idle = await asyncio.gather(asyncio.sleep(part), asking.previews(part))
@@ -92,18 +116,19 @@ async def _free_port() -> int:
 
 
 @contextmanager
-def _server(directory: Path, port: int) -> Iterator[Callable[[], str | None]]:
-    """A server of the throw-away ledger, with none of the settings of this process.
+def _server(home: Home, port: int) -> Iterator[Callable[[], str | None]]:
+    """A server of the throw-away ledger, with none of the other settings of this process.
 
     The answer says what it printed once it has ended.
     """
+    directory, place = home
     arguments = ["--data", str(directory / "ledger"), "--port", str(port), "--log-level", "warning"]
     log = directory / "server.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve", *arguments],
             cwd=_HERE,
-            env={},
+            env={f"{PREFIX}DATABASE": place.address} if place else {},  # others see arguments
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=file,
@@ -233,8 +258,8 @@ def table(found: Found) -> Iterator[str]:
     flush = f"p99 {_ms(floor.flush.p99)}"
     rows = [
         ("one flush to disk (fsync)", _ms(floor.flush.p50), flush, ""),
-        (f"bare SQLite, batches of {BATCH:,}", _rate(floor.batched), "", ""),
-        ("bare SQLite, single records", _rate(floor.single), "", ""),
+        (f"bare {floor.database}, batches of {BATCH:,}", _rate(floor.batched), "", ""),
+        (f"bare {floor.database}, single records", _rate(floor.single), "", ""),
         (
             f"Tallybook, batches of {BATCH:,}, {BATCH_CLIENTS} clients",
             _rate(batches.rate),
@@ -270,7 +295,8 @@ def verdict(found: Found) -> str:
     )
     return (
         f"This machine takes {batches.rate:,.0f} records a second in batches, "
-        f"{_ratio(batches.rate, floor.batched)} of bare SQLite, and {single.rate:,.0f} one by one, "
+        f"{_ratio(batches.rate, floor.batched)} of bare {floor.database}, and "
+        f"{single.rate:,.0f} one by one, "
         f"{_ratio(single.rate, floor.single)}; what limits it is {limit}, and a preview takes "
         f"{_ms(batches.previews.p50)} under load."
     )

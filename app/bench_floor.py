@@ -1,14 +1,16 @@
-"""The floor that `tallybook bench` compares with: what the disk and bare SQLite do on this machine.
+"""The floor that `tallybook bench` compares with: what the disk and the bare database do.
 
-One table of the same rows, with a unique index on the identity, WAL and `synchronous=FULL`: what
-anybody would write who had to keep usage records and refuse those that were sent twice.
+One table of the same rows, with a unique index on the identity, in SQLite with WAL and
+`synchronous=FULL`: what anybody would write who had to keep usage records and refuse those that
+were sent twice. In PostgreSQL the rows of a batch go as arrays, which is the fastest way but for
+COPY, and that refuses nothing by itself.
 """
 
 import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +19,7 @@ from typing import Self
 import msgspec
 
 from app.clock import new_record_id
+from projections.places import Place
 
 _PAGE_BYTES = 4_096
 _TABLE = (
@@ -47,18 +50,55 @@ class Floor(msgspec.Struct, frozen=True):
     flush: Timing
     batched: float
     single: float
+    database: str = "SQLite"
 
 
-def measure(directory: Path, seconds: float, batch: int) -> Floor:
-    """Measure each for so long, in a directory that nobody else uses."""
+def measure(directory: Path, seconds: float, batch: int, place: Place | None = None) -> Floor:
+    """Measure each for so long, in a directory, and a schema, that nobody else uses."""
     flush = Timing.of(_repeated(seconds, _flushing(directory / "flush")))
-    with closing(sqlite3.connect(directory / "floor.db", isolation_level=None)) as connection:
+    with _in_file(directory / "floor.db") if place is None else _in_schema(place) as insert:
+        batched, single = (
+            size / _mean(_repeated(seconds, _inserting(insert, size))) for size in (batch, 1)
+        )
+    return Floor(flush, batched, single, "SQLite" if place is None else "PostgreSQL")
+
+
+Insert = Callable[[Sequence["Row"]], None]
+"""Inserts rows in a transaction of their own."""
+
+
+@contextmanager
+def _in_file(path: Path) -> Iterator[Insert]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _TABLE, _INDEX):
             connection.execute(statement)
-        batched, single = (
-            size / _mean(_repeated(seconds, _inserting(connection, size))) for size in (batch, 1)
-        )
-    return Floor(flush, batched, single)
+
+        def insert(rows: Sequence[Row]) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO usage VALUES (?,?,?,?,?,?,?)", rows)
+            connection.execute("COMMIT")
+
+        yield insert
+
+
+@contextmanager
+def _in_schema(place: Place) -> Iterator[Insert]:
+    from projections import postgres  # only whoever uses it need have installed what it needs
+
+    arrays = ",".join(f"${number}::text[]" for number in range(1, 8))
+    sql = f"INSERT INTO usage SELECT * FROM unnest({arrays})".encode()
+    floor = place.beside("floor")
+    with closing(postgres.connect(floor, floor.schema)) as connection:
+        try:
+            for statement in (f'CREATE SCHEMA "{floor.schema}"', _TABLE, _INDEX):
+                connection.execute(statement.encode())
+            yield lambda rows: _send(connection.execute, sql, rows)
+        finally:
+            connection.execute(f'DROP SCHEMA IF EXISTS "{floor.schema}" CASCADE'.encode())
+
+
+def _send(execute: Callable[..., object], sql: bytes, rows: Sequence["Row"]) -> None:
+    execute(sql, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _repeated(seconds: float, once: Callable[[], float]) -> list[float]:
@@ -89,17 +129,14 @@ def ascending() -> Iterator[str]:
     return (f"{begin}{number:012x}" for number in count())
 
 
-def _inserting(connection: sqlite3.Connection, size: int) -> Callable[[], float]:
+def _inserting(insert: Insert, size: int) -> Callable[[], float]:
     """Inserts rows that are made beforehand, and times the transaction."""
-
     ids = ascending()
 
     def once() -> float:
         rows = _rows(ids, size)
         started = perf_counter()
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT INTO usage VALUES (?,?,?,?,?,?,?)", rows)
-        connection.execute("COMMIT")
+        insert(rows)
         return perf_counter() - started
 
     return once

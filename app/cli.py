@@ -33,15 +33,15 @@ from app.exports.journals import journal
 from app.exports.log_reading import BadLog
 from app.exports.parquet import parquet
 from app.exports.spreadsheets import spreadsheet
+from app.following import Meter, meter
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.new_directories import check_finished
-from app.opening import is_there
-from app.reading import Progress
+from app.opening import Home, is_there, open_store
 from app.served import ServedDirectory
 from app.server import create_app
 from app.settings import Settings, from_environment
-from app.store import CorruptLedger, Store
+from app.store import CorruptLedger
 from app.verification import VerificationRunning
 from app.web import serving
 from app.web.auth import OPEN_WARNING, is_open_now
@@ -58,11 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         settings = _settings(parsed)
-        if settings.place is not None and parsed.command not in _WITH_DATABASE:
-            raise ValueError(f"{parsed.command} knows only ledgers in files, not in a database")
         if parsed.command in _OF_ALL_LEDGERS:
             return _OF_ALL_LEDGERS[parsed.command](settings, parsed)
-        return _COMMANDS[parsed.command](_of_one(settings), parsed)
+        return _COMMANDS[parsed.command](_of_one(settings, parsed), parsed)
     except _REFUSALS as error:
         print(f"tallybook: {error}", file=sys.stderr)
     except Rejected as refusal:
@@ -108,11 +106,12 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
     serving.end_on_signals()
 
-    def opened(directory: Path, name: str) -> Ledger:
+    def opened(home: Home, name: str) -> Ledger:
         if name == settings.ledger:  # it may be a new one, as the settings want it
-            return _open(replace(settings, data=directory))
-        return _opened(settings, directory, name, None)
+            return _open(_at(settings, home))
+        return _opened(settings, home.directory, name, None, home.place)
 
+    _of_one(settings, parsed)  # it must not be elsewhere than is said
     with ServedDirectory(settings, opened) as served:
         app = create_app(served, settings)
         if parsed.demo:
@@ -122,8 +121,7 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
         if is_open_now(settings, served.keyring):
             door = _OPEN
             _log.warning(OPEN_WARNING)
-        where = settings.place or settings.data
-        print(_WELCOME.format(address=address, data=where, door=door), flush=True)
+        print(_WELCOME.format(address=address, data=settings.data, door=door), flush=True)
         return 0 if serving.serve(app, settings) else 1
 
 
@@ -139,7 +137,7 @@ def _demo(settings: Settings, parsed: argparse.Namespace) -> int:
 def _replay(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
     started, on_terminal = perf_counter(), sys.stderr.isatty()
-    follow = _Meter() if on_terminal else _Meter(10, "", "\n")
+    follow = Meter() if on_terminal else Meter(10, "", "\n")
     done = replay.replay(settings.data, follow, settings.place)
     if on_terminal:
         print(file=sys.stderr)
@@ -156,7 +154,7 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
         if not signed:
             raise ValueError(f"there is no checkpoint in {parsed.checkpoint}")
     key = checkpoints.read_public_key(parsed.public_key) if parsed.public_key else None
-    follow = _Meter() if parsed.progress or sys.stderr.isatty() else None
+    follow = Meter() if parsed.progress or sys.stderr.isatty() else None
     found = verification.verify(settings.data, follow, signed, key, settings.place)
     if follow is not None:
         print(file=sys.stderr)
@@ -174,7 +172,7 @@ def _verify(settings: Settings, parsed: argparse.Namespace) -> int:
 
 def _export(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    parts = _parts(settings.data, parsed)
+    parts = _parts(settings, parsed)
     if parsed.to is not None and settings.data.resolve() in parsed.to.resolve().parents:
         raise ValueError(f"{parsed.to} is inside the directory of the ledger itself")
     if parsed.to is None:
@@ -184,17 +182,18 @@ def _export(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _parts(directory: Path, parsed: argparse.Namespace) -> Iterator[bytes]:
+def _parts(settings: Settings, parsed: argparse.Namespace) -> Iterator[bytes]:
     """What is asked for, part by part."""
+    directory, place = settings.data, settings.place
     if parsed.csv is not None:
-        return spreadsheet(directory, parsed.csv, _period(parsed.period))
+        return spreadsheet(directory, parsed.csv, _period(parsed.period), place)
     if parsed.parquet is not None:
-        return parquet(directory, parsed.parquet, _period(parsed.period))
+        return parquet(directory, parsed.parquet, _period(parsed.period), place)
     if parsed.period is not None:
         raise ValueError("--period goes with --csv or --parquet")
     if parsed.journal is not None:
-        return journal(directory, parsed.journal)
-    return log_writing.log(directory, parsed.from_position)
+        return journal(directory, parsed.journal, place)
+    return log_writing.log(directory, parsed.from_position, place=place)
 
 
 def _period(text: str | None) -> Period | None:
@@ -206,19 +205,22 @@ def _period(text: str | None) -> Period | None:
 
 
 def _import(settings: Settings, parsed: argparse.Namespace) -> int:
-    directory = control.place(settings.data, settings.ledger)
+    home = control_commands.new_ledger(settings, parsed, settings.ledger)
     with parsed.file.open("rb") as file:
-        made = log_import.imported(file, directory, _meter())
-    control.note_ledger(settings.data, settings.ledger)
-    return _made(directory, made)
+        made = log_import.imported(file, home.directory, meter(), home.place)
+    control.note_ledger(settings.data, settings.ledger, home.place)
+    return _made(home, made)
 
 
 def _backup(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    return _made(parsed.to, copied(settings.data, parsed.to, _meter()))
+    if settings.place is not None:
+        raise ValueError(_NO_BACKUP.format(place=settings.place, schema=settings.place.schema))
+    return _made(parsed.to, copied(settings.data, parsed.to, meter()))
 
 
 def _fork(settings: Settings, parsed: argparse.Namespace) -> int:
+    """Fork it beside the original: in files, or into another schema of the same database."""
     _existing(settings)
     as_of, at = parsed.as_of, parsed.at
     made, event = forks.forked(
@@ -226,10 +228,13 @@ def _fork(settings: Settings, parsed: argparse.Namespace) -> int:
         parsed.destination,
         as_of=_place(as_of) if as_of else None,
         at=parse_instant(at, ("at",)) if at else None,
-        progress=_meter(),
+        progress=meter(),
+        place=settings.place,
     )
+    place = forks.place_of(event.id, settings.place)
+    control.note_ledger(parsed.destination, control.MAIN, place)
     origin, clock = event.origin, format_instant(event.clock_at)
-    _made(parsed.destination, made)
+    _made(Home(parsed.destination, place), made)
     print(f"a fork of {origin.ledger_id} at position {origin.position}; its clock is at {clock}")
     return 0
 
@@ -240,20 +245,20 @@ def _place(text: str) -> forks.AsOf:
 
 
 def _restore(settings: Settings, parsed: argparse.Namespace) -> int:
-    return _made(parsed.to, copied(parsed.backup, parsed.to, _meter()))
+    return _made(parsed.to, copied(parsed.backup, parsed.to, meter()))
 
 
 def _bench(settings: Settings, parsed: argparse.Namespace) -> int:
     if parsed.seconds < 1 or parsed.clients not in range(1, settings.queue_limit):
         raise ValueError(f"from 1 second, and 1 to {settings.queue_limit - 1} clients")
-    found = bench.measure(settings.data, parsed.seconds, parsed.clients)
+    found = bench.measure(settings.data, parsed.seconds, parsed.clients, settings.place)
     print(*bench.table(found), "", bench.verdict(found), sep="\n")
     return 0
 
 
 def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    with explainer(settings.data, parsed.invoice) as one:
+    with explainer(settings.data, parsed.invoice, settings.place) as one:
         if parsed.json:
             data = one.as_data(parsed.line, records=parsed.records)
             print(msgspec.json.format(msgspec.json.encode(data)).decode())
@@ -263,42 +268,15 @@ def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _meter() -> Progress | None:
-    return _Meter() if sys.stderr.isatty() else None
-
-
-def _made(directory: Path, made: Copied) -> int:
+def _made(where: Path | Home, made: Copied) -> int:
     """Say which ledger is in its new place."""
-    print(f"\r{directory}: position {made.position}, head {made.head_hash}, verified")
+    print(f"\r{where}: position {made.position}, head {made.head_hash}, verified")
     return 0
-
-
-class _Meter:
-    """Says on standard error how far reading the log is, how fast, and how long it will take.
-
-    Again and again in one line; or, with another beginning and end, in a line each time.
-    """
-
-    def __init__(self, every: int = 1, begin: str = "\r", end: str = "") -> None:
-        self._started = self._said = perf_counter()
-        self._every, self._begin, self._end = every, begin, end
-
-    def __call__(self, position: int, until: int) -> None:
-        """Say it every so many seconds, and at the end."""
-        now = perf_counter()
-        if now - self._said < self._every and position < until:
-            return
-        self._said = now
-        speed = position / max(now - self._started, 0.001)
-        left = (until - position) / speed
-        bar = f"[{'#' * (20 * position // max(until, 1)):<20}]"
-        said = f"{bar} {position:,} of {until:,} events, {speed:,.0f}/s, {left:.0f} s left"
-        print(f"{self._begin}{said:<92}", end=self._end, flush=True, file=sys.stderr)
 
 
 def _checkpoint(settings: Settings, parsed: argparse.Namespace) -> int:
     _existing(settings)
-    with closing(Store(settings.data, exclusive=False)) as store:
+    with closing(open_store(settings.data, settings.place, exclusive=False)) as store:
         taken = checkpoints.take(store, settings.data, SystemClock().now())
     print(taken.line().decode(), end="")
     return 0
@@ -314,10 +292,18 @@ def _say(settings: Settings, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _of_one(settings: Settings) -> Settings:
-    """The settings of a command about one ledger, whose own directory it is to work in."""
-    directory = control.directory_of(settings.data, settings.ledger)
-    return replace(settings, data=directory)
+def _of_one(settings: Settings, parsed: argparse.Namespace) -> Settings:
+    """The settings of a command about one ledger, which is to work where that one is."""
+    home = control.home_of(settings.data, settings.ledger, settings.place)
+    named = Place.of(parsed.database) if parsed.database else None
+    if named is not None and (home.place is None or not home.place.same_as(named)):
+        raise ValueError(f"the ledger {settings.ledger} is in {home}, and not in {named}")
+    return _at(settings, home)
+
+
+def _at(settings: Settings, home: Home) -> Settings:
+    database = home.place.address if home.place else None
+    return replace(settings, data=home.directory, database=database)
 
 
 def _existing(settings: Settings) -> None:
@@ -337,8 +323,9 @@ _REFUSALS = (
     OSError,
 )
 
-_WITH_DATABASE = {"serve", "demo", "replay", "verify", "ledger", "key"}
-"""The commands that may be told of a database; the last two are about the data directory alone."""
+_NO_BACKUP = """backup copies files, and this ledger is in {place}: use
+pg_dump --schema={schema} --schema={schema}_views, or tallybook export, whose log tallybook import
+makes into a ledger again, in a database or in files"""
 
 _OF_ALL_LEDGERS = {
     "serve": _serve,

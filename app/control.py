@@ -1,8 +1,9 @@
-"""The control database: which ledgers lie in a data directory, and the keys that open them.
+"""The control database: which ledgers a data directory has, and the keys that open them.
 
-It stands beside the ledgers and says nothing of what is billed: who loses it makes new keys, and no
-number changes. It is a door to SQLite of its own, because a server must know the keys before it
-opens any ledger.
+It is the directory of ledgers: of each it says the name and the address, a folder beside it or a
+schema in a PostgreSQL anywhere. It says nothing of what is billed: who loses it makes new keys and
+notes addresses again, and no number changes. It is a door to SQLite of its own, because a server
+must know the keys before it opens any ledger.
 """
 
 import re
@@ -17,13 +18,17 @@ import msgspec
 
 from app.clock import SystemClock
 from app.keys import ID, Key, Rates, Scope
+from app.opening import Home
 from domain.periods import to_us
+from projections.places import LONGEST_SCHEMA, Place
 
 FILE = "control.db"
 MAIN = "main"
 """The ledger that lies in the data directory itself."""
 OTHERS = "ledgers"
 """The folder of the data directory in which the other ledgers lie."""
+PREFIX = "ledger_"
+"""What the schema of another ledger begins with, so that none is called as somebody else's is."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 _VERSION = 1
@@ -40,12 +45,22 @@ _TABLES = (
 
 
 class LedgerRow(msgspec.Struct, frozen=True):
-    """A ledger by its name, and where it lies in the data directory."""
+    """A ledger by its name, and where it is: a folder of the data directory, or a database."""
 
     name: str
     address: str
     created_at_us: int | None
     """None for the first one, which may be older than the control database."""
+
+    def __repr__(self) -> str:
+        # Its address may have a password.
+        return f"LedgerRow({self.name!r})"
+
+    def home(self, data: Path) -> Home:
+        """Where it is. Raises `ValueError` when what was noted is no address."""
+        if self.address.startswith("postgres"):
+            return Home(place(data, self.name), Place.of(self.address))
+        return Home(data / self.address)
 
 
 class Control:
@@ -93,20 +108,49 @@ class Control:
         """Every ledger, by name; the first one is always there."""
         return [LedgerRow(*row) for row in self._rows("SELECT * FROM ledgers ORDER BY name")]
 
-    def directory(self, name: str) -> Path:
-        """Where a ledger lies. Raises `ValueError` when there is none of this name."""
-        rows = self._rows("SELECT address FROM ledgers WHERE name=?", (name,))
+    def home(self, name: str, given: Place | None = None) -> Home:
+        """Where a ledger is. Raises `ValueError` when there is none of this name.
+
+        `given` is where somebody says that the first ledger is. Of another one it says nothing; the
+        password by which it is reached may be a newer one than was noted.
+        """
+        rows = [row for row in self.ledgers() if row.name == name]
         if not rows:
             raise ValueError(f"there is no ledger {name} in {self.data}")
-        return self.data / str(rows[0][0])
+        noted = rows[0].home(self.data)
+        if given is None or (name != MAIN and noted.place is None):
+            return noted
+        if noted.place is None or noted.place.same_as(given):
+            return Home(noted.directory, given)
+        if name == MAIN:
+            raise ValueError(
+                f"{self.data} has its ledger {name} in {noted.place}, and not in {given};"
+                " leave the database out, or note the other one by `tallybook ledger place`"
+            )
+        return noted
 
-    def add_ledger(self, name: str, at_us: int) -> None:
-        """Note a ledger that was made where `place` says. Raises `ValueError` when it is known."""
+    def add_ledger(self, name: str, at_us: int, in_database: Place | None = None) -> None:
+        """Note a ledger that was made where `place` says, or in a database.
+
+        Raises `ValueError` when it is known, or another one is there.
+        """
         with self._writing() as connection:
             if connection.execute("SELECT 1 FROM ledgers WHERE name=?", (name,)).fetchone():
                 raise ValueError(f"there is a ledger {name} in {self.data} already")
-            row = (name, f"{OTHERS}/{name}", at_us)
+            self._check_alone(name, in_database)
+            row = (name, _address(name, in_database), at_us)
             connection.execute("INSERT INTO ledgers VALUES (?,?,?)", row)
+
+    def move_ledger(self, name: str, to: Place | None) -> None:
+        """Note that a ledger is in a database, in another one than before, or in files again.
+
+        Raises `ValueError` when it is not known, or another ledger is there.
+        """
+        with self._writing() as connection:
+            self._check_alone(name, to)
+            sql = "UPDATE ledgers SET address=? WHERE name=?"
+            if not connection.execute(sql, (_address(name, to), name)).rowcount:
+                raise ValueError(f"there is no ledger {name} in {self.data}")
 
     # --------------------------------------------------------------------------------------- keys
 
@@ -160,6 +204,13 @@ class Control:
             self._check_mark(self._connection, mark, keep=False)
 
     # ------------------------------------------------------------------------------------- inside
+
+    def _check_alone(self, name: str, there: Place | None) -> None:
+        """One place has one ledger."""
+        for row in self.ledgers():
+            noted = row.home(self.data).place
+            if row.name != name and there is not None and noted and noted.same_as(there):
+                raise ValueError(f"{there} has the ledger {row.name}")
 
     def _check_mark(
         self, connection: sqlite3.Connection, mark: bytes, *, keep: bool = True
@@ -220,14 +271,21 @@ class Control:
             self._changes += 1
 
 
-def directory_of(data: Path, name: str) -> Path:
-    """Where a ledger lies in a data directory. Raises `ValueError` when it is not known."""
-    if name == MAIN:
-        return data
-    if not (data / FILE).exists():
+def _address(name: str, in_database: Place | None) -> str:
+    """What is noted of where a ledger is: its folder, or the address of its place."""
+    if in_database is not None:
+        return in_database.address
+    return "." if name == MAIN else f"{OTHERS}/{name}"
+
+
+def home_of(data: Path, name: str, given: Place | None = None) -> Home:
+    """Where a ledger of a data directory is. Raises `ValueError` as `Control.home` does."""
+    if (data / FILE).exists():
+        with Control(data) as control:
+            return control.home(name, given)
+    if name != MAIN:
         raise ValueError(f"there is no ledger {name} in {data}")
-    with Control(data) as control:
-        return control.directory(name)
+    return Home(data, given)
 
 
 def place(data: Path, name: str) -> Path:
@@ -237,11 +295,41 @@ def place(data: Path, name: str) -> Path:
     return data if name == MAIN else data / OTHERS / name
 
 
-def note_ledger(data: Path, name: str) -> None:
-    """Note a ledger that was made in its place; the first one is known without that."""
-    if name != MAIN:
-        with Control(data) as control:
-            control.add_ledger(name, to_us(SystemClock().now()))
+def new_home(data: Path, name: str, database: Place | None, *, own: bool = False) -> Home:
+    """Where a new ledger of this name is to be: in a database when one is named.
+
+    The first ledger is in the schema that was named with it, and another one in a schema of its own
+    name, unless the schema was named as its `own`. Raises `ValueError` for what can be no name.
+
+    >>> new_home(Path("data"), "eu-shop", Place.of("postgresql://me@db/bills?schema=acme")).place
+    the schema ledger_eu__shop of db/bills
+    """
+    directory = place(data, name)
+    if database is None:
+        return Home(directory)
+    return Home(directory, database if name == MAIN or own else database.in_schema(schema_of(name)))
+
+
+def schema_of(name: str) -> str:
+    """The schema of a ledger by its name; no two come to the same, nor to that of another's views.
+
+    Raises `ValueError` for a name that is too long.
+    """
+    schema = PREFIX + name.replace("-", "__")
+    if len(schema) > LONGEST_SCHEMA:
+        raise ValueError(f"{name} is too long for a schema; name one by --database ...?schema=")
+    return schema
+
+
+def note_ledger(data: Path, name: str, in_database: Place | None = None) -> None:
+    """Note a ledger that was made in its place; the first one in files is known without that."""
+    if name == MAIN and in_database is None:
+        return
+    with Control(data) as control:
+        if in_database is not None and name == MAIN:
+            control.move_ledger(name, in_database)
+        else:
+            control.add_ledger(name, to_us(SystemClock().now()), in_database)
 
 
 def _key(row: tuple[Any, ...]) -> Key:

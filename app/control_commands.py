@@ -5,19 +5,20 @@ Both work beside a running server, which notices what they change.
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
-from app import server_secret
+from app import control, server_secret
 from app.clock import SystemClock
-from app.control import FILE, MAIN, Control, note_ledger, place
+from app.control import FILE, MAIN, Control
 from app.keyring import make_key, replace_key
 from app.keys import Key, Rates, Scope
 from app.ledger import Ledger
 from app.new_directories import check_finished
-from app.opening import LOG, is_there, open_store
+from app.opening import LOG, Home, check_free, is_there, open_store
 from app.settings import Settings
 from domain.periods import format_instant, from_us, parse_instant, to_us
 from projections.places import Place
@@ -41,8 +42,21 @@ def add_ledger_parser(ledger: argparse.ArgumentParser) -> None:
     create = actions.add_parser("create", help="begin a ledger of its own in the data directory")
     create.add_argument("new_ledger", metavar="NAME", help="a-z, 0-9 and -")
     create.add_argument("--test-clock", help="instant at which its test clock stands")
-    for action in (create, actions.add_parser("list", help="say which ledgers there are")):
+    add_place_options(create)
+    noted = actions.add_parser("place", help="note where a ledger is from now on")
+    noted.add_argument("new_ledger", metavar="NAME", help="a ledger of the data directory")
+    where = noted.add_mutually_exclusive_group(required=True)
+    where.add_argument("--database", help="its address: postgresql://...?schema=...")
+    where.add_argument("--files", action="store_true", help="it is in its folder again")
+    for action in (create, noted, actions.add_parser("list", help="say which ledgers there are")):
         action.add_argument("--data", type=Path, help="directory of the ledgers")
+
+
+def add_place_options(command: argparse.ArgumentParser) -> None:
+    """What a command asks for that makes a ledger of a data directory."""
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--database", help="make it in this PostgreSQL: postgresql://...")
+    where.add_argument("--files", action="store_true", help="make it in files, whatever is set")
 
 
 def add_key_parser(key: argparse.ArgumentParser) -> None:
@@ -89,53 +103,77 @@ def run(settings: Settings, parsed: argparse.Namespace) -> Said:
 # ------------------------------------------------------------------------------------------ ledgers
 
 
+def new_ledger(settings: Settings, parsed: argparse.Namespace, name: str) -> Home:
+    """Where a ledger is to be made: in the database that is named or set, or in files.
+
+    Raises `ValueError` when it is known already, or something else is there.
+    """
+    database = None if parsed.files else settings.place
+    own = parsed.database is not None and "schema=" in parsed.database
+    home = control.new_home(settings.data, name, database, own=own)
+    check_finished(home.directory)
+    if not (settings.data / FILE).exists():
+        known = Home(settings.data) if name == MAIN else None
+    else:
+        with Control(settings.data) as kept:
+            names = {row.name for row in kept.ledgers()}
+            known = kept.home(name) if name in names else None
+    if known is not None and (name != MAIN or is_there(*known)):
+        raise ValueError(f"there is a ledger {name} in {known} already")
+    if home.place is not None:
+        if is_there(*home):
+            raise ValueError(f"there is a ledger in {home} already")
+        check_free(home.place)
+    return home
+
+
 def _create_ledger(settings: Settings, parsed: argparse.Namespace) -> Said:
     """Begin the ledger, and only then note it: whoever serves the directory finds it whole."""
     name: str = parsed.new_ledger
-    directory = place(settings.data, name)
     text = settings.test_clock
     clock_at = parse_instant(text, ("test-clock",)) if text else None
-    check_finished(directory)
-    where = _place(settings, name)
-    if name == MAIN and is_there(directory, where):
-        raise ValueError(f"there is a ledger {name} in {where or settings.data} already")
-    with Control(settings.data) as control:
-        if name in {row.name for row in control.ledgers()} - {MAIN}:
-            raise ValueError(f"there is a ledger {name} in {settings.data} already")
-        with Ledger(directory, place=where, name=name, test_clock_at=clock_at) as ledger:
-            id = ledger.state.id
-    note_ledger(settings.data, name)
-    return Said([f"{name}: {id} in {where or directory}"])
+    home = new_ledger(settings, parsed, name)
+    with Ledger(home.directory, place=home.place, name=name, test_clock_at=clock_at) as ledger:
+        id = ledger.state.id
+    control.note_ledger(settings.data, name, home.place)
+    return Said([f"{name}: {id} in {home}"])
+
+
+def _place_ledger(settings: Settings, parsed: argparse.Namespace) -> Said:
+    """Note where a ledger is that somebody moved there."""
+    _existing(settings)
+    name: str = parsed.new_ledger
+    at = None if parsed.files else Place.of(parsed.database)
+    home = Home(control.place(settings.data, name), at)
+    if not is_there(*home):
+        raise ValueError(f"there is no ledger in {home}")
+    with Control(settings.data) as kept:
+        kept.move_ledger(name, at)
+    home.directory.mkdir(parents=True, exist_ok=True)
+    return Said([f"{name}: in {home}, at position {_head(home)}"])
 
 
 def _list_ledgers(settings: Settings, parsed: argparse.Namespace) -> Said:
     _existing(settings)
-    rows: list[tuple[str, ...]] = [("NAME", "DIRECTORY", "KEYS", "POSITION")]
+    rows: list[tuple[str, ...]] = [("NAME", "WHERE", "KEYS", "POSITION")]
     at_us = to_us(SystemClock().now())
-    with Control(settings.data) as control:
-        live = [key.ledger for key in control.every_key() if key.live(at_us)]
-        for row in control.ledgers():
-            directory = settings.data / row.address
-            keys = str(live.count(row.name))
-            where = _place(settings, row.name)
-            rows.append((row.name, str(where or directory), keys, _head(directory, where)))
+    with Control(settings.data) as kept:
+        live = [key.ledger for key in kept.every_key() if key.live(at_us)]
+        for row in kept.ledgers():
+            home = kept.home(row.name, settings.place)
+            rows.append((row.name, str(home), str(live.count(row.name)), _head(home)))
     return Said(_columns(rows))
 
 
-def _head(directory: Path, where: Place | None) -> str:
+def _head(home: Home) -> str:
     """How far a ledger is; nothing for one that was never begun."""
-    if not is_there(directory, where):
-        return "-"
-    store = open_store(directory, where, exclusive=False)
     try:
-        return str(store.head()[0])
-    finally:
-        store.close()
-
-
-def _place(settings: Settings, name: str) -> Place | None:
-    """Where in a database a ledger is: the one that the settings are about may be in one."""
-    return settings.place if name == settings.ledger else None
+        if not is_there(*home):
+            return "-"
+        with closing(open_store(*home, exclusive=False)) as store:
+            return str(store.head()[0])
+    except ConnectionError:
+        return "cannot be reached"
 
 
 # --------------------------------------------------------------------------------------------- keys
@@ -145,18 +183,18 @@ def _create_key(settings: Settings, parsed: argparse.Namespace) -> Said:
     _existing(settings)
     now = SystemClock().now()
     expires_at = _until(parsed.expires, now, "expires") if parsed.expires else None
-    with Control(settings.data) as control:
+    with Control(settings.data) as kept:
         secret = server_secret.read(settings)
         if parsed.replaces is not None:
             if parsed.scope or parsed.ledger:
                 raise ValueError("a key that replaces another one has its ledger and its scopes")
             ends_at = _until(parsed.overlap, now, "overlap")
             key, text = replace_key(
-                control, secret, parsed.replaces, at=now, ends_at=ends_at, expires_at=expires_at
+                kept, secret, parsed.replaces, at=now, ends_at=ends_at, expires_at=expires_at
             )
         else:
             key, text = make_key(
-                control,
+                kept,
                 secret,
                 ledger=settings.ledger,
                 name=parsed.label or "no label",
@@ -172,8 +210,8 @@ def _create_key(settings: Settings, parsed: argparse.Namespace) -> Said:
 def _list_keys(settings: Settings, parsed: argparse.Namespace) -> Said:
     _existing(settings)
     at_us = to_us(SystemClock().now())
-    with Control(settings.data) as control:
-        keys = [key for key in control.every_key() if parsed.ledger in (None, key.ledger)]
+    with Control(settings.data) as kept:
+        keys = [key for key in kept.every_key() if parsed.ledger in (None, key.ledger)]
     return Said(_columns([_TITLES, *(_row(key, at_us) for key in keys)]))
 
 
@@ -186,8 +224,8 @@ def _row(key: Key, at_us: int) -> tuple[str, ...]:
 
 def _revoke_key(settings: Settings, parsed: argparse.Namespace) -> Said:
     _existing(settings)
-    with Control(settings.data) as control:
-        key = control.revoke(parsed.key_id, to_us(SystemClock().now()))
+    with Control(settings.data) as kept:
+        key = kept.revoke(parsed.key_id, to_us(SystemClock().now()))
     return Said([f"{key.id} is revoked"])
 
 
@@ -233,6 +271,7 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 _ACTIONS: dict[tuple[str, str], Callable[[Settings, argparse.Namespace], Said]] = {
     ("ledger", "create"): _create_ledger,
+    ("ledger", "place"): _place_ledger,
     ("ledger", "list"): _list_ledgers,
     ("key", "create"): _create_key,
     ("key", "list"): _list_keys,

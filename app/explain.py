@@ -12,6 +12,7 @@ from app import explained
 from app.clock import SystemClock
 from app.exports.standing_views import standing_views
 from app.local_time import local_text, period_text
+from app.opening import open_store
 from app.schema.scalars import as_json
 from app.sent_records import Sent, SentRecords
 from app.store import Store
@@ -23,6 +24,7 @@ from domain.statements import IssuedLine
 from domain.subscriptions import Subscription
 from projections import current, invoice_previews, statements
 from projections.explanations import Again, Explaining, Invoiced, Parts
+from projections.places import Place
 from projections.tables import Views
 from projections.usage_records import BEGINNING, Listed
 
@@ -163,12 +165,15 @@ class Explainer:
 
 
 @contextmanager
-def explainer(directory: Path, named: str) -> Iterator[Explainer]:
+def explainer(directory: Path, named: str, place: Place | None = None) -> Iterator[Explainer]:
     """Explains the invoice with an id or number, or the next one of a subscription.
 
     Raises `ValueError` when there is none.
     """
-    with standing_views(directory) as views, closing(Store(directory, exclusive=False)) as store:
+    with (
+        standing_views(directory, place) as views,
+        closing(open_store(directory, place, exclusive=False)) as store,
+    ):
         yield Explainer(views, store, named)
 
 

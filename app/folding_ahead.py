@@ -16,10 +16,13 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from app import identity_checks, stored
 from app.identity_checks import Identities, Wrong
+from app.opening import open_store
+from app.sizes import of_log
 from app.store import Store
 from domain.decider import Recorded
 from projections import ahead, engine
 from projections.ahead import Part, Run, Unfit
+from projections.places import Place, Where
 from projections.tables import ViewsDatabase
 
 PART_BYTES = 24_000_000
@@ -86,44 +89,50 @@ Examiners: TypeAlias = Processes[Examined | None]
 """Processes that fold usage, and look for the identities of its records."""
 
 
-def folders(store: Store, views: Path) -> AbstractContextManager[Folders]:
-    """Processes that fold ahead for the views that are being made at a path."""
-    return _processes(store, views, _fold)
+def folders(
+    store: Store, views: Where, place: Place | None = None
+) -> AbstractContextManager[Folders]:
+    """Processes that fold ahead for the views that are being made somewhere."""
+    return _processes(store, views, place, _fold)
 
 
-def examiners(store: Store, views: Path) -> AbstractContextManager[Examiners]:
-    """Processes that verify ahead, and fold for the views that are being made at a path."""
-    return _processes(store, views, _examine)
+def examiners(
+    store: Store, views: Where, place: Place | None = None
+) -> AbstractContextManager[Examiners]:
+    """Processes that verify ahead, and fold for the views that are being made somewhere."""
+    return _processes(store, views, place, _examine)
 
 
 @contextmanager
-def _processes(store: Store, views: Path, work: Callable[[int, int], T]) -> Iterator[Processes[T]]:
+def _processes(
+    store: Store, views: Where, place: Place | None, work: Callable[[int, int], T]
+) -> Iterator[Processes[T]]:
     processes = os.cpu_count() or 1
-    # A copy of this process is there at once; one that has threads is not safe to copy.
-    can_fork = sys.platform == "linux" and threading.active_count() == 1
+    # A copy of this process is there at once; one that has threads is not safe to copy, and
+    # connections to a server would be shared.
+    alone = threading.active_count() == 1 and place is None
+    can_fork = sys.platform == "linux" and alone
     with ProcessPoolExecutor(
         processes,
         mp_context=get_context("fork" if can_fork else "spawn"),
         initializer=_open,
-        initargs=(store.path.parent, views),
+        initargs=(store.path.parent, place, views),
     ) as pool:
         yield Processes(store, pool, work, processes + 2)
 
 
-def worth_it(store: Store) -> bool:
+def worth_it(store: Store, place: Place | None = None) -> bool:
     """Whether there are processors to share the work, and enough of it."""
-    if not store.path.exists():  # it is in a database, which others could not open by its path
-        return False
-    return (os.cpu_count() or 1) > 1 and store.path.stat().st_size >= LEDGER_BYTES
+    return (os.cpu_count() or 1) > 1 and of_log(store, place) >= LEDGER_BYTES
 
 
 def _worth(part: Part, size: int) -> Part:
     return part if size >= WORTH_BYTES else part._replace(is_usage=False)
 
 
-def _open(directory: Path, views: Path) -> None:
+def _open(directory: Path, place: Place | None, views: Where) -> None:
     global _opened  # noqa: PLW0603  # what a process keeps between the parts it is given
-    _opened = Store(directory, exclusive=False), engine.of_same_version(views)
+    _opened = open_store(directory, place, exclusive=False), engine.of_same_version(views)
 
 
 def _fold(after: int, until: int) -> Run | None:

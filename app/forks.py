@@ -19,8 +19,8 @@ import app.commands  # noqa: F401 - every event type is registered once every co
 from app.backups import Copied, finished
 from app.clock import new_id
 from app.identities import IdentityRow
-from app.new_directories import new_directory
-from app.opening import LOG
+from app.new_directories import new_home
+from app.opening import Home, is_there, open_snapshot, open_store
 from app.reading import Progress
 from app.snapshots import Kept, Snapshot
 from app.store import CorruptLedger, KeyRow, LedgerMapper, Pending, Store, TakenError
@@ -29,6 +29,7 @@ from domain.decider import Code, Envelope, Rejected, fold
 from domain.ledgers import Facts, ForkLedger, LedgerForked
 from domain.periods import from_us, to_us
 from domain.usage import UsageRecorded
+from projections.places import Place
 
 _EVENTS_PER_COMMIT = 500
 _BYTES_PER_COMMIT = 16 * 1024 * 1024
@@ -44,27 +45,39 @@ def forked(
     as_of: AsOf | None = None,
     at: datetime | None = None,
     progress: Progress | None = None,
+    place: Place | None = None,
 ) -> tuple[Copied, LedgerForked]:
     """Fork a ledger into an empty directory, as of its newest position by default, and verify it.
+
+    When the original has a place in PostgreSQL the fork has one in the same database, `place_of`.
 
     A server may go on writing to the original. Raises `Rejected` for a position that it does not
     have, or a clock before its own; `CorruptLedger` when it is not what was written. Then nothing
     is left of the fork.
     """
-    if not (source / LOG).exists():
-        raise ValueError(f"there is no ledger in {source}")
+    if not is_there(source, place):
+        raise ValueError(f"there is no ledger in {place or source}")
     try:
-        with Snapshot(source / LOG) as snapshot:
+        with open_snapshot(source, place) as snapshot:
             original = _Original(snapshot, as_of)
             event = original.forked(at)
-            with new_directory(target) as unfinished:
-                with closing(Store(unfinished)) as store:
+            with new_home(Home(target, place_of(event.id, place))) as unfinished:
+                with closing(open_store(*unfinished)) as store:
                     original.copy_to(store)
                     envelope = Envelope(to_us(event.clock_at))
                     store.append([Pending(event.id, 1, envelope, event)])
                 return finished(unfinished, progress), event
     except msgspec.MsgspecError as error:
         raise CorruptLedger(f"an event cannot be read: {error}") from error
+
+
+def place_of(id: str, original: Place | None) -> Place | None:
+    """Where the fork with this id is in PostgreSQL, when the original is there.
+
+    >>> place_of("led_01m8", Place.of("postgresql://me@db/bills?schema=acme"))
+    the schema fork_01m8 of db/bills
+    """
+    return original and original.in_schema(f"fork_{id.partition('_')[2]}")
 
 
 class _Original:

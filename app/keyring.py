@@ -108,7 +108,7 @@ def make_key(
 
     Raises `ValueError` or `Rejected` for what cannot be.
     """
-    control.directory(ledger)
+    control.home(ledger)
     if not scopes:
         raise ValueError(f"a key needs a scope: {', '.join(Scope)}")
     if expires_at is not None and expires_at <= at:

@@ -91,12 +91,14 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
-        if self.follower is not None:
-            self.follower.close()
-        self.writer.close()
-        self.engine.seal(self.store.hash_at)
-        self.engine.close()
-        self.store.close()
+        try:
+            if self.follower is not None:
+                self.follower.close()
+            self.writer.close()
+            self.engine.seal(self.store.hash_at)
+        finally:  # a database may have gone away
+            self.engine.close()
+            self.store.close()
 
     def __enter__(self) -> Self:
         return self

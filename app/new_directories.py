@@ -1,8 +1,11 @@
-"""Make a ledger in a directory that holds nothing, and leave nothing there when that fails."""
+"""Make a ledger where nothing is, and leave nothing there when that fails.
+
+In a directory it is done here; `postgres_schemas.py` does it in PostgreSQL.
+"""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 
@@ -10,13 +13,41 @@ from app import server_secret
 from app.control import FILE, OTHERS
 from app.delivery_marks import BEGAN, DELIVERED
 from app.lock import hold
-from app.opening import LOG, VIEWS
+from app.opening import LOG, VIEWS, Home, new_schemas
 
 _IN_ORDER = (BEGAN, DELIVERED, VIEWS, LOG)
 _UNFINISHED = "unfinished"
 _LOCK = "ledger.lock"
 _OF_ALL_LEDGERS = {FILE, f"{FILE}-wal", f"{FILE}-shm", OTHERS, server_secret.FILE}
 """What a data directory may have before its first ledger: others, and the keys."""
+
+
+@contextmanager
+def new_home(home: Home) -> Iterator[Home]:
+    """Somewhere to make a ledger, which has its home once all is well.
+
+    Raises `ValueError` when something is there, `LedgerInUse` when another process makes it.
+    """
+    if home.place is None:
+        with new_directory(home.directory) as unfinished:
+            yield Home(unfinished)
+        return
+    existed = home.directory.exists()
+    _check_empty(home.directory)
+    unfinished = home.directory / _UNFINISHED  # for what is beside a ledger while it is made
+    try:
+        with new_schemas(home.place) as place:
+            rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            try:
+                yield Home(unfinished, place)
+            finally:
+                rmtree(unfinished)
+    except BaseException:
+        if not existed:
+            with suppress(OSError):  # somebody has put something there
+                home.directory.rmdir()
+        raise
 
 
 @contextmanager

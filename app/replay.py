@@ -58,7 +58,7 @@ def replay(
     """
     if place is not None:
         with replaying(place), closing(open_store(directory, place, exclusive=False)) as store:
-            return _in_database(place.beside("views"), store, progress)
+            return _in_database(place, store, progress)
     with _alone(directory):
         try:
             store = Store(directory)
@@ -80,9 +80,11 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
-def _in_database(views: Place, store: Store, progress: Progress | None) -> Replayed:
+def _in_database(place: Place, store: Store, progress: Progress | None) -> Replayed:
     """Whoever writes goes on until the new views are in place, and whoever reads is waited for."""
-    aside = engine.rebuild(views, store.read, _follow(store, progress))
+    views, follow = place.beside("views"), _follow(store, progress)
+    others = partial(folders, store, place=place) if worth_it(store, place) else None
+    aside = engine.rebuild(views, store.read, follow, others, store.read)
 
     def up_to_date() -> None:
         with closing(Engine(aside)) as rebuilt:

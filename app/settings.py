@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: str = "main"
     """Which ledger of the data directory a command is about, and is served to who names none."""
     database: str | None = None
-    """Where in PostgreSQL that ledger is, instead of in files: `postgresql://user@host/name`."""
+    """Where in PostgreSQL the first ledger is, and new ones are made: `postgresql://user@host/name`."""
     name: str = "main"
     """What a new ledger is called."""
     test_clock: str | None = None

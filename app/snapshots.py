@@ -1,14 +1,15 @@
-"""The files of a ledger as they are at one moment, while a server may write to them.
+"""A ledger as it is at one moment, while a server may write to it.
 
-A snapshot reads the log as it is stored, and never holds up the writer. Copies are made by SQLite's
-online backup, so that what is still in a `-wal` file is in the copy.
+A snapshot reads the log as it is stored, and never holds up the writer; `postgres_snapshots.py` has
+that of a ledger in PostgreSQL. Copies of files are made by SQLite's online backup, so that what is
+still in a `-wal` file is in the copy.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from app.chain import GENESIS
 from app.identities import ROWS_PER_STATEMENT
@@ -36,15 +37,12 @@ class Snapshot:
 
     def __init__(self, path: Path) -> None:
         self._connection = _open(path)
-        head = "SELECT position, hash FROM event_hashes ORDER BY position DESC LIMIT 1"
         try:
             self._connection.execute("BEGIN")
-            row = self._connection.execute(head).fetchone()
+            self.position, self.hash = self._head()
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise CorruptLedger(f"{path} cannot be read: {error}") from error
-        self.position: int = row[0] if row else 0
-        self.hash: bytes = row[1] if row else GENESIS
 
     def __enter__(self) -> Self:
         return self
@@ -52,21 +50,42 @@ class Snapshot:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[tuple[Any, ...]]:
+        """The rows of a query, as they are read."""
+        return self._connection.execute(sql, parameters)
+
+    def _scan(self, sql: str, parameters: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
+        """The same for rows of which there may be any number."""
+        return self._rows(sql, parameters)
+
+    _kept_id = staticmethod(stored_id)
+    _written_id = staticmethod(written_id)
+    """How the id of a usage record is kept, and what its sender wrote."""
+
+    def _head(self) -> tuple[int, bytes]:
+        """The newest position and its hash."""
+        sql = "SELECT position, hash FROM event_hashes ORDER BY position DESC LIMIT 1"
+        [(position, hash)] = [*self._rows(sql)] or [(0, GENESIS)]
+        return position, hash
+
     def events(self, after: int = 0, topics: str = "") -> Iterator[Kept]:
         """Every event after a position, in order; only topics that begin so."""
-        rows = self._connection.execute(
+        yield from self._page(after, topics, -1)
+
+    def _page(self, after: int, topics: str, most: int) -> Iterator[Kept]:
+        rows = self._rows(
             "SELECT stored_events.rowid, originator_id, originator_version, topic, state, hash"
             " FROM stored_events LEFT JOIN event_hashes ON position=stored_events.rowid"
-            " WHERE stored_events.rowid>? AND substr(topic, 1, ?)=?"
-            " ORDER BY stored_events.rowid",
-            (after, len(topics), topics),
+            " WHERE stored_events.rowid>? AND substr(topic, 1, CAST(? AS INTEGER))=?"
+            " ORDER BY stored_events.rowid LIMIT ?",
+            (after, len(topics), topics, most),
         )
         for row in rows:
             yield Kept(*row)
 
     def at(self, position: int) -> Kept:
         """The event at a position."""
-        kept = next(self.events(position - 1), None)
+        kept = next(self._page(position - 1, "", 1), None)
         if kept is None or kept.position != position:
             raise CorruptLedger(f"there is no event at position {position}")
         return kept
@@ -76,14 +95,13 @@ class Snapshot:
         if position == 0:
             return GENESIS
         sql = "SELECT hash FROM event_hashes WHERE position=?"
-        row = self._connection.execute(sql, (position,)).fetchone()
-        if row is None:
-            raise CorruptLedger(f"there is no hash at position {position}")
-        return bytes(row[0])
+        for (hash,) in self._rows(sql, (position,)):
+            return bytes(hash)
+        raise CorruptLedger(f"there is no hash at position {position}")
 
     def keys(self, after: int = 0) -> Iterator[KeyRow]:
         """Every idempotency key that belongs behind an event after a position, in that order."""
-        rows = self._connection.execute(
+        rows = self._scan(
             "SELECT key, digest, subject, position FROM idempotency_keys WHERE position>?"
             " ORDER BY position, key",
             (after,),
@@ -94,8 +112,7 @@ class Snapshot:
     def key(self, key: str) -> KeyRow | None:
         """What an idempotency key was used for."""
         sql = "SELECT key, digest, subject, position FROM idempotency_keys WHERE key=?"
-        row = self._connection.execute(sql, (key,)).fetchone()
-        return KeyRow(*row) if row else None
+        return next((KeyRow(*row) for row in self._rows(sql, (key,))), None)
 
     def digests(self, position: int, identities: Sequence[Identity]) -> list[bytes]:
         """What the usage records of one event said, as digests in the order of the records."""
@@ -103,13 +120,13 @@ class Snapshot:
         for start in range(0, len(identities), ROWS_PER_STATEMENT):
             chunk = identities[start : start + ROWS_PER_STATEMENT]
             marks = ",".join("?" * len(chunk))
-            rows = self._connection.execute(
+            rows = self._rows(
                 "SELECT name, id, digest FROM usage_identities JOIN usage_sources ON number=source"
                 f" WHERE id IN ({marks}) AND position=? AND source IN"
                 f" (SELECT number FROM usage_sources WHERE name IN ({marks}))",
-                [*(stored_id(id) for _, id in chunk), position, *(name for name, _ in chunk)],
+                [*(self._kept_id(id) for _, id in chunk), position, *(name for name, _ in chunk)],
             )
-            found |= {(name, written_id(id)): digest for name, id, digest in rows}
+            found |= {(name, self._written_id(id)): digest for name, id, digest in rows}
         if missing := set(identities) - set(found):
             source, id = min(missing)
             message = f"the identity of usage record {id!r} of {source!r} is not kept"

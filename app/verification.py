@@ -5,15 +5,16 @@ them just before the event that issued it, which is its pinned position; at the 
 compared with the live views at the same position. Nothing here stops a server from writing.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from app import live_views, stored
 from app.checkpoints import Checkpoint
-from app.folding_ahead import examiners, worth_it
+from app.folding_ahead import Examiners, examiners, worth_it
 from app.jobs import Busy
 from app.ledger import Ledger
 from app.live_views import Live
@@ -24,6 +25,9 @@ from app.store import Store
 from projections import engine
 from projections.engine import Engine
 from projections.places import Place
+
+WithOthers = Callable[[Store, Path], AbstractContextManager[Examiners]]
+"""Has the help of other processes for the views that are folded at a path."""
 
 
 class VerificationRunning(Busy):
@@ -68,7 +72,13 @@ def verify(
         live = live_views.at_rest(views, store) if at_rest else live_views.served(views)
     try:
         return _verify(
-            directory, store, live, progress, signed, public_key, with_others=worth_it(store)
+            directory,
+            store,
+            live,
+            progress,
+            signed,
+            public_key,
+            partial(examiners, place=place) if worth_it(store, place) else None,
         )
     finally:
         store.close()
@@ -87,7 +97,7 @@ def _verify(
     progress: Progress | None = None,
     signed: Sequence[Checkpoint] | None = None,
     public_key: bytes | None = None,
-    with_others: bool = False,
+    with_others: WithOthers | None = None,
 ) -> Verification:
     """One verification at a time, for there is one place for views aside."""
     try:
@@ -99,7 +109,7 @@ def _verify(
     with alone, ExitStack() as opened:
         opened.callback(engine.remove, aside)
         folded = opened.enter_context(closing(Engine(aside)))
-        others = opened.enter_context(examiners(store, aside)) if with_others else None
+        others = opened.enter_context(with_others(store, aside)) if with_others else None
         reading = Reading(store, folded, progress, others)
         equal = reading.read_all(live)
         held = reading.compare_checkpoints(directory, signed, public_key)

@@ -4,7 +4,10 @@ SCHEMA = ("app/schema/", "app/web/graphql.py", "app/web/answers.py")
 HTTP = ("app/server.py", "app/web/", "app/ingest.py", "app/adapters/", "app/auth.py")
 FILES = ("app/store.py", "app/snapshots.py", "app/control.py", "app/bench_floor.py")
 POSTGRES = (
-    *(f"app/postgres_{name}.py" for name in ("store", "rows", "turns", "following")),
+    *(
+        f"app/postgres_{what}.py"
+        for what in ("store", "rows", "turns", "following", "schemas", "snapshots")
+    ),
     "projections/postgres.py",
 )
 CLOCK = ("app/clock.py",)

@@ -60,6 +60,12 @@ class Server:
                 shutil.rmtree(self._data, ignore_errors=True)
         raise AssertionError(f"initdb failed: {(self._folder / 'said').read_text()}")
 
+    def follow(self, other: "Server") -> None:
+        """Make the files of a replica of another server, which may only be read."""
+        address = ["--host=127.0.0.1", f"--port={other.port}", "--username=postgres"]
+        options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+        self._run("pg_basebackup", f"--pgdata={self._data}", *address, *options)
+
     def start(self) -> None:
         """Start, and wait until it answers."""
         options = f"-p {self.port} -k {self._folder} {' '.join(_OPTIONS)}"
@@ -86,8 +92,11 @@ class Server:
 
 
 @contextmanager
-def running(*, on_disk: bool = False) -> Iterator[Server]:
-    """A server for as long as the block lasts. Skips the test when none is installed."""
+def running(follows: Server | None = None, *, on_disk: bool = False) -> Iterator[Server]:
+    """A server for as long as the block lasts, perhaps a replica of another one.
+
+    Skips the test when none is installed.
+    """
     programs = binaries()
     if programs is None:
         pytest.skip(MISSING)
@@ -97,7 +106,10 @@ def running(*, on_disk: bool = False) -> Iterator[Server]:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
         server = Server(folder, programs, _free_port())
-        server.create()
+        if follows is None:
+            server.create()
+        else:
+            server.follow(follows)
         server.start()
         try:
             yield server

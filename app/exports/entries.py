@@ -13,8 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from app.opening import LOG
-from app.snapshots import Snapshot
+from app.opening import open_snapshot
 from app.store import LedgerMapper
 from domain.decider import Event
 from domain.invoices import InvoiceFinalized
@@ -25,6 +24,7 @@ from domain.settlements import (
     InvoiceVoided,
     PaymentRecorded,
 )
+from projections.places import Place
 
 
 class Account(StrEnum):
@@ -65,11 +65,11 @@ class _Open(msgspec.Struct, frozen=True):
     account: Account = Account.RECEIVABLES
 
 
-def entries(directory: Path) -> Iterator[Entry]:
+def entries(directory: Path, place: Place | None = None) -> Iterator[Entry]:
     """Every entry of a ledger in the order of its log, as it is when the first is read."""
     mapper = LedgerMapper()
     book = _Book()
-    with Snapshot(directory / LOG) as snapshot:
+    with open_snapshot(directory, place) as snapshot:
         for kept in snapshot.events(topics="invoice."):
             _, event = mapper.decode(kept.topic, kept.state)
             entry = book.enter(kept.position, event)

@@ -12,6 +12,7 @@ from pathlib import Path
 from app.exports.entries import Account, Entry, entries
 from domain.money import format_money
 from domain.periods import format_instant
+from projections.places import Place
 
 
 class Form(StrEnum):
@@ -21,10 +22,10 @@ class Form(StrEnum):
     HLEDGER = "hledger"
 
 
-def journal(directory: Path, form: Form) -> Iterator[bytes]:
+def journal(directory: Path, form: Form, place: Place | None = None) -> Iterator[bytes]:
     """The journal of a ledger, entry by entry, in the order of its log."""
     head, write = _FORMS[form]
-    for text in chain([head], map(write, entries(directory))):
+    for text in chain([head], map(write, entries(directory, place))):
         yield text.encode()
 
 

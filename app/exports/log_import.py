@@ -9,22 +9,29 @@ from app.backups import Copied, finished
 from app.exports.log_lines import DigestsLine, EventLine, KeyLine, OpeningLine
 from app.exports.log_reading import BadLog, Numbered, read
 from app.identities import IdentityRow
-from app.new_directories import new_directory
+from app.new_directories import new_home
+from app.opening import Home, open_store
 from app.reading import Progress
 from app.store import KeyRow, Store, TakenError
 from domain.usage import UsageRecorded
+from projections.places import Place
 
 _LINES_PER_COMMIT = 500
 _BYTES_PER_COMMIT = 16 * 1024 * 1024
 
 
-def imported(file: IO[bytes], directory: Path, progress: Progress | None = None) -> Copied:
-    """Make the ledger that a log is of in an empty directory, and fold its views.
+def imported(
+    file: IO[bytes],
+    directory: Path,
+    progress: Progress | None = None,
+    place: Place | None = None,
+) -> Copied:
+    """Make the ledger that a log is of where nothing is, and fold its views.
 
     Raises `BadLog` at the first line that does not fit; then nothing is left of it.
     """
-    with new_directory(directory) as unfinished:
-        with closing(Store(unfinished)) as store:
+    with new_home(Home(directory, place)) as unfinished:
+        with closing(open_store(*unfinished)) as store:
             for lines in _portions(_whole(file)):
                 _take(store, lines)
         return finished(unfinished, progress)

@@ -16,21 +16,27 @@ from app.exports.log_lines import (
     OpeningLine,
     encode,
 )
-from app.opening import LOG
+from app.opening import open_snapshot
 from app.snapshots import Kept, Snapshot
 from app.store import CorruptLedger, KeyRow, LedgerMapper
 from domain.ledgers import LedgerOpened
 from domain.usage import UsageRecorded
+from projections.places import Place
 
 Progress = Callable[[int], None]
 
 
-def log(directory: Path, first: int = 1, progress: Progress | None = None) -> Iterator[bytes]:
+def log(
+    directory: Path,
+    first: int = 1,
+    progress: Progress | None = None,
+    place: Place | None = None,
+) -> Iterator[bytes]:
     """The log of a ledger from a position on, line by line, as it is when the first is read.
 
     Raises `CorruptLedger` at the first event that is not what was written.
     """
-    with Snapshot(directory / LOG) as snapshot:
+    with open_snapshot(directory, place) as snapshot:
         if not 1 <= first <= snapshot.position + 1:
             raise ValueError(f"there is no position {first}: the log ends at {snapshot.position}")
         digest, lines = hashlib.sha256(), 0

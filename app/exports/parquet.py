@@ -19,8 +19,10 @@ import msgspec
 
 from app.exports.spreadsheets import SHEETS, Cell, Sheet, Subject
 from app.exports.standing_views import standing_views
+from app.opening import Home
 from domain.money import format_decimal
 from domain.periods import Period, to_us
+from projections.places import Place
 
 ROWS_PER_GROUP = 20_000
 """Rows that are held in memory, and written together."""
@@ -38,7 +40,9 @@ _PLAIN = re.compile(r"-?[0-9]{1,60}(?:\.[0-9]{1,60})?")
 Rows = Sequence[Sequence[Cell]]
 
 
-def parquet(directory: Path, subject: Subject, period: Period | None) -> Iterator[bytes]:
+def parquet(
+    directory: Path, subject: Subject, period: Period | None, place: Place | None = None
+) -> Iterator[bytes]:
     """A table of a ledger as Parquet, a part at a time, as it is when the first part is read.
 
     Raises `ValueError` when the extra is not installed.
@@ -49,12 +53,10 @@ def parquet(directory: Path, subject: Subject, period: Period | None) -> Iterato
     except ImportError as error:
         message = "--parquet needs the extra of that name: pip install '.[parquet]'"
         raise ValueError(message) from error
-    return _written(pa, pq, directory, SHEETS[subject], period)
+    return _written(pa, pq, Home(directory, place), SHEETS[subject], period)
 
 
-def _written(
-    pa: Any, pq: Any, directory: Path, sheet: Sheet, period: Period | None
-) -> Iterator[bytes]:
+def _written(pa: Any, pq: Any, home: Home, sheet: Sheet, period: Period | None) -> Iterator[bytes]:
     """The file, a group of rows at a time."""
     makers = [(name, *_typed(pa, name)) for name in sheet.columns]
     fields = [(name, type) for name, type, _ in makers]
@@ -63,8 +65,8 @@ def _written(
         fields.append((AS_TEXT, pa.string()))
     schema = pa.schema(fields)
     sink = _Sink()
-    with standing_views(directory) as views:
-        rows = iter(sheet.rows(directory, views, period))
+    with standing_views(*home) as views:
+        rows = iter(sheet.rows(home, views, period))
         with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
             while group := list(islice(rows, ROWS_PER_GROUP)):
                 arrays = [

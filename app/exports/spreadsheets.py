@@ -19,9 +19,9 @@ import msgspec
 
 from app.exports.standing_views import standing_views
 from app.invoice_page import harmless
-from app.opening import LOG
+from app.opening import Home, open_snapshot
 from app.schema.usage_records import State as UsageState
-from app.snapshots import Kept, Snapshot
+from app.snapshots import Kept
 from app.store import LedgerMapper
 from domain.customers import Customer
 from domain.invoices import Invoice
@@ -31,6 +31,7 @@ from domain.statements import IssuedLine, Statement
 from domain.usage import UsageRecorded
 from projections import current, usage_corrections
 from projections.current import State
+from projections.places import Place
 from projections.tables import Views
 from projections.usage_corrections import Standing
 
@@ -57,24 +58,26 @@ class Subject(StrEnum):
 
 
 class Sheet(msgspec.Struct, frozen=True):
-    """One table: its columns, and its rows, from a directory, the views in it and a period."""
+    """One table: its columns, and its rows, from a ledger's home, its views and a period."""
 
     columns: Sequence[str]
-    rows: Callable[[Path, Views, Period | None], Iterable[Sequence[Cell]]]
+    rows: Callable[[Home, Views, Period | None], Iterable[Sequence[Cell]]]
 
 
-def spreadsheet(directory: Path, subject: Subject, period: Period | None) -> Iterator[bytes]:
+def spreadsheet(
+    directory: Path, subject: Subject, period: Period | None, place: Place | None = None
+) -> Iterator[bytes]:
     """A table of a ledger as CSV, a part at a time, as it is when the first part is read.
 
     A period keeps the usage that happened in it, the invoices that were issued in it with their
     lines, and the customers that were created in it.
     """
-    sheet = SHEETS[subject]
+    sheet, home = SHEETS[subject], Home(directory, place)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(sheet.columns)
-    with standing_views(directory) as views:
-        for number, row in enumerate(sheet.rows(directory, views, period), start=1):
+    with standing_views(*home) as views:
+        for number, row in enumerate(sheet.rows(home, views, period), start=1):
             writer.writerow([written(cell) for cell in row])
             if number % _PART_ROWS == 0:
                 yield _taken(text)
@@ -115,11 +118,11 @@ _USAGE = (
 ).split()
 
 
-def _usage(directory: Path, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
+def _usage(home: Home, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
     """Every usage record in the order of the ledger, with what it says now."""
     mapper = LedgerMapper()
     customers: dict[int, str] = {}
-    with Snapshot(directory / LOG) as snapshot:
+    with open_snapshot(*home) as snapshot:
         for kept in snapshot.events(topics="usage.recorded/"):
             if kept.position > views.checkpoint():
                 return
@@ -194,7 +197,7 @@ _LINES = (
 ).split()
 
 
-def _invoices(_: Path, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
+def _invoices(_: Home, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
     """Every invoice in the order of drafting; a draft has no amounts yet."""
     for invoice in _all(views, Invoice):
         if _within(invoice.finalized_at, period):
@@ -244,7 +247,7 @@ def _amounts(invoice: Invoice, said: Statement | None) -> Sequence[Cell]:
     )
 
 
-def _lines(_: Path, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
+def _lines(_: Home, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
     """Every line of every invoice that was issued."""
     for invoice in _all(views, Invoice):
         if invoice.statement is not None and _within(invoice.finalized_at, period):
@@ -283,7 +286,7 @@ def _number(invoice: Invoice) -> Cell:
 _CUSTOMERS = "id external_id name email description time_zone created_at archived_at".split()
 
 
-def _customers(_: Path, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
+def _customers(_: Home, views: Views, period: Period | None) -> Iterator[Sequence[Cell]]:
     """Every customer in the order of creation, as it is known now."""
     for customer in _all(views, Customer):
         if _within(customer.created_at, period):

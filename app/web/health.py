@@ -1,10 +1,10 @@
-"""GET /livez and /readyz: whether the process answers, and whether its ledger can be served."""
+"""GET /livez and /readyz: whether the process answers, and whether its ledgers can be served."""
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.health import Health, examine
+from app.health import Health, examine_all
 
 _JSON = "application/json"
 _FRESH = {"cache-control": "no-store"}
@@ -18,20 +18,21 @@ async def get_alive(request: Request) -> Response:
 
 
 def get_ready(request: Request) -> Response:
-    """200 while the ledger can be served; 503 says why it cannot."""
+    """200 while every ledger can be served, with `?of=any` while any can; 503 says why not."""
     state = request.app.state
-    found = examine(state.served.ledger, stopping=state.stopping)
-    status = 200 if found.ready else 503
+    found = examine_all(state.served, stopping=state.stopping)
+    ready = found.ready or (found.some and request.query_params.get("of") == "any")
+    status = 200 if ready else 503
     if _wants_json(request):
-        return _json(status, _content(found))
-    if found.ready:
+        return _json(status, _content(found, ready=ready))
+    if ready:
         return _text(status, f"ready at {found.position}")
     return _text(status, "\n".join(f"not ready: {why}" for why in found.problems.values()))
 
 
-def _content(found: Health) -> dict[str, object]:
+def _content(found: Health, *, ready: bool) -> dict[str, object]:
     return {
-        "status": "ready" if found.ready else "not ready",
+        "status": "ready" if ready else "not ready",
         "position": found.position,
         "problems": found.problems,
     }

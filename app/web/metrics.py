@@ -10,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.ledger import Ledger
-from app.opening import VIEWS
+from app.sizes import sizes
 from app.webhooks import Delivery
 from domain.subscriptions import Subscription, SubscriptionParked
 from projections import current, history
 
+_SIZE = "Size of the file and its -wal, or of the tables in its schema with their indexes."
 _log = logging.getLogger("tallybook.metrics")
 
 
@@ -38,16 +39,12 @@ class Figures(Collector):
     def _gauges(self) -> Iterator[Metric]:
         head, _ = self._ledger.store.head()
         folded, parked = self._views()
-        folder, ledger = self._ledger.directory, self._ledger.store.path.name
         yield _gauge("ledger_events", "Events in the ledger.", head)
         yield _gauge(
             "projection_lag", "Events that the views have not folded.", max(0, head - folded)
         )
-        files = (("ledger", ledger), ("views", VIEWS)) if self._ledger.place is None else ()
-        for name, file in files:
-            paths = [folder / f"{file}{suffix}" for suffix in ("", "-wal")]
-            size = sum(path.stat().st_size for path in paths if path.exists())
-            yield _gauge(f"{name}_bytes", f"Size of {file} and its -wal.", size)
+        for name, size in sizes(self._ledger).items():
+            yield _gauge(f"{name}_bytes", _SIZE, size)
         yield _gauge("parked_subscriptions", "Subscriptions whose bills are parked.", parked)
         if self._undelivered is not None:
             waiting = self._undelivered()

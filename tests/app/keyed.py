@@ -16,6 +16,7 @@ from app.control import MAIN, Control, note_ledger, place
 from app.keyring import make_key
 from app.keys import Rates, Scope
 from app.ledger import Ledger
+from app.opening import Home
 from app.served import ServedDirectory
 from app.settings import Auth, Settings
 from tests.app.http import Talking
@@ -81,8 +82,8 @@ def keyed(data: Path, **settings: Any) -> Iterator[Keyed]:
 def serving_directory(settings: Settings) -> Iterator[Keyed]:
     """Every ledger of a data directory, served as the settings say."""
 
-    def opened(directory: Path, name: str) -> Ledger:
-        return Ledger(directory, name=name)
+    def opened(home: Home, name: str) -> Ledger:
+        return Ledger(home.directory, place=home.place, name=name)
 
     with ServedDirectory(settings, opened) as served, asyncio.Runner() as runner:
         yield Keyed(served, settings, runner)

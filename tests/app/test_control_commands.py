@@ -43,7 +43,7 @@ def refused(capsys: Capture, *arguments: object) -> str:
 def test_the_first_ledger_is_the_data_directory_itself(data: Path, capsys: Capture) -> None:
     rows = [line.split() for line in said(capsys, "ledger", "list", "--data", data)]
     assert rows == [
-        ["NAME", "DIRECTORY", "KEYS", "POSITION"],
+        ["NAME", "WHERE", "KEYS", "POSITION"],
         ["main", str(data), "0", "1"],
         ["shop", str(data / "ledgers/shop"), "0", "1"],
     ]
@@ -65,7 +65,7 @@ def test_an_imported_log_is_a_ledger_of_its_own(
     said(capsys, "import", "--data", data, "--ledger", "copy", file)
     names = [line.split()[0] for line in said(capsys, "ledger", "list", "--data", data)]
     assert names == ["NAME", "copy", "main", "shop"]
-    assert "is not empty" in refused(capsys, "import", "--data", data, "--ledger", "shop", file)
+    assert "already" in refused(capsys, "import", "--data", data, "--ledger", "shop", file)
 
 
 @marks.COMMANDS

@@ -237,4 +237,4 @@ def test_ledgers_have_names_of_their_own(control: Control) -> None:
     with pytest.raises(ValueError, match="already"):
         control.add_ledger("shop", 1)
     with pytest.raises(ValueError, match="no ledger nix"):
-        control.directory("nix")
+        control.home("nix")

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import sleep
-from typing import Any
 
 import pytest
 
-from app import cli, replay, verification
+from app import following, replay, verification
 from app.cli import main
 from app.ledger import Ledger
 from app.lock import LedgerInUse
@@ -345,8 +344,8 @@ def test_on_a_terminal_a_bar_says_how_far_it_is(
 
 def test_elsewhere_it_is_said_in_lines(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 6))
-    monkeypatch.setattr(cli, "perf_counter", lambda: next(clock))
-    meter: Any = cli._Meter(10, "", "\n")
+    monkeypatch.setattr(following, "perf_counter", lambda: next(clock))
+    meter = following.Meter(10, "", "\n")
     for position in (1, 2, 3, 4):
         meter(position, 4)
     lines = capsys.readouterr().err.splitlines()

@@ -238,17 +238,6 @@ def test_the_commands_take_a_database(
     assert (said["ok"], said["events"], said["projections_equal"]) == (True, 2, True)
 
 
-def test_a_command_that_knows_only_files_says_so(
-    address: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("TALLYBOOK_DATABASE", address)
-    assert main(["backup", "--data", str(tmp_path), "--to", str(tmp_path / "copy")]) == 2
-    assert "backup knows only ledgers in files" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("address", "said"),
     [

@@ -1,0 +1,61 @@
+"""What only reads a ledger reads it from a replica of its server, too."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from app.cli import main
+from app.ledger import Ledger
+from domain.invoices import Invoice
+from projections import current
+from projections.places import Place
+from tests.app.rich import rich
+from tests.conftest import CLOCK
+from tests.postgres import Server, running
+
+PATIENCE_S = 60
+
+
+def wait_for(replica: Place, log_position: str) -> None:
+    """Wait until a replica has what was written up to there."""
+    sql = b"SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn"
+    with psycopg.connect(replica.url, cursor_factory=psycopg.RawCursor) as connection:
+        for _ in range(PATIENCE_S * 20):
+            if connection.execute(sql, (log_position,)).fetchone() == (True,):
+                return
+            connection.rollback()
+            time.sleep(0.05)
+    raise AssertionError("the replica does not follow")
+
+
+def test_what_reads_reads_from_a_replica(
+    postgres: Server, tmp_path: Path, capfdbinary: Any
+) -> None:
+    primary = postgres.address("followed")
+    with Ledger(tmp_path / "data", place=Place.of(primary), test_clock_at=CLOCK) as ledger:
+        rich(ledger)
+        with ledger.snapshot() as views:
+            [invoice] = current.select(views, Invoice, {}, limit=1)
+    with psycopg.connect(Place.of(primary).url) as connection:
+        row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+    assert row is not None
+    with running(follows=postgres) as server:
+        replica = server.address("followed")
+        wait_for(Place.of(replica), row[0])
+        for command in (
+            ["export"],
+            ["export", "--csv", "usage"],
+            ["export", "--journal", "hledger"],
+            ["explain", invoice.state.id, "--records"],
+        ):
+            written = []
+            for number, address in enumerate((primary, replica)):
+                data = tmp_path / f"from-{number}"
+                assert main([*command, "--data", str(data), "--database", address]) == 0
+                written.append(capfdbinary.readouterr().out)
+            assert written[0] == written[1] != b""
+        named = ["--data", str(tmp_path / "from-1"), "--database", replica]
+        assert main(["demo", *named]) == 2
+        assert b"is in a replica, which can only be read" in capfdbinary.readouterr().err
