@@ -116,8 +116,7 @@ def is_away(error: BaseException) -> bool:
     """Whether an error says that there is no connection, or soon none any more."""
     if isinstance(error, OperationalError | InterfaceError):  # the library's, with the cause in it
         return error.__cause__ is None or is_away(error.__cause__)
-    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return lost and went_away(error)
+    return isinstance(error, psycopg.Error) and went_away(error)
 
 
 class _Writing:
@@ -295,6 +294,10 @@ class PostgresStore(Store):
             sql = b"SELECT count(*) FROM pg_tables WHERE schemaname=$1 AND tablename = ANY($2)"
             c = RawCursor(connection, row_factory=tuple_row)
             return c.execute(sql, (self.place.schema, NAMES)).fetchone() == (len(NAMES),)
+
+    def rest(self) -> None:
+        """Let go of the connection of who writes to the log alone; the next use makes another."""
+        self._held.close()
 
     def noted(self, name: str) -> bytes | None:
         """What was noted beside the log by whichever process."""

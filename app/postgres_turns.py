@@ -55,6 +55,7 @@ class PostgresTurns(Turns):
         self._stamp = stamp()
         self._views: int | None = None
         self._away = False
+        store.rest()
 
     def begin(self) -> None:
         """Have the ledger for oneself, once whoever has it is done, and see what they did.
@@ -111,7 +112,7 @@ class PostgresTurns(Turns):
                 raise Superseded(message) from error
             except TimeoutError as error:
                 raise Busy(str(error)) from error
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except psycopg.Error as error:
                 self._away = not left
                 if not went_away(error):
                     raise
@@ -149,7 +150,7 @@ class PostgresTurns(Turns):
             hashes = self._log.insert_group(connection, pending, identities, keys)
         try:
             self._database.commit_group(CHANNEL, self._message(pending, now_us))
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
             if not self._kept(hashes[-1:], keys, error):
                 raise
             self._database.rollback()  # for the connection, of which nothing is left to undo

@@ -99,17 +99,22 @@ class DimensionRefs:
         return _intern(views, meter_ref, labels)
 
 
-def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
-    text = _json(labels).decode()
+def number_of(views: Views, meter_ref: int, labels: Labels) -> int | None:
+    """The number of a combination of dimension values; None when it has none."""
     row = views.row(
         "SELECT dimensions_ref FROM usage_dimensions WHERE meter_ref=? AND labels=?",
-        (meter_ref, text),
+        (meter_ref, _json(labels).decode()),
     )
-    if row:
-        return int(row[0])
+    return int(row[0]) if row else None
+
+
+def _intern(views: Views, meter_ref: int, labels: Labels) -> int:
+    known = number_of(views, meter_ref, labels)
+    if known is not None:
+        return known
     row = views.row("SELECT COUNT(*) FROM usage_dimensions WHERE meter_ref=?", (meter_ref,))
     ref = int(row[0]) + 1 if row else 1
-    views.insert("usage_dimensions", [(meter_ref, ref, text)])
+    views.insert("usage_dimensions", [(meter_ref, ref, _json(labels).decode())])
     return ref
 
 

@@ -18,7 +18,7 @@ from domain.aggregation import AGGREGATIONS, Additive, State, UniqueCount
 from domain.meters import Meter
 from domain.usage_corrections import Correction
 from projections import buckets, current, usage_blocks, usage_days
-from projections.buckets import DimensionRefs, Folding
+from projections.buckets import DimensionRefs, Folding, Labels
 from projections.matched_columns import MatchedColumns
 from projections.tables import Row, Table, Views
 from projections.totals import decimal_of
@@ -34,6 +34,8 @@ TOO_MANY = 2
 """So many times enough, and the share does not wait for its turn."""
 
 _NOTED = "days"
+_NONE = -1
+"""The number of dimension values that should have one and have none: the views are not right."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -209,12 +211,20 @@ def _of(
         return {}
     after = known.positions[share]
     records = usage_blocks.of_customer(views, event_ref, customer, after)
-    counted = buckets.totals(views, DimensionRefs(), meter, MatchedColumns.of(records))
+    counted = buckets.totals(views, _ReadRefs(), meter, MatchedColumns.of(records))
     found: dict[tuple[int, int], tuple[int, int]] = {}
     for hour, _, number, units in zip(*counted, strict=True):
         count, total = found.get((hour, number), (0, 0))
         found[hour, number] = (count + 1, total + units)
     return found
+
+
+class _ReadRefs(DimensionRefs):
+    """Numbers of dimension values for who only reads: each was given one as it was recorded."""
+
+    def _number(self, views: Views, meter_ref: int, labels: Labels) -> int:
+        known = buckets.number_of(views, meter_ref, labels)
+        return _NONE if known is None else known
 
 
 # ------------------------------------------------------------------------------------- listing
@@ -245,7 +255,7 @@ def _fresh_days(views: Views) -> Iterator[Row]:
     apart = _Apart()
     for share in range(SHARES):
         if known.blocks[share]:
-            _count(views, share, known.positions[share], Matching(), Folding(apart))
+            _count(views, share, known.positions[share], Matching(), Folding(apart, _ReadRefs()))
     yield from apart.rows()
 
 

@@ -288,7 +288,7 @@ def answering(place: Place) -> Iterator[None]:
     """Say in our words that a database went away: raises `Unreachable`."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except psycopg.Error as error:
         if went_away(error):
             raise Unreachable(f"{place} does not answer: {error}") from error
         raise
@@ -297,7 +297,9 @@ def answering(place: Place) -> Iterator[None]:
 def went_away(error: BaseException) -> bool:
     """Whether an error says that there is no connection, or soon none any more."""
     state = getattr(error, "sqlstate", None)
-    return state is None or state.startswith(_AWAY)
+    if state is None:  # no server has said it
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return str(state).startswith(_AWAY)
 
 
 @contextmanager

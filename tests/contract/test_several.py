@@ -131,6 +131,25 @@ def test_whoever_keeps_the_ledger_for_too_long_keeps_nobody_waiting_for_ever(
     assert statuses(two[0].record_now([tokens("a")])) == [Status.UNMATCHED]
 
 
+def test_whoever_stands_still_in_their_turn_is_cut_off(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_IDLE_SECONDS", 1)
+    with Ledger(tmp_path, place=place) as one, Ledger(tmp_path, place=place) as other:
+        database = one.engine.database
+        database.begin()
+        database.writing.set_meta("position", 7)
+        assert statuses(other.record_now([tokens("a")])) == [Status.UNMATCHED]
+        with pytest.raises(psycopg.Error, match="idle-in-transaction"):
+            database.writing.set_meta("position", 7)
+        database.rollback()
+        assert statuses(one.record_now([tokens("a"), tokens("b")])) == [
+            Status.DUPLICATE,
+            Status.UNMATCHED,
+        ]
+        dump(one)
+
+
 def test_an_older_version_does_not_write_to_newer_views(
     two: tuple[Ledger, Ledger],
 ) -> None:
