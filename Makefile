@@ -25,11 +25,13 @@ CORE := .venv/core.stamp
 DEV := .venv/dev.stamp
 UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
+TESTS := $(VENV) -m pytest --quiet -rs --numprocesses auto --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help run test bench scale clients crash processes tampering oracle simulation fuzz schema format lock explorer clean
+.PHONY: help run test test-postgres bench scale clients crash processes tampering oracle simulation fuzz schema format lock explorer clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CORE) ## Serve the demo from .data/demo (HOST=... and PORT=... choose the address)
 	$(VENV) -m app.cli serve --demo --data .data/demo $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
@@ -38,7 +40,12 @@ test: $(DEV) ## Check format, lint and types, then run every test
 	$(VENV) -m ruff format --check --quiet .
 	$(VENV) -m ruff check --quiet .
 	$(VENV) -m mypy
-	$(VENV) -m pytest --quiet -rs --numprocesses auto --dist loadfile
+	$(TESTS) --store both
+
+# What HTTP and GraphQL make of a request, and the campaigns, are tried on PostgreSQL only here: they
+# are a third of the time of all tests, and ask of a store what the others ask of it, too.
+test-postgres: $(DEV) ## Run on PostgreSQL all that can be, also what `make test` leaves out (takes long)
+	$(TESTS) --store postgres
 
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks

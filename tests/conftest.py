@@ -9,7 +9,49 @@ import pytest
 from hypothesis import settings
 
 from app.ledger import Ledger
-from tests.postgres import Server, running
+from tests import forked, places, quick
+from tests.benchmarks import serving
+from tests.quick import (
+    pytest_collection,
+    pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler,
+)
+from tests.stores import (
+    kept_in,
+    own_ledgers,
+    postgres,
+    pytest_addoption,
+    pytest_configure,
+    pytest_configure_node,
+    pytest_generate_tests,
+    pytest_itemcollected,
+    pytest_terminal_summary,
+    pytest_unconfigure,
+    recycled,
+)
+
+__all__ = [
+    "kept_in",
+    "own_ledgers",
+    "postgres",
+    "pytest_addoption",
+    "pytest_collection",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_generate_tests",
+    "pytest_itemcollected",
+    "pytest_terminal_summary",
+    "pytest_unconfigure",
+    "pytest_xdist_make_scheduler",
+    "recycled",
+]
+
+quick.keep_compiled()
+quick.write_to_memory()
+places.install()
+if forked.DESCRIPTORS.is_dir():
+    serving.Starting.tallybook = forked.start
 
 pytest.register_assert_rewrite("tests.spec")
 
@@ -22,13 +64,7 @@ collect_ignore = ["clients/gql_suite.py", "fuzz/scalars.py"]
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """A PostgreSQL of our own, one for all tests of a process."""
-    with running() as server:
-        yield server
-
-
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Two workers for each processor: some tests mostly wait, for servers and deadlines."""
     return 2 * (os.cpu_count() or 1)

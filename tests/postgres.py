@@ -16,7 +16,10 @@ INSTALLED = Path("/usr/lib/postgresql")
 MEMORY = Path("/dev/shm")
 MISSING = "no PostgreSQL is installed here, so nothing is tried on it: apt-get install postgresql"
 _ICU = ("--locale-provider=icu", "--icu-locale=en-US")
-_OPTIONS = ("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200")
+_OPTIONS = (
+    *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"),
+    *("-c", "shared_buffers=32MB", "-c", "jit=off"),
+)
 
 
 def binaries() -> Path | None:
@@ -35,6 +38,11 @@ class Server:
         self._folder = folder
         self._programs = programs
         self._data = folder / "data"
+
+    @classmethod
+    def at(cls, port: int) -> "Server":
+        """One that another process started, and stops."""
+        return cls(Path(), Path(), port)
 
     def address(self, schema: str, port: int | None = None) -> str:
         """The address of a ledger in a schema of its own; another port may lead there."""

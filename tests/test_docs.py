@@ -21,8 +21,11 @@ from app.schema.connections import PAGE_DEFAULT
 from app.schema.errors import ERRORS_LIMIT
 from app.settings import PREFIX, Settings
 from domain import text, usage
+from tests import marks
 from tests.benchmarks.serving import serving
 from tests.house import ROOT
+
+pytestmark = marks.DOCS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "app" / "docs").glob("*.md"))]

@@ -15,11 +15,13 @@ from domain.invoices import InvoiceFinalized
 from domain.rating import LineKind
 from domain.usage import UsageRecorded
 from projections.counted_records import Records
-from tests import explained
+from tests import explained, marks
 from tests.histories import checks, naive, touched
 from tests.histories.sent import Broken
 from tests.histories.used import Doubled, Used
 from tests.scenarios.story import Story
+
+pytestmark = marks.KILLED
 
 STORY = """
 2026-01-01 meter tokens: sum of tokens

@@ -12,12 +12,15 @@ import pytest
 from app.ledger import Ledger
 from domain.decider import Rejected
 from projections import current
+from tests import marks
 from tests.app.asking import Asking
 from tests.app.everything import EVERYTHING
 from tests.histories.steps import BEGIN, Case, case
 from tests.histories.telling import DOOMS
 from tests.scenarios.sentences import Untold
 from tests.scenarios.story import Story
+
+pytestmark = marks.CAMPAIGN
 
 SEEDS = range(2026, 2032)
 OBJECTS_AT_ONCE = 2

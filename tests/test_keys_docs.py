@@ -7,9 +7,12 @@ from pathlib import Path
 
 from app import keys, server_secret
 from app.settings import Settings
+from tests import marks
 from tests.benchmarks.serving import serving
 from tests.house import ROOT
 from tests.test_docs import DEMO_URL, NEEDS_SHELL, SHELL
+
+pytestmark = marks.DOCS
 
 PAGE = (ROOT / "app" / "docs" / "keys.md").read_text(encoding="utf-8")
 

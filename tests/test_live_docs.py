@@ -8,9 +8,12 @@ from graphql import build_schema, parse, validate
 
 from app import announcements
 from app.schema import live_updates, sdl
+from tests import marks
 from tests.benchmarks.serving import serving
 from tests.house import ROOT
 from tests.test_docs import NEEDS_SHELL
+
+pytestmark = marks.DOCS
 
 TEXT = (ROOT / "app" / "docs" / "live.md").read_text(encoding="utf-8")
 SHELL = re.compile(r"```bash\n(.*?)```\n```text\n(.*?)```", re.DOTALL)

@@ -5,7 +5,10 @@ import re
 from app.health import Check
 from app.ledger import Ledger
 from app.web.metrics import Figures
+from tests import marks
 from tests.house import ROOT
+
+pytestmark = marks.DOCS
 
 TEXT = (ROOT / "app" / "docs" / "operations.md").read_text(encoding="utf-8")
 

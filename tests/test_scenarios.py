@@ -9,11 +9,13 @@ import pytest
 
 from app import verification
 from app.ledger import Ledger
-from app.opening import VIEWS
+from app.opening import views_of
 from domain.customers import Customer
 from domain.decider import Rejected
 from projections import as_of, current, engine
-from projections.engine import Engine
+from projections.engine import Engine, Read
+from projections.places import Place, Where
+from tests.app.billed import dump
 from tests.scenarios.sentences import Untold
 from tests.scenarios.story import Block, Story, Told, parts
 
@@ -58,24 +60,32 @@ def test_the_story_comes_to_its_bills(file: Path, tmp_path: Path) -> None:
     document = file.read_text(encoding="utf-8")
     with Ledger(tmp_path, test_clock_at=CLOCK) as ledger:
         telling = Telling(ledger, document)
-        live = list(ledger.engine.database.dump())
+        live = dump(ledger)  # which is that of views in a file, wherever these are
         assert telling.bills, "a story comes to at least one bill"
         assert telling.written([told.text for told in telling.bills]) == document
         # Each bill again, from nothing but the log up to where the story had come.
-        rebuilt = [rebuilt_bill(ledger, told) for told in telling.bills]
-        assert telling.written(rebuilt) == document
+        again = [rebuilt_bill(ledger, told) for told in telling.bills]
+        assert telling.written(again) == document
         # And again at the end of the story, from what was known then of its customer.
         assert telling.written([known_then(ledger, told) for told in telling.bills]) == document
         assert verification.verify_open(ledger).findings == ()
-        whole = engine.rebuild(tmp_path / VIEWS, ledger.store.read)
-    engine.swap(whole, tmp_path / VIEWS)
+        at = views_of(tmp_path)
+        whole = rebuilt(at, ledger.store.read)
+    engine.swap(whole, at)
     with Ledger(tmp_path) as ledger, ledger.snapshot() as views:
         assert list(ledger.engine.database.dump()) == live
         assert telling.bills[-1].again(views) == telling.bills[-1].text
-    (tmp_path / VIEWS).unlink()
+    engine.remove(at)
     with Ledger(tmp_path) as ledger, ledger.snapshot() as views:
         assert list(ledger.engine.database.dump()) == live
         assert telling.bills[-1].again(views) == telling.bills[-1].text
+
+
+def rebuilt(at: Where, read: Read) -> Where:
+    """Views folded from the whole log, beside those at a place."""
+    if isinstance(at, Place):
+        return engine.rebuild(at, read)
+    return engine.rebuild(at, read)
 
 
 def known_then(ledger: Ledger, told: Told) -> str:

@@ -4,9 +4,12 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests import marks
 from tests.benchmarks.serving import serving
 from tests.house import ROOT
 from tests.test_docs import BETWEEN_BLOCKS, DEMO_URL, NEEDS_SHELL, SHELL
+
+pytestmark = marks.DOCS
 
 PAGE = (ROOT / "app" / "docs" / "sending-shapes.md").read_text(encoding="utf-8")
 

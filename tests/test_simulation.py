@@ -15,12 +15,14 @@ from app.writer import Group
 from domain.usage import RecordInput, Status, UsageRecorded
 from projections import billed_usage
 from projections.engine import Engine
-from tests import simulation
+from tests import marks, simulation
 from tests.histories import naive
 from tests.histories.sent import Broken, Sent
 from tests.histories.steps import Case, case
 from tests.histories.telling import tell
 from tests.test_histories import STORY
+
+pytestmark = marks.KILLED
 
 CASES = 34
 FAILED = Path(__file__).parent / "histories" / "failed.txt"

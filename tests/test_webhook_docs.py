@@ -15,9 +15,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests import marks
 from tests.app.receiving import PATIENCE_SECONDS, SECRET
 from tests.benchmarks.serving import free_port, serving
 from tests.house import ROOT
+
+pytestmark = marks.DOCS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COLLECT = re.compile(r"<!-- run: collect\.py -->\n```python\n(.*?)```", re.DOTALL)

@@ -180,7 +180,7 @@ def answering(status: int, **headers: str) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
+def counting(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Counting]:
     """A server of its own for the tests of a file."""
     with serving(tmp_path_factory.mktemp("counting")) as server:
         yield Counting(server)

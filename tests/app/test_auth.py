@@ -16,8 +16,11 @@ from app.server import create_app
 from app.settings import Auth, Settings, settings_from
 from app.web.auth import NEEDED, PUBLIC, check_settings, needed_for
 from domain.periods import to_us
+from tests import marks
 from tests.app.http import Talking
 from tests.app.keyed import CLOCK, OTHER, Keyed, error, keyed, serving_directory
+
+pytestmark = marks.HTTP
 
 ID = "{ ledger { id name } }"
 JSON = "application/json"

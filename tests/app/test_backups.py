@@ -16,8 +16,11 @@ from app.ledger import Ledger
 from app.opening import VIEWS
 from app.store import CorruptLedger
 from domain.usage import Status
+from tests import marks
 from tests.app.rich import SENT, rich
 from tests.app.test_exported_logs import send, send_until
+
+pytestmark = marks.COMMANDS
 
 Capture = pytest.CaptureFixture[str]
 

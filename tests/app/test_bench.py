@@ -7,6 +7,9 @@ import pytest
 
 from app import bench_floor, cli
 from app.bench_floor import Timing
+from tests import marks
+
+pytestmark = marks.CAMPAIGN
 
 FIGURE = r"[\d,.]+(?:/s| ms)"
 

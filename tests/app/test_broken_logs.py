@@ -11,7 +11,10 @@ from app.cli import main
 from app.exports import log_reading
 from app.exports.log_import import imported
 from app.exports.log_reading import BadLog
+from tests import marks
 from tests.app.test_exported_logs import Capture, folder, lines, numbers
+
+pytestmark = marks.COMMANDS
 
 __all__ = ["folder", "lines"]
 

@@ -18,6 +18,7 @@ from app import keys, server_secret
 from app.cli import main
 from app.keys import Scope
 from app.settings import Settings
+from tests import marks
 from tests.app.keyed import OTHER, Keyed, keyed
 from tests.app.test_logs import lines
 from tests.benchmarks.serving import free_port, ready, stop
@@ -113,6 +114,7 @@ def test_a_bug_shows_no_key_to_who_prints_the_variables_of_every_frame(
     assert not [hidden for hidden in secrets_of(key) if hidden in text]
 
 
+@marks.COMMANDS
 def test_what_is_kept_or_handed_out_holds_no_key(
     served: Keyed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

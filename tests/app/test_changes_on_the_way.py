@@ -26,9 +26,12 @@ from domain.subscription_changes import (
 from domain.subscription_items import NewItem
 from domain.subscriptions import CreateSubscription, Subscription
 from projections import current, due_work
+from tests import marks
 from tests.app.billed import PRICES, dump, log
 from tests.conftest import CLOCK
 from tests.scenarios.story import Story
+
+pytestmark = marks.CAMPAIGN
 
 Asked = Callable[[Story, Subscription], Command]
 """What is asked of a subscription as it stands."""

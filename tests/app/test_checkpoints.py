@@ -19,9 +19,12 @@ from app.server import create_app
 from app.settings import Settings, settings_from
 from app.store import Store
 from domain.products import CreateProduct
+from tests import marks
 from tests.app.asking import Asking, client
 from tests.app.rewriting import exported, rewritten
 from tests.conftest import CLOCK
+
+pytestmark = marks.TOUCHED
 
 __all__ = ["client"]
 

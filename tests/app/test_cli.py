@@ -20,6 +20,7 @@ from domain.customers import CreateCustomer, UpdateCustomer
 from domain.invoices import GRACE_DEFAULT
 from domain.meters import CreateMeter
 from domain.usage import RecordInput
+from tests import marks
 from tests.benchmarks.serving import serving
 
 Capture = pytest.CaptureFixture[str]
@@ -66,6 +67,7 @@ def test_an_untouched_ledger_verifies_before_and_after_a_replay(
     assert capsys.readouterr().out == before
 
 
+@marks.TOUCHED
 @pytest.mark.parametrize(
     ("sql", "finding"),
     [
@@ -99,6 +101,7 @@ def test_whatever_was_touched_is_found(
     assert finding in capsys.readouterr().out
 
 
+@marks.TOUCHED
 def test_views_that_differ_from_the_ledger_are_found(tmp_path: Path, capsys: Capture) -> None:
     small_ledger(tmp_path)
     connection = sqlite3.connect(tmp_path / "views.db")
@@ -121,6 +124,7 @@ def test_progress_goes_to_standard_error(tmp_path: Path, capsys: Capture) -> Non
     assert re.search(r"3 of 3 events, [\d,]+/s, 0 s left", capsys.readouterr().err)
 
 
+@marks.COMMANDS
 def test_a_ledger_is_verified_while_it_is_served(tmp_path: Path, capsys: Capture) -> None:
     small_ledger(tmp_path)
     with Ledger(tmp_path) as ledger:
@@ -139,6 +143,7 @@ def test_there_must_be_a_ledger_to_verify(tmp_path: Path, capsys: Capture) -> No
     assert not (tmp_path / "none").exists()
 
 
+@marks.HELD
 def test_a_ledger_in_use_is_refused_in_words(tmp_path: Path, capsys: Capture) -> None:
     with Ledger(tmp_path):
         assert main(["demo", "--data", str(tmp_path)]) == 2

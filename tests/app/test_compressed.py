@@ -11,8 +11,11 @@ from app import compressed
 from app.compressed import READERS, plain
 from app.ledger import Ledger
 from app.offers import Refused
+from tests import marks
 from tests.app.http import Talking
 from tests.app.shapes import FORM, KEY, kept, metered, post
+
+pytestmark = marks.HTTP
 
 RECORDS = [
     {"id": str(n), "eventName": "tokens", "customer": "al", "value": "1"} for n in range(100)

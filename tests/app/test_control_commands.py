@@ -10,6 +10,7 @@ import pytest
 from app import keys, server_secret
 from app.cli import main
 from app.settings import Settings, settings_from
+from tests import marks
 from tests.house import ROOT
 
 Capture = pytest.CaptureFixture[str]
@@ -55,6 +56,7 @@ def test_every_command_is_about_one_ledger(data: Path, capsys: Capture) -> None:
     assert "no ledger nix" in refused(capsys, "verify", "--data", data, "--ledger", "nix")
 
 
+@marks.COMMANDS
 def test_an_imported_log_is_a_ledger_of_its_own(
     data: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -66,6 +68,7 @@ def test_an_imported_log_is_a_ledger_of_its_own(
     assert "already" in refused(capsys, "import", "--data", data, "--ledger", "shop", file)
 
 
+@marks.COMMANDS
 def test_the_first_ledger_may_come_after_others(tmp_path: Path, capsys: Capture) -> None:
     data = tmp_path / "data"
     said(capsys, "ledger", "create", "shop", "--data", data)

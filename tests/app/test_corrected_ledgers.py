@@ -12,6 +12,7 @@ from app.ledger import Ledger
 from domain.usage import RecordInput
 from domain.usage_corrections import AmendUsage, VoidUsage
 from projections import engine
+from tests import marks
 from tests.app.asking import NOW, Asking, Story, client, story, tokens
 from tests.app.test_schema_corrections import amend, record, refusal, void
 from tests.app.test_writer import PATIENCE_SECONDS, busy_writer
@@ -104,6 +105,7 @@ def test_a_corrected_ledger_verifies_and_rebuilds(client: Asking, story: Story) 
         assert refusal(amend(Asking(again), "r1", value="1")) == ("WRONG_STATE", "input.id")
 
 
+@marks.TOUCHED
 @pytest.mark.parametrize(
     ("file", "sql", "code"),
     [

@@ -9,9 +9,12 @@ import pytest
 from app.ledger import Ledger
 from domain.invoices import Invoice
 from projections import current
+from tests import marks
 from tests.app import crash, killed
 from tests.app.killed import Broken
 from tests.histories.telling import MEMORY
+
+pytestmark = marks.KILLED
 
 KILLS = 50
 

@@ -12,8 +12,11 @@ import pytest
 
 from app.settings import Settings
 from app.web.deadlines import deadlines
+from tests import marks
 from tests.app.sockets import READERS, Wire, asking, installed, post
 from tests.benchmarks.serving import Server, serving
+
+pytestmark = marks.HTTP
 
 HEAD_BYTES = 4_096
 BODY_BYTES = 10_000

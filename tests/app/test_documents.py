@@ -16,7 +16,10 @@ from app.server import create_app
 from app.settings import Settings, settings_from
 from app.web import documents
 from app.web.documents import Documents, read_manifest
+from tests import marks
 from tests.app.http import Talking
+
+pytestmark = marks.HTTP
 
 NAME = "{ ledger { name } }"
 POSITION = "query Where($n: Int) { ledger { position } meters(first: $n) { totalCount } }"

@@ -19,8 +19,11 @@ from domain.subscriptions import CreateSubscription, Subscription
 from projections import current
 from projections.invoice_previews import prices_of
 from projections.tables import Views
+from tests import marks
 from tests.conftest import CLOCK
 from tests.scenarios.story import Story
+
+pytestmark = marks.CAMPAIGN
 
 PRICES = """
 2026-01-01 meter tokens: sum of tokens

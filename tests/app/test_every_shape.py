@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from app.ledger import Ledger
 from domain.periods import format_instant, from_us
 from domain.usage import UsageRecord
+from tests import marks
 from tests.app.http import Talking
 from tests.app.shapes import FORM, KEY, kept, metered, post
+
+pytestmark = marks.CAMPAIGN
 
 
 class Sent(NamedTuple):

@@ -20,13 +20,16 @@ from app.schema import Context, schema
 from app.schema.execution import Execution
 from app.schema.scalars import SCALARS, BigIntText, Json
 from projections import current
+from tests import marks
 from tests.app.everything import EVERYTHING
 from tests.app.library import answer, both, library_alone
 from tests.app.rich import rich
 
+pytestmark = marks.HTTP
+
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Generator[Ledger]:
+def told(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Generator[Ledger]:
     from tests.conftest import CLOCK
 
     with Ledger(tmp_path_factory.mktemp("told") / "ledger", test_clock_at=CLOCK) as opened:

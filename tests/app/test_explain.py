@@ -15,10 +15,13 @@ from domain.invoices import Invoice
 from domain.statements import Statement
 from projections import current, explanations
 from projections.explanations import Again
+from tests import marks
 from tests.benchmarks.serving import serving
 from tests.conftest import CLOCK
 from tests.house import ROOT
 from tests.scenarios.story import Story
+
+pytestmark = marks.COMMANDS
 
 Capture = pytest.CaptureFixture[str]
 

@@ -30,9 +30,12 @@ from app.store import CorruptLedger
 from domain.decider import Rejected
 from domain.usage import RecordInput, Status
 from domain.usage_corrections import VoidUsage
+from tests import marks
 from tests.app.rich import SENT, rich
 from tests.conftest import CLOCK
 from tests.house import ROOT
+
+pytestmark = marks.COMMANDS
 
 Capture = pytest.CaptureFixture[str]
 

@@ -13,7 +13,10 @@ from app import verification
 from app.cli import main
 from app.exports.journals import Form
 from app.exports.spreadsheets import Subject
+from tests import marks
 from tests.benchmarks.serving import Server
+
+pytestmark = marks.COMMANDS
 
 
 @contextmanager

@@ -14,8 +14,11 @@ from app.ledger import Ledger
 from app.schema import Context, schema
 from app.schema.fast_inputs import read_ahead
 from domain.usage import RecordInput, Status
+from tests import marks
 from tests.app.asking import Asking, Story, client, story, tokens
 from tests.app.library import answer, library_alone
+
+pytestmark = marks.HTTP
 
 __all__ = ["client", "story"]
 
@@ -121,7 +124,7 @@ class Noting:
 
 
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+def quiet(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Ledger]:
     with Ledger(tmp_path_factory.mktemp("quiet") / "ledger") as opened:
         yield opened
 

@@ -13,6 +13,7 @@ from app.ledger import Ledger
 from app.opening import VIEWS
 from projections import engine
 from projections.engine import Engine
+from tests import marks
 from tests.app.rich import rich
 from tests.conftest import CLOCK
 
@@ -24,6 +25,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield rich(opened)
 
 
+@marks.COMMANDS
 def test_other_processes_fold_what_comes_next(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

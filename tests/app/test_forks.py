@@ -26,6 +26,7 @@ from domain.decider import Rejected
 from domain.periods import format_instant, from_us
 from domain.products import CreateProduct
 from domain.usage_corrections import VoidUsage
+from tests import marks
 from tests.app.asking import Asking
 from tests.app.asking import Story as GraphQLStory
 from tests.app.billed import END, FEBRUARY, PRICES, THREE, said
@@ -35,6 +36,8 @@ from tests.app.test_exports_while_served import busy
 from tests.benchmarks.serving import Server
 from tests.conftest import CLOCK
 from tests.scenarios.story import Story
+
+pytestmark = marks.COMMANDS
 
 Capture = pytest.CaptureFixture[str]
 ORIGIN = "{ ledger { id forkedFrom { ledgerId position hash } } }"

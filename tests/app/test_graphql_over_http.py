@@ -18,7 +18,10 @@ from app.ledger import Ledger
 from app.schema.connections import PAGE_DEFAULT
 from app.web.answers import encoded
 from app.web.negotiation import JSON, OFFERED, RESPONSE, negotiated
+from tests import marks
 from tests.app.http import Talking
+
+pytestmark = marks.HTTP
 
 LEDGER = {"query": "{ ledger { name } }"}
 UTF8 = "; charset=utf-8"

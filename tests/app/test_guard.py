@@ -22,7 +22,10 @@ from hypothesis import strategies as st
 
 from app.schema import guard, limits
 from app.schema.guard import Counting, Counts, Guard
+from tests import marks
 from tests.app.asking import Asking, client
+
+pytestmark = marks.HTTP
 
 __all__ = ["client"]
 

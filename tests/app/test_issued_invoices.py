@@ -27,8 +27,11 @@ from domain.usage import RecordInput
 from projections import current, invoice_items, invoices, statements
 from projections.engine import Engine
 from projections.tables import Views
+from tests import marks
 from tests.conftest import CLOCK
 from tests.scenarios.story import Story
+
+pytestmark = marks.CAMPAIGN
 
 TOLD = """
 2026-01-01 meter tokens: sum of tokens

@@ -20,11 +20,14 @@ from domain.invoices import Invoice, Status
 from domain.periods import EPOCH
 from domain.settlements import balance_change
 from projections import invoices
+from tests import marks
 from tests.app.rich import issued as issued_invoices
 from tests.app.rich import rich
 from tests.app.test_exported_logs import folder
 from tests.app.test_issued_invoices import STEPS, Business, issued
 from tests.conftest import CLOCK
+
+pytestmark = marks.COMMANDS
 
 __all__ = ["folder"]
 

@@ -21,6 +21,7 @@ from domain.periods import to_us
 from domain.products import CreateProduct, Product, ProductCreated
 from domain.usage import RecordInput
 from projections import current, engine
+from tests import marks
 from tests.conftest import CLOCK
 from tests.scenarios.story import Story
 
@@ -92,8 +93,9 @@ def test_a_ledger_of_the_systems_clock_takes_no_test_clock(tmp_path: Path) -> No
         pass  # refusing it let go of the ledger
 
 
+@marks.HELD
 def test_a_second_one_is_refused_and_harms_nothing(alpaca: Ledger) -> None:
-    with pytest.raises(LedgerInUse, match=f"{alpaca.directory} is in use"):
+    with pytest.raises(LedgerInUse, match=f"{alpaca.place or alpaca.directory} is in use"):
         Ledger(alpaca.directory)
     assert alpaca.execute_now(CreateProduct(name="still here")).position > 1
 
@@ -125,6 +127,7 @@ def test_a_snapshot_stays_as_it_was(alpaca: Ledger) -> None:
 # ------------------------------------------------------------------------------ after any crash
 
 
+@marks.VIEWS
 def test_lost_views_are_made_again(told: Path) -> None:
     with Ledger(told) as ledger:
         live = dump(ledger)
@@ -133,6 +136,7 @@ def test_lost_views_are_made_again(told: Path) -> None:
         assert dump(ledger) == live == rebuilt(ledger)
 
 
+@marks.VIEWS
 def test_whoever_waits_for_many_events_to_be_folded_is_told(
     told: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,6 +152,7 @@ def test_whoever_waits_for_many_events_to_be_folded_is_told(
     assert caplog.messages == [f"folding the ledger into views: {head} of {head} events"]
 
 
+@marks.VIEWS
 def test_views_that_fell_behind_catch_up(told: Path) -> None:
     with Ledger(told) as ledger:
         live = dump(ledger)
@@ -156,6 +161,7 @@ def test_views_that_fell_behind_catch_up(told: Path) -> None:
         assert dump(ledger) == live == rebuilt(ledger)
 
 
+@marks.VIEWS
 def test_a_crash_between_the_ledger_and_the_views(told: Path) -> None:
     acknowledged = ProductCreated(
         id="prod_1", name="On disk", description=None, unit_label=None, created_at=CLOCK
@@ -168,6 +174,7 @@ def test_a_crash_between_the_ledger_and_the_views(told: Path) -> None:
         assert dump(ledger) == rebuilt(ledger)
 
 
+@marks.VIEWS
 @pytest.mark.parametrize(
     "damage",
     [
@@ -188,6 +195,7 @@ def test_views_that_cannot_be_trusted_are_thrown_away(told: Path, damage: str) -
         assert dump(ledger) == live
 
 
+@marks.VIEWS
 def test_a_file_that_is_no_database_is_thrown_away(told: Path) -> None:
     with Ledger(told) as ledger:
         live = dump(ledger)
@@ -196,6 +204,7 @@ def test_a_file_that_is_no_database_is_thrown_away(told: Path) -> None:
         assert dump(ledger) == live
 
 
+@marks.VIEWS
 def test_the_views_of_another_ledger_are_thrown_away(told: Path, tmp_path: Path) -> None:
     with Ledger(told) as ledger:
         live = dump(ledger)
@@ -207,6 +216,7 @@ def test_the_views_of_another_ledger_are_thrown_away(told: Path, tmp_path: Path)
         assert dump(ledger) == live
 
 
+@marks.VIEWS
 def test_a_rebuild_aside_takes_the_place_of_the_views(told: Path) -> None:
     with Ledger(told) as ledger:
         live = dump(ledger)

@@ -13,10 +13,13 @@ from app.ledger import Ledger
 from app.server_secret import read
 from app.settings import Settings
 from domain.periods import to_us
+from tests import marks
 from tests.app.keyed import OTHER
 from tests.app.watching import Closed, Watching, streaming
 from tests.benchmarks.serving import Server, serving
 from tests.conftest import CLOCK
+
+pytestmark = marks.HTTP
 
 WATCH = """subscription {
     ledgerEventAdded(after: "0", types: ["ledger.opened", "meter.created"]) { type actor } }"""

@@ -26,7 +26,7 @@ STREAM = {"accept": "text/event-stream"}
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def narrow(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Server]:
     """A server with room for one subscriber, who is pinged every second."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("TALLYBOOK_LIVE_LIMIT", "1")

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests import marks
 from tests.app.watching import Closed, Watching, ask, create_customer
 from tests.benchmarks.serving import STOP_S, Server, serving
 from tests.house import ROOT
+
+pytestmark = marks.HTTP
 
 WATCH = """subscription($after: BigInt, $types: [String!], $subject: ID) {
     ledgerEventAdded(after: $after, types: $types, subjectId: $subject) {
@@ -33,7 +36,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def strict(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Server]:
     """A server with the demo that is quick to lose patience."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in SETTINGS.items():

@@ -13,7 +13,10 @@ from app import logs
 from app.ledger import Ledger
 from app.logs import LogFormat
 from app.settings import settings_from
+from tests import marks
 from tests.app.http import Talking
+
+pytestmark = marks.HTTP
 
 SECRET = "nobody-should-read-this"
 

@@ -22,10 +22,13 @@ from app.schema.scopes import needs
 from app.settings import Auth, Settings
 from domain.customers import CreateCustomer
 from domain.products import CreateProduct
+from tests import marks
 from tests.app.keyed import OTHER, Keyed, error, serving_directory
 from tests.app.matrix import KINDS, Matrix
 from tests.app.rich import rich
 from tests.conftest import CLOCK
+
+pytestmark = marks.HTTP
 
 FREE = Rates(requests=10**6, requests_burst=10**6, cost=10**9, cost_burst=10**9)
 SCHEMA = schema._schema
@@ -55,7 +58,7 @@ class Rich(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def ledgers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rich]:
+def ledgers(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Rich]:
     """Both ledgers, served to whoever has a key."""
     data = tmp_path_factory.mktemp("keyed")
     with Ledger(place(data, MAIN), test_clock_at=CLOCK) as full:

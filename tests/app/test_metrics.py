@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.jobs import Busy
 from app.ledger import Ledger
 from domain.subscription_holds import UnparkSubscription
+from tests import marks
 from tests.app.http import Talking
 from tests.scenarios.story import Story
 
@@ -70,6 +71,7 @@ def test_requests_are_counted_by_their_route(ledger: Ledger) -> None:
     assert "/nothing/here" not in talking.request("GET", "/metrics").text
 
 
+@marks.SIZES
 def test_the_ledger_says_where_it_stands(alpaca: Ledger) -> None:
     talking = Talking(alpaca)
     found = figures(talking)

@@ -23,12 +23,15 @@ from app.exports.spreadsheets import SHEETS, Plain, Subject, spreadsheet
 from app.ledger import Ledger
 from domain.periods import Period, format_instant
 from domain.usage import RecordInput
+from tests import marks
 from tests.app.asking import Asking, Story, client, story
 from tests.app.test_exported_logs import Capture, folder
 from tests.app.test_exports_while_served import busy
 from tests.app.test_spreadsheets import FEBRUARY
 from tests.benchmarks.serving import Server
 from tests.house import ROOT
+
+pytestmark = marks.COMMANDS
 
 __all__ = ["client", "folder", "story"]
 

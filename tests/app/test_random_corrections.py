@@ -44,9 +44,12 @@ from projections import (
     statements,
 )
 from projections.due_work import Due, Kind
+from tests import marks
 from tests.app.billed import dump
 from tests.conftest import CLOCK
 from tests.scenarios.story import Story
+
+pytestmark = marks.CAMPAIGN
 
 WORLD = """
 2026-01-01 meter tokens: sum of tokens by model

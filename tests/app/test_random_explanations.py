@@ -14,9 +14,12 @@ from app.ledger import Ledger
 from domain.customers import Customer, UpdateCustomer
 from domain.pricing import Percentage
 from projections import current
+from tests import marks
 from tests.app.test_random_corrections import AMENDED, HOUR, HOURS, OTHER, USED, VOIDED, History
 from tests.conftest import CLOCK
 from tests.explained import explain
+
+pytestmark = marks.CAMPAIGN
 
 RENAMED = st.tuples(st.just("rename"), st.booleans())
 STEPS = st.lists(

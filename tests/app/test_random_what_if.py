@@ -21,8 +21,11 @@ from projections import current, due_work, invoice_previews, supersessions
 from projections.invoice_previews import Preview
 from projections.supposed import NOTHING, Hypothetical, Supposed
 from projections.tables import Views
+from tests import marks
 from tests.app.test_random_corrections import HOUR, STEPS, History
 from tests.conftest import CLOCK
+
+pytestmark = marks.CAMPAIGN
 
 Next = dict[str, tuple[datetime, str] | None]
 """For each subscription when its next invoice is for, and what it says."""

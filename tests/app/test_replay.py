@@ -21,10 +21,13 @@ from domain.customers import CreateCustomer, Customer
 from domain.usage import RecordInput
 from projections import current, engine, tables
 from projections.engine import Engine
+from tests import marks
 from tests.app.billed import END, PRICES, THREE
 from tests.app.test_exports_while_served import busy, send_one
 from tests.benchmarks.serving import Server
 from tests.scenarios.story import Story
+
+pytestmark = marks.VIEWS
 
 Capture = pytest.CaptureFixture[str]
 

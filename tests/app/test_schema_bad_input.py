@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from tests import marks
 from tests.app.asking import CREATE, GRADUATED, Asking, Story, client, story
+
+pytestmark = marks.HTTP
 
 __all__ = ["client", "story"]
 

@@ -15,7 +15,10 @@ from app.schema import Context, limits, schema
 from app.schema.as_of import Then
 from app.schema.cost import COST_LIMIT, cost_of
 from projections import current
+from tests import marks
 from tests.app.asking import Asking, Story, client, story, tokens
+
+pytestmark = marks.HTTP
 
 __all__ = ["client", "story"]
 

@@ -19,6 +19,7 @@ from app.lock import LedgerInUse, hold
 from app.server import create_app
 from app.settings import Auth, Settings
 from app.web.auth import OPEN_WARNING
+from tests import marks
 from tests.app.keyed import OTHER, Keyed, serving_directory
 from tests.benchmarks.serving import Server, free_port, ready, serving, stop
 from tests.house import ROOT
@@ -102,6 +103,7 @@ def last_used(served: Keyed) -> list[int | None]:
         return [key.last_used_at_us for key in control.every_key()]
 
 
+@marks.HELD
 def test_a_ledger_that_cannot_be_opened_holds_up_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_ledger_that_cannot_be_opened_holds_up_no_other(
     ]
 
 
+@marks.HELD
 def test_a_directory_is_served_once(tmp_path: Path) -> None:
     settings = two_ledgers(tmp_path)
     with serving_directory(settings), pytest.raises(LedgerInUse), serving_directory(settings):

@@ -19,10 +19,13 @@ from domain.decider import Rejected
 from domain.invoices import Status
 from domain.periods import Period, parse_instant
 from projections import current, engine
+from tests import marks
 from tests.app.rich import NASTY, UUID, issued, rich
 from tests.app.test_exported_logs import Capture, folder
 from tests.conftest import CLOCK
 from tests.house import ROOT
+
+pytestmark = marks.COMMANDS
 
 __all__ = ["folder"]
 

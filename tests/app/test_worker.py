@@ -15,9 +15,10 @@ from app.clock import new_id
 from app.commands import Done
 from app.ledger import Ledger
 from app.logs import TextLines
+from app.opening import open_store
 from app.server import create_app
 from app.settings import Settings
-from app.store import Pending, Store
+from app.store import Pending
 from app.worker import Worker
 from domain import subscription_items, subscriptions
 from domain.collection import CollectionMethod
@@ -27,6 +28,7 @@ from domain.periods import to_us
 from domain.subscription_items import Item
 from domain.subscriptions import Subscription, SubscriptionCreated
 from projections import current, due_work
+from tests import marks
 from tests.app.billed import PRICES, THREE, dump, invoices, story
 from tests.scenarios.story import Story
 
@@ -45,7 +47,7 @@ def behind(tmp_path: Path) -> Iterator[Ledger]:
         story.tell(PRICES)
         story.tell("2026-01-01 customer al")
         now = ledger.clock.now()
-    with closing(Store(folder)) as store:
+    with closing(open_store(folder)) as store:
         for weeks in (3, 2):
             then = now - timedelta(weeks=weeks, hours=12)
             created = subscription(story.ids["al"], story.prices["weekly"], then)
@@ -198,6 +200,7 @@ def test_a_server_does_what_falls_due(behind: Ledger) -> None:
     asyncio.run(asyncio.wait_for(serve(), PATIENCE_SECONDS))
 
 
+@marks.HELD
 def test_a_server_moves_no_test_clock(story: Story) -> None:
     story.tell(THREE)
     head = story.ledger.store.head()

@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 
-from app import commands
 from app.jobs import Busy, Closed, CommandJob, Receipt, UsageJob
 from app.ledger import Ledger
-from app.store import Pending
 from app.writer import GROUP_RECORDS, Group
 from domain.customers import CreateCustomer
 from domain.decider import Code, Event, Rejected
 from domain.periods import EPOCH
 from domain.products import ProductCreated
 from domain.usage import RecordInput, Status, UsageRecorded
-from tests.scenarios.story import Story
 
 PATIENCE_SECONDS = 30
 """How long a test waits for what must happen at once, before it fails instead of hanging."""
@@ -207,51 +204,6 @@ def test_old_and_new_records_may_come_together(alpaca: Ledger) -> None:
     assert usage_events(alpaca) == [2, 2]
 
 
-def test_a_failed_write_frees_the_id(alpaca: Ledger, monkeypatch: Any) -> None:
-    append, failures = alpaca.store.append, iter([OSError("no space left on the disk")])
-
-    def once_failing(events: Sequence[Pending], *rest: Any) -> list[int]:
-        for failure in failures:
-            raise failure
-        return append(events, *rest)
-
-    monkeypatch.setattr(alpaca.store, "append", once_failing)
-    before = (alpaca.store.head(), list(alpaca.engine.database.dump()))
-    with pytest.raises(OSError, match="no space left"):
-        alpaca.record_now([tokens("a")])
-    assert (alpaca.store.head(), list(alpaca.engine.database.dump())) == before
-    [receipt] = alpaca.record_now([tokens("a")])
-    assert (receipt.status, receipt.position) == (Status.ACCEPTED, before[0][0] + 1)
-
-
-def test_a_failed_write_leaves_nothing_remembered(ledger: Ledger, monkeypatch: Any) -> None:
-    story = Story(ledger)
-    story.tell("2026-01-01 meter alpaca-tokens: sum of tokens by model")
-    append = ledger.store.append
-    record = RecordInput(
-        id="a", event_name="tokens", customer="al", value="7", properties={"model": "small"}
-    )
-
-    def failing(*_: Any) -> list[int]:
-        raise OSError("no space left on the disk")
-
-    monkeypatch.setattr(ledger.store, "append", failing)
-    with busy_writer(ledger):
-        job = commands.job(CreateCustomer(name="Al", external_id="al"), key="once", actor=None)
-        command, usage = ledger.writer.submit(job), ledger.writer.submit(UsageJob([record], None))
-    for future in (command, usage):
-        with pytest.raises(OSError, match="no space left"):
-            future.result(PATIENCE_SECONDS)
-    monkeypatch.setattr(ledger.store, "append", append)
-    assert statuses(ledger.record_now([record])) == [Status.UNMATCHED]
-    story.tell("2026-01-01 customer al")
-    assert [line for line in ledger.engine.database.dump() if "small" in line]
-    live = list(ledger.engine.database.dump())
-    ledger.engine.start_over()
-    ledger.engine.catch_up(ledger.store.read)
-    assert list(ledger.engine.database.dump()) == live
-
-
 # ------------------------------------------------------------------- the views and the ledger
 
 
@@ -281,15 +233,6 @@ def test_what_the_ledger_has_is_answered_and_folded_later(
     alpaca.engine.start_over()
     alpaca.engine.catch_up(alpaca.store.read)
     assert list(alpaca.engine.database.dump()) == live
-
-
-def test_nothing_is_decided_on_views_that_lag_behind(alpaca: Ledger, monkeypatch: Any) -> None:
-    failing_commits(alpaca, monkeypatch, 3)
-    position = alpaca.writer.submit(creates("prod_1")).result(PATIENCE_SECONDS)
-    with pytest.raises(sqlite3.OperationalError):
-        alpaca.record_now([tokens("a")])
-    assert alpaca.store.head()[0] == position
-    assert statuses(alpaca.record_now([tokens("a")])) == [Status.ACCEPTED]
 
 
 # --------------------------------------------------------------------------- queue, close, await

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import marks
 from tests.benchmarks import (
     batches,
     billing,
@@ -18,6 +19,8 @@ from tests.benchmarks import (
     verifying,
 )
 from tests.benchmarks.__main__ import main
+
+pytestmark = marks.CAMPAIGN
 
 
 def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:

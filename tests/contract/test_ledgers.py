@@ -18,7 +18,6 @@ from app.cli import main
 from app.jobs import UsageJob
 from app.ledger import Ledger, WrongClock
 from app.opening import is_there
-from app.replay import replay
 from domain.customers import Customer
 from domain.products import Product
 from domain.usage import RecordInput, Status, UsageRecorded
@@ -31,7 +30,7 @@ from tests.contract.between import line
 from tests.house import ROOT
 from tests.postgres import Server, running
 from tests.scenarios.story import Story
-from tests.test_scenarios import CLOCK, EVERY, Telling, known_then, rebuilt_bill
+from tests.test_scenarios import CLOCK
 
 _numbers = count(1)
 
@@ -56,25 +55,6 @@ def ledger(place: Place, tmp_path: Path) -> Iterator[Ledger]:
         story.tell("2026-01-01 meter alpaca-tokens: sum of tokens")
         story.tell("2026-01-01 customer alpaca-lover")
         yield opened
-
-
-@EVERY
-def test_the_story_comes_to_its_bills(file: Path, place: Place, tmp_path: Path) -> None:
-    document = file.read_text(encoding="utf-8")
-    with Ledger(tmp_path, place=place, test_clock_at=CLOCK) as ledger:
-        telling = Telling(ledger, document)
-        live = list(ledger.engine.database.dump())
-        assert telling.written([told.text for told in telling.bills]) == document
-        rebuilt = [rebuilt_bill(ledger, told) for told in telling.bills]
-        assert telling.written(rebuilt) == document
-        assert telling.written([known_then(ledger, told) for told in telling.bills]) == document
-        assert verification.verify_open(ledger).findings == ()
-        events = ledger.store.head()[0]
-    assert replay(tmp_path, place=place).events == events
-    with Ledger(tmp_path, place=place) as ledger, ledger.snapshot() as views:
-        assert list(ledger.engine.database.dump()) == live
-        assert telling.bills[-1].again(views) == telling.bills[-1].text
-    assert not {path.name for path in tmp_path.iterdir()} & {"ledger.db", "views.db"}
 
 
 def test_usage_is_recorded_once_and_for_ever(ledger: Ledger, place: Place, tmp_path: Path) -> None:

@@ -15,13 +15,12 @@ from domain.decider import Recorded
 from projections import engine, views_at
 from projections.engine import Engine
 from projections.places import Place
-from projections.tables import Views, first_difference
+from projections.tables import Views
 from tests.histories import touched
 from tests.histories.steps import case
 from tests.histories.telling import tell
 from tests.postgres import Server, running
 from tests.projections.book import Book, used
-from tests.test_scenarios import FILES, Telling
 
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 _numbers = count(1)
@@ -45,16 +44,6 @@ def step_by_step(views: Engine, log: list[Recorded]) -> None:
     for one in log:
         with views.database.transaction():
             views.apply([one])
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_story_makes_the_same_views(file: Path, tmp_path: Path, views: Engine) -> None:
-    with Ledger(tmp_path, test_clock_at=CLOCK) as ledger:
-        Telling(ledger, file.read_text(encoding="utf-8"))
-        step_by_step(views, list(ledger.store.read()))
-        assert list(views.database.dump()) == list(ledger.engine.database.dump())
-        with ledger.snapshot() as ours, views.database.snapshot() as theirs:
-            assert first_difference(ours, theirs, engine.TABLES) is None
 
 
 @pytest.mark.parametrize("seed", range(1, 7))

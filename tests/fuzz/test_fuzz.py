@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import marks
 from tests.fuzz.__main__ import fuzz, judged
 from tests.fuzz.wire import Answer
+
+pytestmark = marks.CAMPAIGN
 
 
 def test_nothing_breaks_the_server(tmp_path: Path) -> None:

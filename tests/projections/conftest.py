@@ -2,24 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
 import pytest
 
-from projections.places import Place
-from tests.postgres import Server
+from tests.places import place_of
 from tests.projections.book import Book
 
-_numbers = count(1)
 
-
-@pytest.fixture(params=["file", "postgres"])
-def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
     """A book in which nothing has happened, its views in a file or in PostgreSQL."""
-    place = None
-    if request.param == "postgres":
-        server: Server = request.getfixturevalue("postgres")
-        place = Place.of(server.address(f"book_{next(_numbers)}"))
-    with closing(Book(tmp_path, place)) as opened:
+    with closing(Book(tmp_path, place_of(tmp_path))) as opened:
         yield opened
