@@ -28,7 +28,7 @@ UV_LOCK := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 TESTS := $(VENV) -m pytest --quiet -rs --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres bench scale clients crash processes tampering oracle simulation fuzz schema format lock explorer clean
+.PHONY: help run test test-postgres bench scale clients crash processes tampering oracle simulation fuzz audits schema format lock explorer clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,8 @@ test: $(DEV) ## Check format, lint and types, then run every test
 	$(VENV) -m mypy
 	$(TESTS) --store both
 
-# What HTTP and GraphQL make of a request, and the campaigns, are tried on PostgreSQL only here: they
-# are a third of the time of all tests, and ask of a store what the others ask of it, too.
+# `make test` tries on PostgreSQL all stories, every view and the ways to write (`tests/marks.py`);
+# whatever else opens a ledger does so there only here, for it takes as long as all the rest.
 test-postgres: $(DEV) ## Run on PostgreSQL all that can be, also what `make test` leaves out (takes long)
 	$(TESTS) --store postgres
 
@@ -74,6 +74,8 @@ simulation: $(DEV) ## Tell 2,000 random histories with crashes in them (SEED=, S
 fuzz: $(DEV) ## Send 20,000 hostile requests to a server (REQUESTS=, SEED=; takes long)
 	$(VENV) -m tests.fuzz --requests $(REQUESTS) --seed $(SEED)
 	$(VENV) -m tests.fuzz.by_schema --seed $(SEED)
+
+audits: clients fuzz ## Ask as clients, auditors and attackers do: both of these (needs Node; takes long)
 
 schema: $(CORE) ## Write the GraphQL schema to schema.graphql
 	$(VENV) -m app.cli schema > .venv/schema.graphql

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,12 @@ class Server:
                 user=user,
                 group=user,
             )
+
+
+def numbers() -> Iterator[str]:
+    """Numbers for names on a server that all workers share: no other one gives the same."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return (f"{worker}_{number}" for number in count(1))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from projections.places import Place
+from tests import marks
 from tests.house import ROOT
 from tests.places import Asked, Places
 from tests.postgres import Server, running
@@ -77,8 +78,12 @@ def _reason(item: Any, *, long: bool = True) -> str | None:
     """Why a test is only run on files; `long` when it could be run, but for its cost."""
     if item.path.is_relative_to(CONTRACT):
         return "says itself which stores it is about"
-    marks = [item.get_closest_marker(_ONLY), item.get_closest_marker(_LONG) if long else None]
-    return next((mark.args[0] for mark in marks if mark), None)
+    found = [item.get_closest_marker(_ONLY), item.get_closest_marker(_LONG) if long else None]
+    reason: str | None = next((mark.args[0] for mark in found if mark), None)
+    if reason is not None:
+        return reason
+    path = item.path.relative_to(ROOT).as_posix()
+    return marks.LONG if long and not path.startswith(marks.SHORT) else None
 
 
 def named_store(nodeid: str) -> str:

@@ -21,6 +21,7 @@ from app.cli import main
 from app.ledger import Ledger
 from app.opening import LOG, VIEWS
 from app.settings import PREFIX, Settings, settings_from
+from tests import marks
 from tests.benchmarks.serving import STOP_S, free_port, ready, serving, stop
 from tests.house import ROOT
 from tests.postgres import Server, binaries
@@ -36,6 +37,8 @@ POSTGRES = re.compile(r"<!-- run: postgres -->\n```bash\n(.*?)```\n```text\n(.*?
 INSTRUCTIONS = set(
     "FROM COPY RUN ENV WORKDIR USER VOLUME EXPOSE HEALTHCHECK STOPSIGNAL ENTRYPOINT CMD".split()
 )
+
+pytestmark = marks.DOCS
 
 
 def instructions() -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from app.cli import main
 from app.ledger import Ledger
+from tests import marks
 from tests.app.asking import NOW, Asking
 from tests.house import ROOT
 
@@ -50,6 +51,8 @@ INSTANTS = st.sampled_from(
         *("2026-01-10T12:00:00Z", "2026-01-31T23:59:59.999999Z", "2026-02-01T00:00:00Z"),
     ]
 )
+
+pytestmark = marks.COMMANDS
 CONTENT = st.tuples(st.sampled_from(["value", "value", "a/b~c", "$.x"]), NUMBERS | TEXTS)
 RECORDS = st.tuples(st.sampled_from([*CUSTOMERS, "nobody"]), INSTANTS, CONTENT)
 CORRECTIONS = st.lists(st.tuples(st.integers(0, 11), st.none() | CONTENT), max_size=6)

@@ -168,6 +168,7 @@ def asked(url: str, key: str) -> int:
         return error.code
 
 
+@marks.COMMANDS
 def test_a_process_shows_no_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

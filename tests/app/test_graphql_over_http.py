@@ -179,7 +179,7 @@ def test_a_bug_before_anything_is_carried_out_is_ours(
     def broken(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("app.schema.limits.Cost", broken)
+    monkeypatch.setattr("app.schema.limits.cost_of", broken)
     answer = post(talking, LEDGER, RESPONSE)
     assert (answer.status_code, code(answer)) == (500, "INTERNAL")
     assert "secret" not in answer.text

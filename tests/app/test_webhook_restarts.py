@@ -15,6 +15,7 @@ from app.clock import SystemClock
 from app.delivery_marks import BEGAN, DELIVERED, Marks
 from app.ledger import Ledger
 from domain.periods import format_instant
+from tests import marks
 from tests.app.billed import FEBRUARY, PRICES, THREE, story
 from tests.app.receiving import SECRET, Receiving, hang, positions, receiving, telling
 from tests.benchmarks.serving import serving
@@ -107,6 +108,7 @@ def test_what_happens_while_it_is_switched_off_is_told_later(
     assert receiving.positions == positions(story.ledger)
 
 
+@marks.TOUCHED
 @pytest.mark.parametrize("damage", ["lost", "cut short", "of another ledger", "ahead"])
 def test_a_lost_mark_begins_again_where_it_was_switched_on(
     story: Story, receiving: Receiving, damage: str, caplog: pytest.LogCaptureFixture
@@ -130,6 +132,7 @@ def test_a_lost_mark_begins_again_where_it_was_switched_on(
     assert ("taken for lost" in caplog.text) == (damage != "lost")
 
 
+@marks.TOUCHED
 def test_without_either_mark_it_is_switched_on_anew(story: Story, receiving: Receiving) -> None:
     with telling(story.ledger, receiving.url):
         story.tell(THREE)
@@ -142,6 +145,7 @@ def test_without_either_mark_it_is_switched_on_anew(story: Story, receiving: Rec
     assert receiving.positions == positions(story.ledger)
 
 
+@marks.TOUCHED
 def test_where_only_the_beginning_is_lost_it_goes_on(story: Story, receiving: Receiving) -> None:
     """And that is its beginning from now on: what nobody was told yet is not passed over."""
     directory = story.ledger.directory
@@ -158,6 +162,7 @@ def test_where_only_the_beginning_is_lost_it_goes_on(story: Story, receiving: Re
     assert receiving.positions == positions(story.ledger)
 
 
+@marks.TOUCHED
 def test_a_rebuild_of_the_views_tells_nothing_again(story: Story, receiving: Receiving) -> None:
     directory = story.ledger.directory
     with telling(story.ledger, receiving.url):
@@ -173,6 +178,7 @@ def test_a_rebuild_of_the_views_tells_nothing_again(story: Story, receiving: Rec
         assert receiving.wait_for_all(ledger) == positions(ledger)
 
 
+@marks.TOUCHED
 def test_five_days_of_failing_are_an_alarm_also_after_restarts(
     story: Story,
     receiving: Receiving,
@@ -205,6 +211,7 @@ def levels(caplog: pytest.LogCaptureFixture) -> list[int]:
     return [one.levelno for one in caplog.records if one.levelno >= logging.WARNING]
 
 
+@marks.TOUCHED
 def test_a_mark_is_put_in_place_as_a_whole(
     story: Story, receiving: Receiving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +234,7 @@ def test_a_mark_is_put_in_place_as_a_whole(
     assert receiving.positions.count(receiving.positions[0]) == 3
 
 
+@marks.TOUCHED
 def test_a_mark_is_flushed_before_it_takes_its_place(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def run(directory: Path, sizes: Sizes) -> None:
     """Measure every size with both kinds of ids, and print the table."""
     rows: list[list[str]] = []
     kinds: tuple[Ids, ...] = ("time-ordered", "random")
-    for size, full in _BATCHES.items():
+    for size, full in sizes.some(tuple(_BATCHES.items())):
         for ids in kinds:
             per_slice = max(1, full * sizes.records // _FULL // sizes.slices)
             place = directory / f"batches-{size}-{ids}"

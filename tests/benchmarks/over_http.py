@@ -32,7 +32,7 @@ def run(directory: Path, sizes: Sizes) -> None:
     rows: list[list[str]] = []
     with serving(data) as server, floor(directory / "over-http.floor.db") as bare:
         for kind in PATHS:
-            for size, full in _RECORDS.items():
+            for size, full in sizes.some(tuple(_RECORDS.items())):
                 wanted = full * sizes.records // _FULL // size // turns
                 for clients in (1, sizes.clients):
                     order = _order(server.url, kind, sizes, clients, wanted // clients or 1, size)

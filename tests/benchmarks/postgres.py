@@ -28,7 +28,7 @@ def run(directory: Path, sizes: Sizes) -> None:
     kinds: tuple[Ids, ...] = ("time-ordered", "random")
     per_slice = max(1, _BATCHES * sizes.records // _FULL // sizes.slices)
     with postgres.running(on_disk=True) as server:
-        for ids in kinds:
+        for ids in sizes.some(kinds):
             place = Place.of(server.address(f"batches_{ids.replace('-', '_')}"))
             records = Records(ids, sizes.customers, sizes.slices * per_slice * _SIZE)
             with business(directory / ids, sizes, place) as subject, _copying(place) as bare:

@@ -29,7 +29,7 @@ def run(directory: Path, sizes: Sizes) -> None:
     first: dict[tuple[str, int], report.PerSecond] = {}
     rows: list[list[str]] = []
     with postgres.running(on_disk=True) as server:
-        for label, processes, ledgers in _SERVED:
+        for label, processes, ledgers in sizes.some(_SERVED):
             addresses = [server.address(f"{label[:3]}_{one}") for one in range(ledgers)]
             data = directory / f"processes-{processes}-{ledgers}"
             previewed = [
@@ -67,7 +67,7 @@ def _rows(
     first: dict[tuple[str, int], report.PerSecond],
 ) -> Iterator[list[str]]:
     clients = max(1, min(_CLIENTS, sizes.clients) // len(servers))
-    for kind, size, full in _WAYS:
+    for kind, size, full in sizes.some(_WAYS):
         wanted = full * sizes.records // _FULL // size // len(servers)
         requests = max(1, wanted // clients)
         orders = [

@@ -55,7 +55,7 @@ def run(directory: Path, sizes: Sizes) -> None:
     served: list[list[str]] = []
     memory: list[str] = []
     kinds: tuple[Ids, ...] = ("time-ordered", "random")
-    for ids in kinds:
+    for ids in sizes.some(kinds):
         data = directory / f"scale-{ids}"
         data.mkdir()
         with business(data, replace(sizes, customers=sizes.many)) as subject:
@@ -143,7 +143,7 @@ def _served(
 ) -> Iterator[list[str]]:
     """One row for each way to write to a ledger that is served."""
     first = sizes.filled  # random ids are counted on from those of the filling
-    for kind, size, customers, clients, full in _WAYS[: sizes.ways]:
+    for kind, size, customers, clients, full in sizes.some(_WAYS):
         requests = max(1, full * sizes.filled // _FULL // size // clients)
         order = Order(
             *host_and_port(server.url),

@@ -5,14 +5,14 @@ come from the clock, as a sender's would.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from app import commands
 from app.clock import new_record_id
@@ -30,6 +30,8 @@ DAYS = 30
 NOW = START + timedelta(days=DAYS)
 
 _QUEUED = 500
+T = TypeVar("T")
+
 _SPREAD = 7_919  # a prime, so that neighbouring records belong to customers far apart
 
 Ids = Literal["time-ordered", "random"]
@@ -53,7 +55,11 @@ class Sizes:
     many: int = 100_000
     """How many customers that ledger has."""
     ways: int | None = None
-    """How many of the ways to write to it are measured; None for all."""
+    """How many of the ways to do something are measured; None for all."""
+
+    def some(self, ways: Sequence[T]) -> Sequence[T]:
+        """Those of the ways to do something that are measured."""
+        return ways[: self.ways]
 
     @property
     def small(self) -> int:
@@ -71,7 +77,7 @@ QUICK = Sizes(
     months=2,
     filled=1_000,
     many=20,
-    ways=2,
+    ways=1,
 )
 
 

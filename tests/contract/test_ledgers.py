@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -28,11 +27,11 @@ from tests.app.test_writer import PATIENCE_SECONDS, busy_writer, statuses, token
 from tests.benchmarks.serving import serving
 from tests.contract.between import line
 from tests.house import ROOT
-from tests.postgres import Server, running
+from tests.postgres import Server, numbers, running
 from tests.scenarios.story import Story
 from tests.test_scenarios import CLOCK
 
-_numbers = count(1)
+_numbers = numbers()
 
 
 @pytest.fixture

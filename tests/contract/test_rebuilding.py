@@ -1,7 +1,6 @@
 """A replay and a verification by several processes, of a ledger in PostgreSQL."""
 
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,9 @@ from projections.engine import Engine
 from projections.places import Place
 from tests.app.rich import rich
 from tests.conftest import CLOCK
-from tests.postgres import Server
+from tests.postgres import Server, numbers
 
-_numbers = count(1)
+_numbers = numbers()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 from threading import Event
 from time import sleep
@@ -35,11 +34,11 @@ from projections.places import Place
 from tests.app.billed import PRICES, dump, invoices
 from tests.app.test_worker import subscription
 from tests.app.test_writer import PATIENCE_SECONDS, statuses, tokens
-from tests.postgres import Server
+from tests.postgres import Server, numbers
 from tests.scenarios.story import Story
 from tests.test_scenarios import CLOCK
 
-_numbers = count(1)
+_numbers = numbers()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,12 @@ from app.store import PAGE_EVENTS, CorruptLedger, KeyRow, Store, TakenError
 from domain.usage import Prior
 from projections.places import Place
 from tests.app.test_store import UUID, first_break, identity, pending
-from tests.postgres import Server
+from tests.postgres import Server, numbers
 
 Open = Callable[..., Store]
 """Opens the same store each time, `exclusive` or not."""
 
-_numbers = count(1)
+_numbers = numbers()
 
 
 @pytest.fixture(params=["file", "postgres"])

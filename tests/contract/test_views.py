@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -19,11 +18,11 @@ from projections.tables import Views
 from tests.histories import touched
 from tests.histories.steps import case
 from tests.histories.telling import tell
-from tests.postgres import Server, running
+from tests.postgres import Server, numbers, running
 from tests.projections.book import Book, used
 
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
-_numbers = count(1)
+_numbers = numbers()
 
 
 @pytest.fixture
