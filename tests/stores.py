@@ -97,7 +97,8 @@ def _on(item: pytest.Item) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if reason := _reason(item):
+    reason = _reason(item)
+    if reason is not None and reason != marks.LONG:
         item.user_properties.append((_ONLY, reason))
 
 

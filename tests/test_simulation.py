@@ -24,7 +24,7 @@ from tests.test_histories import STORY
 
 pytestmark = marks.KILLED
 
-CASES = 34
+CASES = 24
 FAILED = Path(__file__).parent / "histories" / "failed.txt"
 
 

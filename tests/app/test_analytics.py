@@ -156,7 +156,7 @@ def by_duckdb(client: Asking, folder: Path) -> Answers:
     late=st.lists(RECORDS, max_size=6),
     corrections=CORRECTIONS,
 )
-@settings(max_examples=12)
+@settings(max_examples=6)
 def test_the_query_says_what_the_server_says(
     early: Sequence[Record],
     records: Sequence[Record],

@@ -113,7 +113,7 @@ def move(ledger: Ledger, to: datetime, step: timedelta) -> None:
         ledger.advance_now(min(to, ledger.clock.now() + step))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(asked=ASKED)
 def test_leaps_and_steps_come_to_the_same(asked: list[tuple[timedelta, Asked]]) -> None:
     told = []

@@ -16,7 +16,7 @@ from tests.histories.telling import MEMORY
 
 pytestmark = marks.KILLED
 
-KILLS = 50
+KILLS = 24
 
 
 def test_nothing_answered_is_lost_or_doubled() -> None:

@@ -81,7 +81,7 @@ def expected_end(
     return running.end if price.timing is Timing.IN_ADVANCE else running.start
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(subscribed=st.lists(SUBSCRIBED, min_size=1, max_size=3))
 def test_each_period_of_each_item_is_billed_exactly_once(
     subscribed: list[tuple[list[str], timedelta, timedelta | None, timedelta | None, timedelta]],

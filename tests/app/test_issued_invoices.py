@@ -132,7 +132,7 @@ class Business:
             self.ledger.execute_now(command)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(steps=st.lists(STEPS, min_size=5, max_size=25))
 def test_what_is_issued_is_what_was_previewed_and_no_money_is_lost(
     steps: Sequence[tuple[Any, ...]],

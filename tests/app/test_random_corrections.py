@@ -308,7 +308,7 @@ class History:
                     assert billed_usage.waiting(views, found.state.id) == []
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_nothing_disappears_and_everything_is_billed_once(
     steps: list[tuple[timedelta, tuple[Any, ...]]],

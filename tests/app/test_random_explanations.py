@@ -60,7 +60,7 @@ class Renaming(History):
         self.ledger.execute_now(command)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_every_line_is_what_its_parts_come_to(
     steps: list[tuple[timedelta, tuple[Any, ...]]],

@@ -168,7 +168,7 @@ def happen(book: Book, steps: list[tuple[str, object]]) -> None:
                 book.void(batches.pop(chosen % len(batches)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(STEPS, max_size=14), st.integers(1, 3), st.booleans())
 def test_whatever_happens_the_views_are_those_of_folding_in_order(
     steps: list[tuple[str, object]], most: int, careful: bool

@@ -88,7 +88,7 @@ def told(
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     records=RECORDS,
     cuts=st.lists(st.integers(0, 25), max_size=6),

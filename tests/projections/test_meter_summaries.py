@@ -141,7 +141,7 @@ def batches(records: Sequence[UsageRecord], cuts: Iterable[int]) -> Iterable[Seq
     return [records[a:b] for a, b in pairwise(places)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     records=RECORDS,
     cuts=st.lists(st.integers(0, 25), max_size=6),
@@ -323,7 +323,7 @@ def test_a_total_carries_from_digit_to_digit(book: Book) -> None:
             assert levels(views) == [expected]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(VALUES.filter(bool), min_size=1, max_size=8))
 def test_totals_are_exact_however_large(values: list[str]) -> None:
     with TemporaryDirectory() as folder, closing(Book(Path(folder))) as book:

@@ -257,7 +257,7 @@ def happen(book: Book, step: list[UsageRecord] | Revision) -> None:
         book.usage(*step)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(definitions(st.just(EPOCH)), STEPS, EDGES, ASKED)
 def test_any_window_is_what_a_fold_of_its_records_gives(
     first: Revision,

@@ -48,7 +48,7 @@ def by_hand(records: Sequence[UsageRecord], edges: Sequence[int], group_by: Sequ
     return {key: (len(set(found)), len(found)) for key, found in users.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     records=RECORDS,
     cuts=st.lists(st.integers(0, 25), max_size=6),

@@ -98,7 +98,7 @@ def covered(record: UsageRecord, covers: Sequence[Cover], at_us: int) -> bool:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(records=RECORDS, covers=COVERS, bounds=BOUNDS)
 def test_what_is_left_is_what_nobody_bills(
     records: list[UsageRecord], covers: list[Cover], bounds: list[datetime]
@@ -129,7 +129,7 @@ def test_what_is_left_is_what_nobody_bills(
             assert unrated(views, period) == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(records=RECORDS, covers=COVERS, bounds=BOUNDS, since=MOMENTS)
 def test_each_version_of_a_meter_tells_what_is_left_of_its_time(
     records: list[UsageRecord], covers: list[Cover], bounds: list[datetime], since: datetime
@@ -161,7 +161,7 @@ def test_each_version_of_a_meter_tells_what_is_left_of_its_time(
             )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(records=RECORDS, covers=COVERS, bounds=BOUNDS, since=st.none() | MOMENTS)
 def test_a_level_is_unrated_for_as_long_as_nobody_bills_it(
     records: list[UsageRecord],
