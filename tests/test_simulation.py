@@ -24,12 +24,12 @@ from tests.test_histories import STORY
 
 pytestmark = marks.KILLED
 
-CASES = 24
+FIRST, CASES = 2046, 18
 FAILED = Path(__file__).parent / "histories" / "failed.txt"
 
 
 def test_histories_keep_every_identity() -> None:
-    failed, happened = simulation.run(iter(range(2026, 2026 + CASES)))
+    failed, happened = simulation.run(iter(range(FIRST, FIRST + CASES)))
     assert failed == 0
     # Enough of everything happened that there was something to keep.
     for what in ("subscription.changed/1", "subscription.canceled/1", "killed"):
