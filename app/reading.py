@@ -23,7 +23,7 @@ from app.stored import Row
 from domain import invoices
 from domain.decider import Recorded
 from domain.invoices import FinalizeInvoice, Invoice, InvoiceFinalized
-from projections import current, engine, tables
+from projections import current, differences, engine
 from projections.ahead import Part, handed_over
 from projections.engine import Engine
 from projections.tables import Views
@@ -293,7 +293,7 @@ class Reading:
         if at != self.position:
             return f"the views are folded up to {at}, the ledger ends at {self.position}"
         with self._folded.database.snapshot() as aside:
-            found = tables.first_difference(live, aside, engine.TABLES)
+            found = differences.first_difference(live, aside, engine.TABLES)
         if found is None:
             return None
         return f"{found.table}: the views say {found.one!r}, the ledger {found.other!r}"

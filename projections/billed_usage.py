@@ -105,11 +105,14 @@ class BilledUntil:
         known = self._known
         if len(known) > CUSTOMERS_REMEMBERED:
             known.clear()
-        for customer in customers:
-            if customer not in known:
-                sql = "SELECT MAX(end_us) FROM billed_usage WHERE customer_ref=?"
-                row = views.row(sql, (customer,))
-                known[customer] = (row and row[0]) or 0
+        missing = [customer for customer in customers if customer not in known]
+        if missing:
+            known |= dict.fromkeys(missing, 0)
+            sql = (
+                "SELECT customer_ref, MAX(end_us) FROM billed_usage WHERE customer_ref IN :them"
+                " GROUP BY customer_ref"
+            )
+            known |= dict(views.of_many(sql, missing))
         return known
 
     def reaches(self, customer: int, end_us: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -227,6 +228,22 @@ def owner(views: Views, type: type[State], field: str, value: str | None) -> str
         (KIND_OF[type].name, field, value),
     )
     return row[0] if row else None
+
+
+def positions(views: Views, type: type[State], ids: Sequence[str]) -> dict[str, int]:
+    """Where the objects of this type were created, by those of the ids that there are."""
+    # Asked for by its kind, too, SQLite would look through all of that kind.
+    sql, name = "SELECT id, kind, position FROM objects WHERE id IN :them", KIND_OF[type].name
+    rows = views.of_many(sql, list(filter(storable, ids)))
+    return {id: position for id, kind, position in rows if kind == name}
+
+
+def owners(views: Views, type: type[State], field: str, values: Sequence[str]) -> dict[str, str]:
+    """The ids of the first objects that have these keys, by those of the keys that any has."""
+    sql = "SELECT value, id, position FROM object_keys WHERE kind=? AND field=? AND value IN :them"
+    rows = views.of_many(sql, list(filter(storable, values)), [KIND_OF[type].name, field])
+    last_first = sorted(rows, key=itemgetter(2), reverse=True)
+    return {value: id for value, id, _ in last_first}
 
 
 def select(

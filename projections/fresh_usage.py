@@ -77,11 +77,13 @@ class Fresh:
         self._matching = matching
         self._known: Standing | None = None
         self._changed = False
+        self._came = 0
 
     def forget(self) -> None:
         """Trust nothing remembered: it may have been undone."""
         self._known = None
         self._changed = False
+        self._came = 0
 
     def came(self, views: Views, position: int, blocks: Iterable[tuple[int, int]]) -> None:
         """The event at a position brought blocks, each of a share and with so many records."""
@@ -91,23 +93,24 @@ class Fresh:
         for share, records in blocks:
             standing.blocks[share] += 1
             standing.records[share] += records
+            self._came += records
         self._changed = True
 
     def take_turns(self, views: Views, position: int) -> None:
-        """Bring the days up to date of the share of which most is fresh, if that is enough.
+        """Bring the days up to date of the shares of which most is fresh, if that is enough.
 
-        One share at a time, so that no transaction has to wait for all of them.
+        About as many records as have just come, so that no transaction has to wait for all shares.
         """
         standing = self._known
         if standing is None or not self._changed:
             return
-        fullness = list(map(standing.fullness, range(SHARES)))
-        fullest = max(fullness)
-        if fullest[0] >= 1:
-            first = fullness.index(fullest)
-            for share in range(SHARES):
-                if share == first or fullness[share][0] >= TOO_MANY:
-                    self.settle(views, share, position)
+        came, self._came = self._came, 0
+        full = sorted(((*standing.fullness(share), share) for share in range(SHARES)), reverse=True)
+        for times, records, share in full:
+            if times < 1 or (came <= 0 and times < TOO_MANY):
+                break
+            self.settle(views, share, position)
+            came -= records
 
     def settle(self, views: Views, share: int, position: int) -> None:
         """Add what is fresh of a share, of events up to a position, to the rows of its days."""

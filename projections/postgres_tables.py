@@ -85,6 +85,15 @@ class PostgresViews(Views):
             self._session.execute(sql, [list(column) for column in zip(*keys, strict=True)])
         )
 
+    def of_many(
+        self, sql: str, values: Sequence[Any], parameters: Sequence[Any] = ()
+    ) -> Iterator[Row]:
+        """The rows of a query about many values at once: `IN :them` is theirs."""
+        if not values:
+            return iter(())
+        of_all = sql.replace("IN :them", "= ANY(?)")
+        return iter(self._session.execute(of_all, [*parameters, list(values)]))
+
     def set_meta(self, name: str, value: object) -> None:
         """Note something about the views themselves."""
         on_conflict = "ON CONFLICT (name) DO UPDATE SET value=excluded.value"

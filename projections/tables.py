@@ -12,9 +12,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import chain, islice, zip_longest
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -171,6 +171,15 @@ class Views:
                 list(chain.from_iterable(some)),
             )
 
+    def of_many(
+        self, sql: str, values: Sequence[Any], parameters: Sequence[Any] = ()
+    ) -> Iterator[Row]:
+        """The rows of a query about many values at once: `IN :them` is theirs."""
+        for start in range(0, len(values), _ROWS_PER_STATEMENT):
+            some = values[start : start + _ROWS_PER_STATEMENT]
+            marks = sql.replace(":them", f"({','.join('?' * len(some))})")
+            yield from self._connection.execute(marks, [*parameters, *some])
+
     def put(self, table: Table, row: Row) -> None:
         """Put a row in the place of the one with its key, if there is one."""
         marks = ",".join("?" * len(row))
@@ -251,7 +260,7 @@ class ViewsDatabase(ABC):
         with self.snapshot() as views:
             for table in self.tables:
                 yield f"# {table.name}"
-                yield from map(_line, table.listed(views))
+                yield from map(line, table.listed(views))
 
 
 class ViewsFile(ViewsDatabase):
@@ -341,34 +350,8 @@ def _copy_empty(tables: tuple[Table, ...], connection: sqlite3.Connection) -> No
         _empty[tables].backup(connection)
 
 
-class Difference(NamedTuple):
-    """A row in which two databases differ, as text; None where one of them has no more."""
-
-    table: str
-    one: str | None
-    other: str | None
-
-
-def first_difference(one: Views, other: Views, tables: Sequence[Table]) -> Difference | None:
-    """The first place where two canonical dumps would differ, without writing either as text."""
-    for table in tables:
-        pages = (_pages(table.listed(one)), _pages(table.listed(other)))
-        nothing: list[Row] = []
-        for ours, theirs in zip_longest(*pages, fillvalue=nothing):
-            if _encode(ours) == _encode(theirs):  # which tells 1 from 1.0, as a dump does
-                continue
-            for mine, yours in zip_longest(map(_line, ours), map(_line, theirs)):
-                if mine != yours:
-                    return Difference(table.name, mine, yours)
-    return None
-
-
-def _pages(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while page := list(islice(rows, _ROWS_PER_PAGE)):
-        yield page
-
-
-def _line(row: Row) -> str:
+def line(row: Row) -> str:
+    """A row of a dump."""
     return "\t".join(_canonical(value) for value in row)
 
 

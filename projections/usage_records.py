@@ -97,9 +97,9 @@ class Matching:
         known = self._customers
         if len(known) > CUSTOMERS_REMEMBERED and not self._keeps_all:
             known.clear()
-        for key in keys:
-            if key not in known:
-                known[key] = customer_ref(views, key)
+        missing = [key for key in keys if key not in known]
+        if missing:
+            known |= customer_refs(views, missing)
         return known
 
     def customer(self, views: Views, key: str) -> int | None:
@@ -141,6 +141,16 @@ def customer_ref(views: Views, key: str) -> int | None:
         owner = current.owner(views, Customer, "externalId", key)
         found = current.find(views, Customer, owner) if owner else None
     return found.position if found else None
+
+
+def customer_refs(views: Views, keys: Sequence[str]) -> dict[str, int | None]:
+    """The references of the customers with these ids or external ids, as `customer_ref`."""
+    found: dict[str, int | None] = dict.fromkeys(keys)
+    found |= current.positions(views, Customer, keys)
+    others = [key for key, ref in found.items() if ref is None]
+    owners = current.owners(views, Customer, "externalId", others)
+    refs = current.positions(views, Customer, list(set(owners.values())))
+    return found | {key: refs.get(owner) for key, owner in owners.items()}
 
 
 def event_ref(meters: Sequence[MeterRef]) -> int:

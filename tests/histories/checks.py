@@ -17,8 +17,9 @@ from domain.periods import from_us
 from domain.settlements import CreditNoteCreated, InvoiceVoided, PaymentRecorded
 from domain.subscriptions import Subscription
 from projections import current, invoice_previews, invoices, statements
+from projections.differences import first_difference
 from projections.engine import TABLES, Engine, rebuild, remove
-from projections.tables import Views, first_difference
+from projections.tables import Views
 from tests import explained
 from tests.histories import naive, usage_checks
 from tests.histories.sent import Broken

@@ -2,10 +2,11 @@
 
 import pytest
 
-from domain.customers import Customer
+from domain.customers import Customer, CustomerUpdated
 from domain.meters import Meter
 from domain.products import Product, ProductCreated
 from projections import current
+from projections.usage_records import customer_ref, customer_refs
 from tests.projections.book import START, Book
 
 
@@ -102,3 +103,16 @@ def test_all_keys_must_be_those_of_one_object(book: Book) -> None:
         keys = {"eventName": "tokens", "name": "met_2"}
         assert [one.state.id for one in current.select(views, Meter, keys, limit=9)] == ["met_2"]
         assert current.count(views, Meter, {"eventName": "calls", "name": "met_2"}) == 0
+
+
+def test_many_keys_mean_what_each_of_them_means(book: Book) -> None:
+    book.customer("cus_1", "al")
+    book.customer("cus_2", None)
+    book.customer("cus_3", "cus_2")  # an id of ours says more than what somebody calls theirs
+    book.happened("cus_1", CustomerUpdated(id="cus_1", external_id="bo"))
+    keys = ["cus_1", "cus_2", "cus_3", "al", "bo", "nobody", "a\0b", "\ud800"]
+    keys += [f"other-{number}" for number in range(600)]
+    for views in book.everywhere():
+        found = customer_refs(views, keys)
+        assert found == {key: customer_ref(views, key) for key in keys}
+        assert [found[key] for key in keys[:6]] == [1, 2, 3, None, 1, None]

@@ -3,8 +3,9 @@
 from contextlib import closing
 from pathlib import Path
 
+from projections.differences import first_difference
 from projections.engine import TABLES, Engine
-from projections.tables import IN_MEMORY, first_difference
+from projections.tables import IN_MEMORY
 
 
 def test_views_in_memory_are_those_of_a_file_and_each_its_own(tmp_path: Path) -> None:
