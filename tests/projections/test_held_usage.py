@@ -133,7 +133,9 @@ def test_too_much_to_hold_is_read(
 
 
 steps = st.lists(
-    st.sampled_from(["use", "use", "use", "undo", "void", "group", "other", "none", "open", "meter", "bo"]),
+    st.sampled_from(
+        ["use", "use", "use", "undo", "void", "group", "other", "none", "open", "meter", "bo"]
+    ),
     max_size=14,
 )
 
