@@ -16,7 +16,7 @@ ids = st.lists(
     st.one_of(
         uuids,
         uuids.map(str.upper),
-        uuids.map(lambda id: id.replace("-", "")),
+        uuids.map(lambda text: text.replace("-", "")),
         nearly.map(lambda one: one[0][: one[1]] + one[2] + one[0][one[1] + 1 :]),
         st.text(min_size=1, max_size=40),
     ),
