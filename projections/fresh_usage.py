@@ -27,7 +27,7 @@ from projections.usage_blocks import HOUR_US, ROWS_PER_EVENT, SHARES
 from projections.usage_days import Days
 from projections.usage_records import Matching, MeterRef
 
-ENOUGH_BLOCKS = 128
+ENOUGH_BLOCKS = 64
 """Fresh blocks of a share at which its turn can come."""
 ENOUGH_RECORDS = 4_096
 """Fresh records of a share at which its turn can come."""
