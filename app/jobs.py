@@ -41,7 +41,7 @@ class Job(Generic[T]):
         self.actor = actor
         self.loop: asyncio.AbstractEventLoop | None = None
         self._future: Future[T] | asyncio.Future[T] | None = None
-        self.fail(Closed("the writer stopped before it came to this request"))
+        self._held: tuple[T | None, BaseException | None] | None = None
 
     def for_thread(self) -> "Future[T]":
         """What a thread waits on for the answer."""
@@ -56,7 +56,7 @@ class Job(Generic[T]):
 
     def answer(self, result: T) -> None:
         """Hold the answer ready; it is given once the transaction is on disk."""
-        self._held: tuple[T | None, BaseException | None] = (result, None)
+        self._held = (result, None)
 
     def fail(self, error: BaseException) -> None:
         """Hold a refusal or a failure ready as the answer."""
@@ -64,6 +64,9 @@ class Job(Generic[T]):
 
     def deliver(self) -> None:
         """Give the answer that is held ready, unless the asker has given up waiting."""
+        if self._held is None:
+            self.fail(Closed("the writer stopped before it came to this request"))
+        assert self._held is not None, "it fails at least"
         result, error = self._held
         waiting = self._future
         # A thread may give up at any moment, so it is asked and held in one step; a coroutine
@@ -82,7 +85,7 @@ class Job(Generic[T]):
     @property
     def held(self) -> T | None:
         """The answer that is held ready; None for a refusal or a failure."""
-        return self._held[0]
+        return self._held[0] if self._held is not None else None
 
     @property
     def weight(self) -> int:

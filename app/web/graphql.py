@@ -61,12 +61,13 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         else:
             content_type = request.headers.get("content-type", "")
             wanted = asked.by_post(content_type, await request.body())
+        context = context_of(request)
         text = self._documents.text_of(wanted.query, wanted.document_id, wanted.extensions)
         try:
             result = await self.schema.execute(
                 text,
                 variable_values=wanted.variables,
-                context_value=context_of(request),
+                context_value=context,
                 operation_name=wanted.operation_name,
                 allowed_operation_types=_ALLOWED[method],
                 operation_extensions=wanted.extensions,
@@ -78,7 +79,10 @@ class GraphQLEndpoint(GraphQL[Context, None]):
         except InvalidOperationTypeError as error:
             message = error.as_http_error_reason(method)
             raise Refused(405, "METHOD_NOT_ALLOWED", message, {"allow": "POST"}) from error
-        return _response(content_of(result), status_of(result, kind), kind)
+        status, wait = status_of(result, kind), context.caller.retry_after
+        if wait is None:
+            return _response(content_of(result), status, kind)
+        return _response(content_of(result), 429, kind, {"retry-after": str(wait)})
 
 
 def context_of(
