@@ -37,6 +37,9 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 class Job(Generic[T]):
     """One request that waits for the writer, and for its answer."""
 
+    weight = 1
+    """How many records it brings."""
+
     def __init__(self, actor: str | None) -> None:
         self.actor = actor
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -87,11 +90,6 @@ class Job(Generic[T]):
         """The answer that is held ready; None for a refusal or a failure."""
         return self._held[0] if self._held is not None else None
 
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return 1
-
 
 class UsageJob(Job[Sequence[Receipt]]):
     """Usage records to be accepted, each judged by itself."""
@@ -99,11 +97,7 @@ class UsageJob(Job[Sequence[Receipt]]):
     def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
         super().__init__(actor)
         self.records = records
-
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return len(self.records)
+        self.weight = len(records)
 
 
 class BetweenJob(Job[T]):

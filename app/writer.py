@@ -280,10 +280,13 @@ class Writer:
             self._idle = False
             jobs: list[Job[Any]] = []
             weight = 0
-            while self._queue and (not jobs or weight + self._queue[0].weight <= GROUP_RECORDS):
-                if isinstance(self._queue[0], BetweenJob):
+            while self._queue:
+                job = self._queue[0]
+                if isinstance(job, BetweenJob):
                     return jobs or [self._queue.popleft()]
-                weight += self._queue[0].weight
+                weight += job.weight
+                if jobs and weight > GROUP_RECORDS:
+                    break
                 jobs.append(self._queue.popleft())
             return jobs
 

@@ -176,7 +176,7 @@ class Door:
         if needed is not None and needed not in key.allows:
             headers = _challenge(path, f'error="insufficient_scope", scope="{needed}"')
             raise Refused(403, "FORBIDDEN", f"this key does not allow {needed}", headers)
-        self._begin(key)
+        self._count(key)
         return self._caller(key), key.ledger
 
     def _caller(self, key: keys.Key) -> Caller:
@@ -189,8 +189,12 @@ class Door:
         )
 
     def _begin(self, key: keys.Key) -> None:
-        """Count a request of a key. Raises `Refused` for one too many, or once the key is over."""
+        """Begin an operation. Raises `Refused` for one too many, or once the key is over."""
         self._go_on(key)
+        self._count(key)
+
+    def _count(self, key: keys.Key) -> None:
+        """Count a request of a live key. Raises `Refused` for one too many."""
         if wait := self._throttle.of(key).requests.take(1):
             headers = {"retry-after": str(ceil(wait))}
             raise Refused(429, "THROTTLED", "this key asks too often; wait a little", headers)
