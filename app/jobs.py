@@ -126,11 +126,13 @@ class CommandJob(Job[T]):
 def batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:
     """Commands singly, neighbouring usage of the same actor together."""
     batch: list[Any] = []
+    before = False
     for job in jobs:
-        together = isinstance(job, UsageJob) and batch and isinstance(batch[-1], UsageJob)
-        if batch and not (together and batch[-1].actor == job.actor):
+        usage = isinstance(job, UsageJob)
+        if batch and not (usage and before and batch[-1].actor == job.actor):
             yield batch
             batch = []
         batch.append(job)
+        before = usage
     if batch:
         yield batch

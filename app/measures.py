@@ -233,10 +233,12 @@ def _judged(jobs: Sequence[Job[Any]]) -> tuple[dict[Status, int], bool]:
     worked = False
     for job in jobs:
         held = job.held
+        if held is None:
+            continue
         if isinstance(job, UsageJob):
-            judged += statuses_of(held or ())
+            judged += statuses_of(held)
         elif isinstance(job, CommandJob):
-            worked = worked or held is not None
+            worked = True
     counts, left = dict[Status, int](), len(judged)
     for status in _STATUSES:  # the first one is the usual one, and then nothing is left to count
         if left and (found := judged.count(status)):

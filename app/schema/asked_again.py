@@ -12,12 +12,31 @@ from strawberry.types.graphql import OperationType
 from app.schema.context import Context
 from app.schema.errors import Schema, show_all
 from app.schema.execution import Execution
+from app.schema.guard import DOCUMENT_BYTES
 from app.schema.limits import Bill, within
-from app.schema.ready import Ready, is_short, ready
+from app.schema.ready import Ready, ready
+from app.schema.remembered import REMEMBERED
 
 
 class AskedAgain(Schema):
     """The schema, for which most documents are not new."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._asked: dict[tuple[str, str | None], None] = {}
+
+    def was_asked(self, query: str, operation_name: str | None) -> bool:
+        """Whether an operation was asked of late; from now on it was.
+
+        One that is asked only once is then not looked at for the next time.
+        """
+        asked, known = (query, operation_name), self._asked
+        if asked in known:
+            return True
+        known[asked] = None
+        if len(known) > REMEMBERED:
+            del known[next(iter(known))]
+        return False
 
     async def execute(  # as the library has it
         self,
@@ -31,11 +50,12 @@ class AskedAgain(Schema):
     ) -> ExecutionResult:
         """Carry out an operation."""
         if (
-            is_short(query)
+            query is not None
+            and len(query) <= DOCUMENT_BYTES
             and isinstance(context_value, Context)
             and self.execution_context_class is Execution
+            and self.was_asked(query, operation_name)
         ):
-            assert query is not None, "it is short"
             known, given = ready(self, query, operation_name), variable_values or {}
             values = None if known is None else known.read(given)
             if (

@@ -199,11 +199,6 @@ def ready(schema: Schema, query: str, operation_name: str | None) -> Ready | Non
         return None
 
 
-def is_short(query: str | None) -> bool:
-    """Whether a document is one that is remembered by its text."""
-    return query is not None and 0 < len(query) <= DOCUMENT_BYTES
-
-
 def _sole(document: DocumentNode, name: str | None) -> OperationDefinitionNode | None:
     """The only operation of a document, if it asks for a single field that has a resolver."""
     found: OperationDefinitionNode | None = None

@@ -22,6 +22,7 @@ from app.schema.execution import Execution
 from app.schema.limits import Limits
 from app.schema.live_updates import Streamed
 from app.schema.ready import ready
+from app.schema.remembered import REMEMBERED
 from domain.decider import Code, Rejected
 from projections import current
 from tests import marks
@@ -69,13 +70,14 @@ def told(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Generator[Le
 
 
 def asked(
-    schema: strawberry.Schema,
+    schema: AskedAgain,
     document: str,
     given: dict[str, Any] | None,
     context: Context,
     name: str | None = None,
 ) -> tuple[Any, ...]:
-    """What is answered, in full."""
+    """What is answered in full, to who asks again."""
+    schema.was_asked(document, name)
     result = asyncio.run(
         schema.execute(document, given, context_value=context, operation_name=name)
     )
@@ -87,7 +89,7 @@ def asked(
 
 
 def both(
-    schema: strawberry.Schema,
+    schema: AskedAgain,
     document: str,
     given: dict[str, Any] | None,
     context: Callable[[], Context],
@@ -173,6 +175,26 @@ def test_the_operation_that_is_named_is_meant(told: Ledger, name: str | None) ->
     with library_alone(schema):
         assert ours == outcome()
     assert (ready(schema, CUSTOMER, name) is not None) is (name in {None, "One"})
+
+
+def test_what_was_asked_before_needs_nothing_of_the_library(
+    told: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("it is asked again")
+
+    monkeypatch.setattr(strawberry.Schema, "execute", refuse)
+    _, data, errors, _ = asked(schema, "{ ledger { name } }", None, Context(told))
+    assert (data, errors) == ({"ledger": {"name": "main"}}, [])
+
+
+def test_what_is_asked_once_is_not_kept() -> None:
+    again = AskedAgain(Odd)
+    documents = ["{ __typename }", *(f"{{ a{n}: __typename }}" for n in range(REMEMBERED))]
+    assert [again.was_asked(one, None) for one in documents] == [False] * len(documents)
+    assert again.was_asked(documents[-1], None)
+    assert not again.was_asked(documents[-1], "Name")
+    assert not again.was_asked(documents[0], None)  # it was forgotten
 
 
 def test_what_is_done_around_an_operation_is_known() -> None:
