@@ -66,13 +66,10 @@ class Variable(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """What a resolver is given for an argument that is left out, or is a variable."""
+    """What a resolver is given for an argument that is a variable."""
 
     name: str
-    variable: str | None
-    """None when it is left out."""
-    default: Any
-    """What stands for it when nothing is given: `_LEFT_OUT` for nothing at all."""
+    variable: str
     needed: bool
     never_null: bool
     convert: Callable[[Any, Any], Any] | None
@@ -166,7 +163,7 @@ class Ready:
             found: dict[str, Any] = {}
             coerced: dict[Any, Any] = values.coerced
             own_info = told(info)
-            for name, variable, default, needed, never_null, convert in arguments:
+            for name, variable, needed, never_null, convert in arguments:
                 value = coerced.get(variable, _LEFT_OUT)
                 if value is None and never_null:
                     break
@@ -174,8 +171,6 @@ class Ready:
                     found[name] = value if convert is None else convert(value, own_info)
                 elif needed:
                     break
-                elif default is not _LEFT_OUT:
-                    found[name] = default
             else:
                 return call(own_info, found)
         read = get_argument_values(self._field, self._node, values) if self._field.args else {}
@@ -251,22 +246,16 @@ def _arguments(schema: Schema, field: Any, node: FieldNode) -> _Call | None:
         name = name_of(one)
         taken, value = field.args[name], given.get(name)
         default = coerce_default_value(taken)
-        if default is Undefined:
-            default = _LEFT_OUT
-        elif not (default is None or is_leaf_type(get_nullable_type(taken.type))):
+        if default is not None and default is not Undefined and default != one.default:
+            return None  # what is left out is as the resolver itself has it
+        if isinstance(default, list | dict) or one.is_maybe:
             return None  # of what may be changed each resolver is given its own
-        if one.is_maybe or not isinstance(value, VariableNode | None):
+        if isinstance(value, VariableNode):
+            needed, never_null = is_required_argument(taken), is_non_null_type(taken.type)
+            convert = _convert(schema, taken.type, one.type, name)
+            found.append(Argument(one.python_name, value.name.value, needed, never_null, convert))
+        elif value is not None:
             return None
-        found.append(
-            Argument(
-                one.python_name,
-                value.name.value if value else None,
-                default,
-                is_required_argument(taken),
-                is_non_null_type(taken.type),
-                _convert(schema, taken.type, one.type, name),
-            )
-        )
     return _call(definition), _told(schema, definition), found
 
 

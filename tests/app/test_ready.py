@@ -241,6 +241,7 @@ class Thing:
 class Wish:
     name: str = "none"
     sizes: list[int] | None = None
+    more: Annotated["Wish", strawberry.lazy("tests.app.test_ready")] | None = None
 
 
 FOUND: dict[str, Callable[[], Any]] = {}
@@ -301,6 +302,7 @@ LATE: list[Callable[[], Any]] = [
     lambda: None,
     failing(Rejected(Code.NOT_FOUND, (), "it is not there")),
 ]
+WISHES: list[Any] = [None, {}, {"name": "n", "sizes": 1}, {"sizes": [None]}, 1, {"more": {}}]
 ODD = (
     "query($size: Int) { sure(size: $size) { name size } }",
     "query($size: Int! = 4) { it: sure(size: $size) { name late } }",
@@ -320,7 +322,7 @@ ODD = (
         {},
         optional={
             "size": st.sampled_from([1, None, "x", 2**31]),
-            "wish": st.sampled_from([None, {}, {"name": "n", "sizes": 1}, {"sizes": [None]}, 1]),
+            "wish": st.sampled_from(WISHES),
             "name": st.sampled_from(["n", None]),
             "names": st.sampled_from([None, ["a", None], "a", [1]]),
         },
@@ -337,6 +339,17 @@ def test_whatever_a_resolver_does_is_answered_as_by_the_library(
     FOUND.update(thing=thing, late=late)
     ours, theirs = both(odd, document, sent, lambda: Context(told, "tester"))
     assert ours == theirs
+
+
+def test_what_is_nested_too_deeply_is_refused_as_by_the_library(told: Ledger) -> None:
+    FOUND.update(thing=THINGS[0])
+    for levels in (50, 5_000):
+        wish: dict[str, Any] = {}
+        for _ in range(levels):
+            wish = {"more": wish}
+        ours, theirs = both(odd, ODD[3], {"wish": wish}, lambda: Context(told, "tester"))
+        assert ours == theirs
+        assert bool(ours[2]) is (levels > 1_000)
 
 
 def test_a_bug_is_told_by_its_id_alone(told: Ledger) -> None:
