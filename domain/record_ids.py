@@ -10,7 +10,8 @@ _PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _UUID = re.compile(_PATTERN)
 ID_BYTES = 16
 """What a UUID takes."""
-_TEXT = 36
+UUID_CHARACTERS = 36
+"""How long a UUID is as it is written."""
 _UUIDS = re.compile(f"(?:{_PATTERN})*")
 
 
@@ -41,7 +42,7 @@ def packed_ids(ids: Sequence[str]) -> bytes | None:
     >>> packed_ids(["0199aaaa-0000-7000-8000-00000000000f", "order-17"])
     """
     joined = "".join(ids)
-    if len(joined) != _TEXT * len(ids) or not _UUIDS.fullmatch(joined):
+    if len(joined) != UUID_CHARACTERS * len(ids) or not _UUIDS.fullmatch(joined):
         return None
     return bytes.fromhex(joined.replace("-", ""))
 
