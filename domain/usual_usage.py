@@ -96,8 +96,7 @@ def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) ->
     try:
         if any("value" in properties for properties in several):
             values, several = _values_taken_out(values, several)
-        decimals = _decimals(set(values), facts, set(names))
-        values = list(map(decimals.__getitem__, values))
+        values = _written_shortest(values, facts, set(names))
         event = UsageRecorded.by_columns(ids, sources, names, customers, times, values, several)
         if not isinstance(event.ids, bytes) and not _all_plain(ids):
             return False
@@ -181,18 +180,17 @@ def _statuses(event: UsageRecorded, facts: Facts) -> list[Status]:
     ]
 
 
-def _decimals(
-    values: set[str | None], facts: Facts, names: set[str]
-) -> dict[str | None, str | None]:
-    """Each different value as plain decimal text. Raises `TypeError` when more is asked for."""
+def _written_shortest(values: list[Any], facts: Facts, names: set[str]) -> list[Any]:
+    """Each value as plain decimal text. Raises `TypeError` when more is asked for."""
     needed = {name for event in names for name in facts.value_properties.get(event, ())}
-    if needed - {"value"} or names & facts.at_times.keys() or (needed and None in values):
+    different = set(values)
+    if needed - {"value"} or names & facts.at_times.keys() or (needed and None in different):
         raise TypeError("a meter needs more of these records than any value")
-    texts = [value for value in values if value is not None]
-    kept: dict[str | None, str | None] = {None: None}
+    texts = different - {None}
     if all_written_shortest(texts):
-        return kept | dict(zip(texts, texts, strict=True))
-    return kept | {text: format_decimal(parse_decimal(text, ("value",))) for text in texts}
+        return values
+    written = {text: format_decimal(parse_decimal(text, ("value",))) for text in texts}
+    return [None if value is None else written[value] for value in values]
 
 
 def _check_names(column: Column[str]) -> None:
