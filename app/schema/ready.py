@@ -98,7 +98,8 @@ class Ready:
         self._path = Path(None, self.name, parent.name)
         self._details = [FieldDetails(node, None)]
         self._template = Execution.alone(core, document, operation)
-        self._write = self._template.known_value(field.type, self._details)
+        shown: Any = get_nullable_type(field.type)
+        self._write = self._template.known_value(shown, self._details)
         self._variables = _variables(schema, document, operation)
         self._arguments = _arguments(schema, self._field, node)
 
@@ -146,7 +147,7 @@ class Ready:
             found = self._resolve(info, values)
             if executor.is_awaitable(found):
                 found = await found
-            done = tried(self._write, found)
+            done = UNUSUAL if found is None else tried(self._write, found)
             if done is UNUSUAL:
                 done = executor.complete_value(field.type, details, info, path, found, None)
                 if executor.is_awaitable(done):
