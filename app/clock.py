@@ -5,12 +5,15 @@ import secrets
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BITS = 80
 _RANDOM_BYTES = _RANDOM_BITS // 8
+_HALF = _RANDOM_BITS // 2
+_HALF_ONES = (1 << _HALF) - 1
 _DRAWN_AT_ONCE = 256 * _RANDOM_BYTES
 """Asking the system for chance costs more than an id, so it is asked for many ids at a time."""
 
@@ -78,17 +81,15 @@ class _Ids:
     def next(self) -> int:
         """The next id: milliseconds and 80 random bits, or one more than the last."""
         with self._lock:
-            chance = int.from_bytes(self._chance())
+            used = self._used
+            if used >= len(self._drawn):
+                self._drawn, used = secrets.token_bytes(_DRAWN_AT_ONCE), 0
+            self._used = after = used + _RANDOM_BYTES
+            chance = int.from_bytes(self._drawn[used:after])
             drawn = (time.time_ns() // 1_000_000) << _RANDOM_BITS | chance
-            self._last = drawn if drawn > self._last else self._last + 1
-            return self._last
-
-    def _chance(self) -> bytes:
-        """Random bytes that were not used yet."""
-        if self._used >= len(self._drawn):
-            self._drawn, self._used = secrets.token_bytes(_DRAWN_AT_ONCE), 0
-        self._used += _RANDOM_BYTES
-        return self._drawn[self._used - _RANDOM_BYTES : self._used]
+            last = self._last
+            self._last = drawn = drawn if drawn > last else last + 1
+            return drawn
 
 
 _ids = _Ids()
@@ -99,8 +100,19 @@ if hasattr(os, "register_at_fork"):  # where there is none, no process has two c
 def new_id(prefix: str) -> str:
     """A new sortable id that says what it names, such as `cus_06evt3q9…`."""
     number = _ids.next()
-    pairs = [_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)]
-    return f"{prefix}_{''.join(pairs)}"
+    high, low = number >> _HALF & _HALF_ONES, number & _HALF_ONES  # small numbers are shifted fast
+    p = _PAIRS
+    return (
+        f"{prefix}_{_time_text(number >> _RANDOM_BITS)}"
+        f"{p[high >> 30]}{p[high >> 20 & 1023]}{p[high >> 10 & 1023]}{p[high & 1023]}"
+        f"{p[low >> 30]}{p[low >> 20 & 1023]}{p[low >> 10 & 1023]}{p[low & 1023]}"
+    )
+
+
+@lru_cache(maxsize=8)
+def _time_text(millis: int) -> str:
+    """How an id begins: many are made in the same millisecond."""
+    return "".join([_PAIRS[millis >> shift & 1023] for shift in range(40, -1, -10)])
 
 
 def new_record_id() -> str:

@@ -15,7 +15,18 @@ from starlette.types import Receive, Scope, Send
 from app import cloud_events
 from app.callers import Caller
 from app.ledger import Ledger
-from app.offers import RECORDS_LIMIT, UNREADABLE, Judged, Offered, Problem, Refused, each, judge
+from app.offers import (
+    RECORDS_LIMIT,
+    UNREADABLE,
+    Judged,
+    Names,
+    Offered,
+    Problem,
+    Refused,
+    each,
+    judge,
+)
+from app.web.whole import body_of
 from domain.usage import RecordInput, Status
 
 T = TypeVar("T")
@@ -75,7 +86,8 @@ class UsageEndpoint:
         ledger: Ledger = scope["state"]["ledger"]
         caller: Caller = scope["state"]["caller"]
         try:
-            judged = await _judged(ledger, caller.named("bulk"), scope, await _whole(receive))
+            offered, names = _offered(scope, await body_of(receive))
+            judged = await judge(ledger, offered, caller.named("bulk"), names)
         except Refused as refused:
             await refusal(refused)(scope, receive, send)
             return
@@ -85,24 +97,16 @@ class UsageEndpoint:
         await send({"type": "http.response.body", "body": content})
 
 
-async def _whole(receive: Receive) -> bytes:
-    """The body, which has been read already and comes in one piece."""
-    message = await receive()
-    body: bytes = message["body"]
-    assert not message["more_body"], "bodies are read before they come here"
-    return body
-
-
-async def _judged(ledger: Ledger, actor: str, scope: Scope, body: bytes) -> Judged:
-    """What became of the records in a body. Raises `Refused`."""
+def _offered(scope: Scope, body: bytes) -> tuple[Sequence[Offered], Names | None]:
+    """The records in a body, and what their fields are called in it. Raises `Refused`."""
     if _is_plain_json(scope):
-        return await judge(ledger, _own("application/json", body), actor)
+        return _own("application/json", body), None
     request = Request(scope)
     kind = kind_of(request)
     offered = cloud_events.offered(kind, request.headers, body)
     if offered is not None:
-        return await judge(ledger, offered, actor, cloud_events.NAMES)
-    return await judge(ledger, _own(kind, body), actor)
+        return offered, cloud_events.NAMES
+    return _own(kind, body), None
 
 
 def _is_plain_json(scope: Scope) -> bool:

@@ -37,11 +37,14 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 class Job(Generic[T]):
     """One request that waits for the writer, and for its answer."""
 
+    weight = 1
+    """How many records it brings."""
+
     def __init__(self, actor: str | None) -> None:
         self.actor = actor
         self.loop: asyncio.AbstractEventLoop | None = None
         self._future: Future[T] | asyncio.Future[T] | None = None
-        self.fail(Closed("the writer stopped before it came to this request"))
+        self._held: tuple[T | None, BaseException | None] | None = None
 
     def for_thread(self) -> "Future[T]":
         """What a thread waits on for the answer."""
@@ -56,7 +59,7 @@ class Job(Generic[T]):
 
     def answer(self, result: T) -> None:
         """Hold the answer ready; it is given once the transaction is on disk."""
-        self._held: tuple[T | None, BaseException | None] = (result, None)
+        self._held = (result, None)
 
     def fail(self, error: BaseException) -> None:
         """Hold a refusal or a failure ready as the answer."""
@@ -64,6 +67,9 @@ class Job(Generic[T]):
 
     def deliver(self) -> None:
         """Give the answer that is held ready, unless the asker has given up waiting."""
+        if self._held is None:
+            self.fail(Closed("the writer stopped before it came to this request"))
+        assert self._held is not None, "it fails at least"
         result, error = self._held
         waiting = self._future
         # A thread may give up at any moment, so it is asked and held in one step; a coroutine
@@ -82,12 +88,7 @@ class Job(Generic[T]):
     @property
     def held(self) -> T | None:
         """The answer that is held ready; None for a refusal or a failure."""
-        return self._held[0]
-
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return 1
+        return self._held[0] if self._held is not None else None
 
 
 class UsageJob(Job[Sequence[Receipt]]):
@@ -96,11 +97,7 @@ class UsageJob(Job[Sequence[Receipt]]):
     def __init__(self, records: Sequence[RecordInput], actor: str | None) -> None:
         super().__init__(actor)
         self.records = records
-
-    @property
-    def weight(self) -> int:
-        """How many records it brings."""
-        return len(self.records)
+        self.weight = len(records)
 
 
 class BetweenJob(Job[T]):
@@ -129,11 +126,13 @@ class CommandJob(Job[T]):
 def batches(jobs: Sequence[Job[Any]]) -> Iterable[list[Any]]:
     """Commands singly, neighbouring usage of the same actor together."""
     batch: list[Any] = []
+    before = False
     for job in jobs:
-        together = isinstance(job, UsageJob) and batch and isinstance(batch[-1], UsageJob)
-        if batch and not (together and batch[-1].actor == job.actor):
+        usage = isinstance(job, UsageJob)
+        if batch and not (usage and before and batch[-1].actor == job.actor):
             yield batch
             batch = []
         batch.append(job)
+        before = usage
     if batch:
         yield batch

@@ -150,7 +150,13 @@ class Ledger:
 
     async def record(self, records: Sequence[RecordInput], actor: str | None) -> Sequence[Receipt]:
         """Record usage; one receipt for each record in the order sent. Raises `Busy`."""
-        return await self.writer.ask(UsageJob(records, actor)) if records else []
+        return await self.recording(records, actor) if records else []
+
+    def recording(
+        self, records: Sequence[RecordInput], actor: str | None
+    ) -> "asyncio.Future[Sequence[Receipt]]":
+        """Record usage, one record at least: it waits for the writer. Raises `Busy`."""
+        return self.writer.asking(UsageJob(records, actor))
 
     def execute_now(self, command: Command, key: str | None = None) -> Done:
         """Carry out a command and wait, for callers without an event loop."""

@@ -152,7 +152,13 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; what goes wrong while it is made must not hide what it says."""
-        line = {**_begin(record), **_named(record)}
+        line = {
+            "at": _at(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+            **_named(record),
+        }
         if record.exc_info:
             line["exception"] = _writable(self.formatException(record.exc_info))
         return msgspec.json.encode(line, enc_hook=str).decode()
@@ -163,24 +169,23 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, whose fields cannot make a second one; an exception stands below it."""
-        begin = _begin(record)
-        said = " ".join(f"{name}={_shown(value)}" for name, value in _named(record).items())
-        head = f"{begin['at']} {record.levelname} {begin['logger']} {begin['message']}"
-        lines = [f"{head} {said}".rstrip()]
+        said = [f"{name}={_shown(value)}" for name, value in _named(record).items()]
+        head = f"{_at(record)} {record.levelname} {record.name} {_message(record)}"
+        line = " ".join([head, *said]).rstrip()
         if record.exc_info:
-            lines.append(_writable(self.formatException(record.exc_info)))
-        return "\n".join(lines)
+            return f"{line}\n{_writable(self.formatException(record.exc_info))}"
+        return line
 
 
-def _begin(record: logging.LogRecord) -> dict[str, object]:
-    """What every line has."""
+def _at(record: logging.LogRecord) -> str:
+    """When a line was said."""
     second = int(record.created)
-    return {
-        "at": f"{_second(second)}.{int((record.created - second) * 1000):03}Z",
-        "level": record.levelname.lower(),
-        "logger": record.name,
-        "message": _clean(record.getMessage()),
-    }
+    return f"{_second(second)}.{int((record.created - second) * 1000):03}Z"
+
+
+def _message(record: logging.LogRecord) -> str:
+    """What a line says without its fields."""
+    return _clean(record.getMessage())
 
 
 @lru_cache(maxsize=8)
@@ -192,9 +197,11 @@ def _second(since_1970: int) -> str:
 def _named(record: logging.LogRecord) -> Mapping[str, Any]:
     """What varies in this line, the id of the request before all else."""
     told, named = _told.get(), record.__dict__.get(_FIELDS, {})
-    begin = {"request_id": told.id} if told is not None else {}
-    said = {name: value for name, value in named.items() if value is not None}
-    return {**begin, **{n: _clean(v) if isinstance(v, str) else v for n, v in said.items()}}
+    said: dict[str, Any] = {} if told is None else {"request_id": _clean(told.id)}
+    for name, value in named.items():
+        if value is not None:
+            said[name] = _clean(value) if isinstance(value, str) else value
+    return said
 
 
 def _clean(text: str) -> str:
@@ -212,7 +219,9 @@ def _writable(text: str) -> str:
 
 def _shown(value: object) -> str:
     """A value as it stands in a line of text, in quotes unless it is one plain word."""
-    text = str(value)
-    if value.__class__ is int:
+    if value.__class__ is int or value.__class__ is float:
+        return str(value)
+    text = value if value.__class__ is str else str(value)
+    if _PLAIN.fullmatch(text):
         return text
-    return text if _PLAIN.fullmatch(text) else msgspec.json.encode(_clean(text)).decode()
+    return msgspec.json.encode(_clean(text)).decode()

@@ -6,8 +6,11 @@ next to nothing for a record. What can be looked up when somebody asks is not ke
 """
 
 import logging
+import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +22,9 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from app.jobs import CommandJob, Job, UsageJob
 from app.logs import fields
@@ -52,7 +58,6 @@ class Measures:
         """Whether the writer has ended: then nothing can be written any more."""
         self.trouble: str | None = None
         """Why the last transaction could not be written, if it could not."""
-        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._count_http()
@@ -61,16 +66,9 @@ class Measures:
         self._count_live()
 
     def _count_http(self) -> None:
-        self.requests = self._counter(
-            "http_requests", "HTTP requests answered.", "method", "route", "status"
-        )
-        self.request_seconds = Histogram(
-            "tallybook_http_request_seconds",
-            "From the head of a request to the end of its answer.",
-            ("method", "route"),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        requests = Requests()
+        self.registry.register(requests)
+        self.answered = requests.answered
         self.graphql_errors = self._counter(
             "graphql_errors", "Top-level errors of GraphQL answers.", "code"
         )
@@ -132,16 +130,6 @@ class Measures:
     def _histogram(self, name: str, meaning: str, bounds: Sequence[float]) -> Histogram:
         return Histogram(f"tallybook_{name}", meaning, buckets=bounds, registry=self.registry)
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
-        key = (method, route, status)
-        if key not in self._answered:
-            count = self.requests.labels(method, route, str(status))
-            self._answered[key] = (count, self.request_seconds.labels(method, route))
-        count, timing = self._answered[key]
-        count.inc()
-        timing.observe(seconds)
-
     # ------------------------------------------------------------------------------- the writer
 
     def watched(self, run: Callable[[], None]) -> Callable[[], None]:
@@ -197,16 +185,60 @@ class Measures:
         self._of_status[Status.REJECTED].inc(count)
 
 
+class Requests(Collector):
+    """HTTP requests by what was asked and what was answered, and how long that took.
+
+    Kept as plain numbers, which are made figures when somebody asks: there is one for each request.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, str, int], int] = {}
+        self._durations: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+        """How many requests fell below each bound and above the one before, and all seconds."""
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        counts, asked = self._counts, (method, route, status)
+        with self._lock:
+            counts[asked] = counts.get(asked, 0) + 1
+            kept = self._durations.get((method, route))
+            if kept is None:
+                kept = self._durations[method, route] = [0] * (len(SECONDS) + 1), [0.0]
+            found, total = kept
+            found[bisect_left(SECONDS, seconds)] += 1
+            total[0] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as they are now."""
+        name, meaning = "tallybook_http_requests", "HTTP requests answered."
+        requests = CounterMetricFamily(name, meaning, labels=("method", "route", "status"))
+        name = "tallybook_http_request_seconds"
+        meaning = "From the head of a request to the end of its answer."
+        durations = HistogramMetricFamily(name, meaning, labels=("method", "route"))
+        with self._lock:
+            for (method, route, status), count in self._counts.items():
+                requests.add_metric((method, route, str(status)), count)
+            for labels, (found, total) in self._durations.items():
+                bounds = map(floatToGoString, (*SECONDS, float("inf")))
+                below = list(zip(bounds, accumulate(found), strict=True))
+                durations.add_metric(labels, below, total[0])
+        yield requests
+        yield durations
+
+
 def _judged(jobs: Sequence[Job[Any]]) -> tuple[dict[Status, int], bool]:
     """How many records got each verdict, and whether anything may have been written."""
     judged: list[Status] = []
     worked = False
     for job in jobs:
         held = job.held
+        if held is None:
+            continue
         if isinstance(job, UsageJob):
-            judged += statuses_of(held or ())
+            judged += statuses_of(held)
         elif isinstance(job, CommandJob):
-            worked = worked or held is not None
+            worked = True
     counts, left = dict[Status, int](), len(judged)
     for status in _STATUSES:  # the first one is the usual one, and then nothing is left to count
         if left and (found := judged.count(status)):

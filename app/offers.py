@@ -70,9 +70,9 @@ async def judge(
 
     Problems name a field as the sender does, by `names`.
     """
-    records = [one for one in offered if isinstance(one, RecordInput)]
+    records: Sequence[RecordInput] = [one for one in offered if isinstance(one, RecordInput)]
     try:
-        receipts = await ledger.record(records, actor=actor)
+        receipts = await ledger.recording(records, actor) if records else []
     except Busy:
         headers = {"retry-after": RETRY_AFTER_SECONDS}
         message = "too many requests wait; nothing was written"

@@ -19,6 +19,8 @@ class Written(Sequence[Receipt]):
     The first thousand stand in the event at `position`, the next in the one after it.
     """
 
+    __slots__ = ("_accepted", "_position", "_rows")
+
     def __init__(self, accepted: Accepted, position: int, rows: range | None = None) -> None:
         self._accepted = accepted
         self._position = position

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -24,6 +23,7 @@ from app.served import Served
 from app.settings import Settings
 from app.web import health, metrics
 from app.web.access import Access
+from app.web.addresses import Application
 from app.web.auth import Door, check_settings
 from app.web.bodies import BodyLimit
 from app.web.documents import Documents
@@ -45,7 +45,7 @@ documents only (TALLYBOOK_TRUSTED_DOCUMENTS=only). Serve the ledger with `allow`
 """
 
 
-def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
+def create_app(served: Ledger | Served, settings: Settings) -> Application:
     """The web application over one open ledger, or over all that are served; the caller closes it.
 
     Raises `ValueError` when the settings ask for a webhook, or trust documents, that cannot be, or
@@ -57,10 +57,14 @@ def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
     if isinstance(served, Ledger):
         served = Served(served)
     live = Live(settings, documents)
-    app = Starlette(
-        routes=[  # tried in this order, so first comes what is asked most often
-            Route("/v1/usage", UsageEndpoint(), methods=["POST"]),
-            Route("/graphql", EventStreams(GraphQLEndpoint(documents), live)),
+    usual = [
+        Route("/v1/usage", UsageEndpoint(), methods=["POST"]),
+        Route("/graphql", EventStreams(GraphQLEndpoint(documents), live)),
+    ]
+    app = Application(
+        usual=usual,
+        routes=[
+            *usual,
             WebSocketRoute("/graphql", LiveSocket(live)),
             Route("/", _home),
             Route("/graphiql", _explorer),
@@ -93,7 +97,7 @@ def create_app(served: Ledger | Served, settings: Settings) -> Starlette:
 
 
 @asynccontextmanager
-async def _living(app: Starlette) -> AsyncIterator[None]:
+async def _living(app: Application) -> AsyncIterator[None]:
     """What goes on while it serves."""
     async with app.state.living.going_on():
         yield

@@ -190,6 +190,8 @@ class Writer:
         self._queue: deque[Job[Any]] = deque()
         self.measures = Measures(self._queue)
         self._ready = threading.Condition()
+        self._idle = False
+        """Whether its thread waits, and nobody has woken it yet."""
         self._closing = False
         self._listeners: tuple[Listener, ...] = ()
         run = self.measures.watched(self._run)
@@ -227,9 +229,13 @@ class Writer:
 
     async def ask(self, job: Job[T]) -> T:
         """Queue a request and wait for its answer without holding the event loop."""
+        return await self.asking(job)
+
+    def asking(self, job: Job[T]) -> "asyncio.Future[T]":
+        """Queue a request of this event loop; what it gives is the answer once it is there."""
         answer = job.for_loop(asyncio.get_running_loop())
         self._queue_up(job)
-        return await answer
+        return answer
 
     def _queue_up(self, job: Job[Any]) -> None:
         with self._ready:
@@ -239,7 +245,9 @@ class Writer:
                 self.measures.turned_away.inc()
                 raise Busy(f"{self._queue_limit} requests wait already")
             self._queue.append(job)
-            self._ready.notify()
+            if self._idle:
+                self._idle = False  # it is woken once, however many follow
+                self._ready.notify()
 
     def _run(self) -> None:
         while jobs := self._take():
@@ -267,13 +275,18 @@ class Writer:
         """
         with self._ready:
             while not self._queue and not self._closing:
+                self._idle = True
                 self._ready.wait()
+            self._idle = False
             jobs: list[Job[Any]] = []
             weight = 0
-            while self._queue and (not jobs or weight + self._queue[0].weight <= GROUP_RECORDS):
-                if isinstance(self._queue[0], BetweenJob):
+            while self._queue:
+                job = self._queue[0]
+                if isinstance(job, BetweenJob):
                     return jobs or [self._queue.popleft()]
-                weight += self._queue[0].weight
+                weight += job.weight
+                if jobs and weight > GROUP_RECORDS:
+                    break
                 jobs.append(self._queue.popleft())
             return jobs
 

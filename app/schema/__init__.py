@@ -10,12 +10,12 @@ from strawberry.extensions import ParserCache
 from strawberry.schema.config import StrawberryConfig
 
 from app.schema.as_of import AsKnown, go_back
+from app.schema.asked_again import AskedAgain
 from app.schema.backtests import BacktestQueries
 from app.schema.clocks import ClockMutations
 from app.schema.connections import Node
 from app.schema.context import Closing, Context, Info
 from app.schema.customers import Customer, CustomerMutations, CustomerQueries
-from app.schema.errors import Schema
 from app.schema.execution import Execution
 from app.schema.fields import resolver
 from app.schema.invoice_items import InvoiceItem, InvoiceItemMutations
@@ -153,7 +153,7 @@ class Mutation(
     """What can be done."""
 
 
-schema = Schema(
+schema = AskedAgain(
     query=Query,
     mutation=Mutation,
     subscription=LiveUpdates,

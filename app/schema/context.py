@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.dataloader import DataLoader
 from strawberry.extensions import SchemaExtension
 
 from app.callers import ANYBODY, Caller
@@ -24,6 +23,9 @@ from projections.tables import Views
 T = TypeVar("T")
 S = TypeVar("S", bound=current.State)
 
+_ROUNDS = 2
+"""Rounds of the event loop in which whoever asks for an object too is at the same time."""
+
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
@@ -32,6 +34,22 @@ class Outcome(Generic[T]):
     state: T | None
     user_errors: list[UserError]
     position: BigIntText
+
+
+class _Together:
+    """Objects that are asked for at the same time: they are read at once for all who ask."""
+
+    def __init__(self, key: tuple[type[Any], str]) -> None:
+        self.keys = [key]
+        self.waiting: list[asyncio.Future[Any]] = []
+        """Who asks for each but the first."""
+        self.reading: asyncio.Task[Any] | None = None
+
+    def also(self, key: tuple[type[Any], str]) -> "asyncio.Future[Any]":
+        """Ask for one more."""
+        self.keys.append(key)
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[-1]
 
 
 @dataclass
@@ -48,11 +66,7 @@ class Context:
     """The lanes it reads in; None for whoever reads at once."""
 
     def __post_init__(self) -> None:
-        # Not cached: a mutation later in the same request may change an object. Those asked for at
-        # the same time, such as the customers of a page of subscriptions, are read together.
-        self._objects: DataLoader[tuple[type[Any], str], Any] = DataLoader(
-            self._load_objects, cache=False
-        )
+        self._together: _Together | None = None
         self._then: dict[str, Context] = {}
 
     # ------------------------------------------------------------------------------ which moment
@@ -118,9 +132,42 @@ class Context:
 
     async def find(self, type: type[S], id: str) -> S | None:
         """The object of this type with this id, if there is one."""
-        # Our own ids are ASCII, and half of a surrogate pair could not even be looked up.
-        state: S | None = await self._objects.load((type, id)) if id.isascii() else None
-        return state
+        if not id.isascii():
+            return None  # as our own are; half of a surrogate pair could not even be looked up
+        # Not kept: a mutation later in the same request may change an object. Those asked for at
+        # the same time, such as the customers of a page of subscriptions, are read together.
+        if self._together is not None:
+            return cast("S | None", await self._together.also((type, id)))
+        together = self._together = _Together((type, id))
+        try:
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
+        finally:
+            self._together = None
+            if together.waiting:  # who asked first may give up, and the others not
+                together.reading = asyncio.create_task(self._read_for(together))
+        if together.reading is None:
+            (found,) = await self._load_objects(together.keys)
+        else:
+            found = await asyncio.shield(together.reading)
+        if isinstance(found, Exception):
+            raise found
+        return cast("S | None", found)
+
+    async def _read_for(self, together: _Together) -> Any:
+        """Read objects, and tell everybody who asked; what is to be told to the first, too."""
+        try:
+            first, *others = await self._load_objects(together.keys)
+        except Exception as error:  # noqa: BLE001  # whatever it is, all who asked are told
+            first, others = error, [error] * len(together.waiting)
+        for waiting, found in zip(together.waiting, others, strict=True):
+            if waiting.done():
+                continue
+            if isinstance(found, Exception):
+                waiting.set_exception(found)
+            else:
+                waiting.set_result(found)
+        return first
 
     async def get(self, type: type[S], id: str) -> S:
         """The object of this type that another one names."""

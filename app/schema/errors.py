@@ -117,10 +117,14 @@ class Schema(strawberry.Schema):
     ) -> None:
         """Replace the errors, in place, by what a client may see of them."""
         document = execution_context.graphql_document if execution_context else None
-        errors[:] = [shown(error, document) for error in errors[:ERRORS_LIMIT]]
-        context = execution_context.context if execution_context else None
-        if context is not None:
-            context.refused(errors)
+        show_all(errors, document, execution_context.context if execution_context else None)
+
+
+def show_all(errors: list[GraphQLError], document: DocumentNode | None, context: Any) -> None:
+    """Replace the errors of an answer, in place, by what a client may see of them; count them."""
+    errors[:] = [shown(error, document) for error in errors[:ERRORS_LIMIT]]
+    if context is not None:
+        context.refused(errors)
 
 
 def shown(error: GraphQLError, document: DocumentNode | None) -> GraphQLError:

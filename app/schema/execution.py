@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLField,
     GraphQLID,
     GraphQLLeafType,
     GraphQLList,
@@ -21,12 +23,18 @@ from graphql import (
     GraphQLOutputType,
     GraphQLSchema,
     GraphQLString,
+    OperationDefinitionNode,
     TypeNameMetaFieldDef,
     Undefined,
+    default_field_resolver,
+    default_type_resolver,
     get_nullable_type,
     is_leaf_type,
     is_non_null_type,
 )
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.executor import CollectedErrors
+from graphql.execution.values import VariableValues
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
@@ -40,7 +48,7 @@ Write = Callable[[Any], Any]
 Writes = dict[tuple[str, int, tuple[int, ...]], tuple[Any, Write | None]]
 """How fields and values of a type are written, by what is asked of them: nodes of a document."""
 
-_UNUSUAL = object()
+UNUSUAL = object()
 _DEFINITION = GraphQLCoreConverter.DEFINITION_BACKREF
 
 
@@ -93,9 +101,49 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         )
         if isinstance(built, Execution):
             ahead.put_back(built.variable_values)
-            if not _has_directives(document):
+            if not has_directives(document):
                 built._writes = _remembered(Same(document))
         return built
+
+    @classmethod
+    def alone(
+        cls, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
+    ) -> "Execution":
+        """What carries out an operation without directives, but for what differs by request."""
+        parts = {
+            one.name.value: one
+            for one in document.definitions
+            if isinstance(one, FragmentDefinitionNode)
+        }
+        details = {name: FragmentDetails(one) for name, one in parts.items()}
+        nothing = VariableValues({}, {})
+        resolve = default_field_resolver
+        found = cls(
+            *(schema, parts, details, None, None, operation, nothing),
+            *(resolve, default_type_resolver, resolve),
+            is_awaitable=optimized_is_awaitable,
+        )
+        found._writes = _remembered(Same(document))
+        return found
+
+    def anew(
+        self, values: VariableValues, context: Any, extensions: dict[str, Any] | None
+    ) -> "Execution":
+        """The same for one request. What is asked beneath a field depends on no request."""
+        found = object.__new__(Execution)
+        own = found.__dict__
+        own.update(self.__dict__)
+        own["variable_values"] = values
+        own["context_value"] = context
+        own["operation_extensions"] = extensions
+        own["collected_errors"] = CollectedErrors()
+        own["pending_incremental_futures"] = set()
+        own["background_futures"] = set()
+        return found
+
+    def known_value(self, type: GraphQLOutputType, details: Any) -> Write | None:
+        """How values of a field are written; None when that is not plain."""
+        return self._known(type, details, self._value)
 
     def build_per_event_executor(self, payload: Any) -> Any:
         """Prepare to carry out a subscription for one event more."""
@@ -109,8 +157,8 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         self, parent_type: GraphQLObjectType, source: Any, field_details_list: Any, *rest: Any
     ) -> Any:
         """What the answer says of a field of an object."""
-        done = _tried(self._known(parent_type, field_details_list, self._field), source)
-        if done is _UNUSUAL:
+        done = tried(self._known(parent_type, field_details_list, self._field), source)
+        if done is UNUSUAL:
             return super().execute_field(parent_type, source, field_details_list, *rest)
         return done
 
@@ -124,8 +172,8 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         *rest: Any,
     ) -> Any:
         """What the answer says of a list that a resolver gave."""
-        done = _tried(self._known(return_type, field_details_list, self._value), result)
-        if done is _UNUSUAL:
+        done = tried(self._known(return_type, field_details_list, self._value), result)
+        if done is UNUSUAL:
             return super().complete_list_value(
                 return_type, field_details_list, info, path, result, *rest
             )
@@ -141,8 +189,8 @@ class Execution(StrawberryGraphQLCoreExecutionContext):
         *rest: Any,
     ) -> Any:
         """What the answer says of an object that a resolver gave."""
-        done = _tried(self._known(return_type, field_details_list, self._value), result)
-        if done is _UNUSUAL:
+        done = tried(self._known(return_type, field_details_list, self._value), result)
+        if done is UNUSUAL:
             return super().complete_object_value(
                 return_type, field_details_list, info, path, result, *rest
             )
@@ -213,7 +261,12 @@ def _remembered(same: Same) -> Writes:
     return {}
 
 
-def _has_directives(document: DocumentNode) -> bool:
+def definition_of(field: GraphQLField) -> Any:
+    """What Strawberry knows of a field."""
+    return field.extensions[_DEFINITION]
+
+
+def has_directives(document: DocumentNode) -> bool:
     """Whether what a document asks may depend on its variables."""
     return document.loc is None or "@" in document.loc.source.body
 
@@ -234,14 +287,14 @@ def _attribute(schema: GraphQLSchema, parent: GraphQLObjectType, name: str) -> A
     return Attribute(name, field.type, _shown(name, leaf))
 
 
-def _tried(write: Write | None, value: Any) -> Any:
-    """What the answer says of a value; `_UNUSUAL` when the library must find that out."""
+def tried(write: Write | None, value: Any) -> Any:
+    """What the answer says of a value; `UNUSUAL` when the library must find that out."""
     if write is None:
-        return _UNUSUAL
+        return UNUSUAL
     try:
         return write(value)
     except Exception:  # noqa: BLE001  # whatever it is, the library comes upon it too, and names it
-        return _UNUSUAL
+        return UNUSUAL
 
 
 def _leaf(type: GraphQLLeafType) -> Write:

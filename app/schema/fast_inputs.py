@@ -77,13 +77,13 @@ class Ahead(NamedTuple):
 
     def left(self) -> dict[str, Any]:
         """What is left for the library to read."""
-        empty = {name: _with_records(self.given[name], []) for name in self.records}
+        empty = {name: with_records(self.given[name], []) for name in self.records}
         return {**self.given, **empty}
 
     def put_back(self, values: VariableValues) -> None:
         """Put the records where the library would have put its own."""
         for name, records in self.records.items():
-            values.coerced[name] = _with_records(values.coerced[name], records)
+            values.coerced[name] = with_records(values.coerced[name], records)
             values.sources[name] = values.sources[name]._replace(value=self.given[name])
 
 
@@ -93,16 +93,23 @@ def read_ahead(
     """Read what variables hold nothing but usage records. The document must be a valid one."""
     given = given or {}
     records: dict[str, list[_Record]] = {}
-    for name, kinds in _holding(Same(document), operation_name).items():
-        for kind in kinds:
-            try:
-                read = msgspec.convert(given.get(name), kind)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
-                continue  # not as it should be, or half of a surrogate pair where none may be
-            found: list[Any] = read.records if isinstance(read, _Input | _SentInput) else read
-            records[name] = found if kind is kinds[0] else list(map(_sourced, found))
-            break
+    for name, kinds in holding(Same(document), operation_name).items():
+        found = read_records(given.get(name), kinds)
+        if found is not None:
+            records[name] = found
     return Ahead(given, records)
+
+
+def read_records(value: object, kinds: Sequence[Any]) -> list[_Record] | None:
+    """The records in the value of a variable; None when there is anything else in it."""
+    for kind in kinds:
+        try:
+            read = msgspec.convert(value, kind)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue  # not as it should be, or half of a surrogate pair where none may be
+        found: list[Any] = read.records if isinstance(read, _Input | _SentInput) else read
+        return found if kind is kinds[0] else list(map(_sourced, found))
+    return None
 
 
 def _sourced(sent: _Sent) -> _Sent:
@@ -129,13 +136,13 @@ def _from_library(record: Mapping[str, Any]) -> RecordInput:
     )
 
 
-def _with_records(value: object, records: list[Any]) -> Any:
+def with_records(value: object, records: list[Any]) -> Any:
     """A variable's value with these records in place of its own."""
     return {_LIST: records} if isinstance(value, dict) else records
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _holding(same: Same, operation_name: str | None) -> Mapping[str, tuple[Any, Any]]:
+def holding(same: Same, operation_name: str | None) -> Mapping[str, tuple[Any, Any]]:
     """The variables of an operation that hold usage records, and what each may be read as.
 
     Not those that stand somewhere in a literal: a literal may be any JSON, and then so is what

@@ -5,7 +5,7 @@ would cost, and at last how long it takes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import lru_cache
 from math import ceil
 from typing import Any
@@ -51,7 +51,8 @@ RULES: tuple[type[ASTValidationRule], ...] = (
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _validated(schema: GraphQLSchema, same: Same) -> tuple[GraphQLError, ...]:
+def validated(schema: GraphQLSchema, same: Same) -> tuple[GraphQLError, ...]:
+    """What is wrong with a document; looked at once, however often it is asked."""
     return tuple(validate(schema, same.document, RULES, max_errors=ERRORS_LIMIT))
 
 
@@ -59,7 +60,7 @@ class Limits(SchemaExtension):
     """Holds a request to the limits, and tells what it costs."""
 
     def __init__(self) -> None:
-        self._cost: int | None = None
+        self._bill: Bill | None = None
 
     def on_parse(self) -> Iterator[None]:
         """Before the document is read. Raises a `GraphQLError` when it is too long."""
@@ -74,30 +75,51 @@ class Limits(SchemaExtension):
         """Instead of Strawberry's own validation, which knows neither the order nor a limit."""
         context = self.execution_context
         assert context.graphql_document is not None, "it was parsed"
-        errors = _validated(context.schema._schema, Same(context.graphql_document))
+        errors = validated(context.schema._schema, Same(context.graphql_document))
         context.pre_execution_errors = list(errors) or _unnamed(context)
         yield
 
     async def on_execute(self) -> AsyncIterator[None]:
         """Around the execution. Raises a `GraphQLError` when it costs or takes too much."""
         context = self.execution_context
-        assert context.graphql_document is not None, "it was parsed"
-        operation = _chosen(context.graphql_document, context.operation_name)
-        schema, variables = context.schema._schema, context.variables or {}
-        self._cost = cost_of(schema, context.graphql_document, operation, variables)
-        name = operation.name.value[:OPERATION_LIMIT] if operation.name else None
-        note(operation=name, cost=self._cost)
-        if self._cost > COST_LIMIT:
-            raise too_much("cost", COST_LIMIT, self._cost)
-        _let_in(self._caller, context.schema._schema, context.graphql_document, operation)
-        _pay(self._caller, self._cost)
-        try:
-            async with asyncio.timeout(_deadline(context.graphql_document, operation)):
-                yield
-        except TimeoutError as error:
-            raise _timed_out() from error
+        document = context.graphql_document
+        assert document is not None, "it was parsed"
+        operation = _chosen(document, context.operation_name)
+        asked = context.context
+        self._bill = Bill(asked.caller if isinstance(asked, Context) else ANYBODY)
+        self._bill.charge(context.schema._schema, document, operation, context.variables or {})
+        async with within(bounded=is_bounded(document, operation)):
+            yield
 
     def get_results(self) -> dict[str, Any]:
+        """What the answer says beside its data, once the cost is known."""
+        return self._bill.told() if self._bill is not None else {}
+
+
+class Bill:
+    """What one operation costs, and who pays for it."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._cost: int | None = None
+
+    def charge(
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        variables: Mapping[str, Any],
+    ) -> None:
+        """Raises a `GraphQLError` when it costs too much, or the caller may not ask for it."""
+        cost = self._cost = cost_of(schema, document, operation, variables)
+        name = operation.name.value[:OPERATION_LIMIT] if operation.name else None
+        note(operation=name, cost=cost)
+        if cost > COST_LIMIT:
+            raise too_much("cost", COST_LIMIT, cost)
+        _let_in(self._caller, schema, document, operation)
+        _pay(self._caller, cost)
+
+    def told(self) -> dict[str, Any]:
         """What the answer says beside its data, once the cost is known."""
         if self._cost is None:
             return {}
@@ -111,10 +133,26 @@ class Limits(SchemaExtension):
             }
         return {"cost": cost}
 
-    @property
-    def _caller(self) -> Caller:
-        context = self.execution_context.context
-        return context.caller if isinstance(context, Context) else ANYBODY
+
+class within:  # noqa: N801  # it is only ever written behind `async with`
+    """So long an operation may take. Raises a `GraphQLError` when it takes longer."""
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, *, bounded: bool) -> None:
+        self._timeout = asyncio.timeout(DEADLINE_SECONDS if bounded else None)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *told: Any) -> None:
+        error = told[1]
+        try:
+            await self._timeout.__aexit__(*told)
+        except TimeoutError as late:
+            error = late
+        if isinstance(error, TimeoutError):
+            raise _timed_out() from error
 
 
 def _let_in(
@@ -166,9 +204,9 @@ def _operations(document: DocumentNode) -> list[OperationDefinitionNode]:
     return [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
 
 
-def _deadline(document: DocumentNode, operation: OperationDefinitionNode) -> int | None:
-    """How long an operation may take; None for as long as it needs."""
-    return None if WITHOUT_DEADLINE & _roots(document, operation) else DEADLINE_SECONDS
+def is_bounded(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
+    """Whether an operation has a deadline, as nearly all have."""
+    return not WITHOUT_DEADLINE & _roots(document, operation)
 
 
 def _roots(document: DocumentNode, operation: OperationDefinitionNode) -> set[str]:

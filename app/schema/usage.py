@@ -7,6 +7,7 @@ import strawberry
 
 from app.jobs import Receipt
 from app.logs import note
+from app.receipts import Written, statuses_of
 from app.schema.context import Info
 from app.schema.errors import Payload, UserError
 from app.schema.fast_inputs import offered
@@ -142,7 +143,7 @@ class RecordUsagePayload(Payload):
         cls, receipts: Sequence[Receipt], position: BigIntText, refusals: list[UserError]
     ) -> "RecordUsagePayload":
         """The receipts as they are shown, and how many there are of each kind."""
-        statuses = [receipt.status for receipt in receipts]
+        statuses = statuses_of(receipts)
         return cls(
             judged=receipts,
             accepted=statuses.count(Status.ACCEPTED),
@@ -153,6 +154,18 @@ class RecordUsagePayload(Payload):
             user_errors=refusals,
             position=position,
         )
+
+
+def _newest(receipts: Sequence[Receipt]) -> int | None:
+    """The newest position that records were written at; None when none was."""
+    if isinstance(receipts, Written):
+        return receipts.newest
+    written = [
+        receipt.position
+        for receipt in receipts
+        if receipt.position and receipt.status in {Status.ACCEPTED, Status.UNMATCHED}
+    ]
+    return max(written, default=None)
 
 
 @strawberry.type
@@ -171,11 +184,7 @@ class UsageMutations:
         except Rejected as refusal:
             return RecordUsagePayload.of([], await context.position(), [UserError.of(refusal)])
         receipts = await context.ledger.record(records, context.actor)
-        written = [
-            receipt.position
-            for receipt in receipts
-            if receipt.position and receipt.status in {Status.ACCEPTED, Status.UNMATCHED}
-        ]
-        note(position=max(written, default=None))
-        position = big_int(max(written)) if written else await context.position()
+        newest = _newest(receipts)
+        note(position=newest)
+        position = await context.position() if newest is None else big_int(newest)
         return RecordUsagePayload.of(receipts, position, [])

@@ -1,7 +1,7 @@
 """Each request has an id, is counted, timed and logged in one line; a bug in it ends here."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from time import perf_counter
 
 from starlette.responses import Response
@@ -80,11 +80,16 @@ def _id_from(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
     By itself, so that no other header stays in a variable of a frame that a bug may be shown with.
     """
-    return next((value.decode("latin-1") for name, value in headers if name == _HEADER), None)
+    for name, value in headers:
+        if name == _HEADER:
+            return value.decode("latin-1")
+    return None
 
 
 class Answering:
     """The way back of one answer: names the request in it, and sees its status and its size."""
+
+    __slots__ = ("_header", "_send", "bytes", "status")
 
     def __init__(self, send: Send, id: str) -> None:
         self.status: int | None = None
@@ -92,14 +97,14 @@ class Answering:
         self._send = send
         self._header = (_HEADER, id.encode())
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         """Pass a part of the answer on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), self._header]}
+            message["headers"] = [*message.get("headers", ()), self._header]
         elif message["type"] == "http.response.body":
             self.bytes += len(message.get("body", b""))
-        await self._send(message)
+        return self._send(message)
 
 
 def broken(told: Told) -> Response:

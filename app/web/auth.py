@@ -9,11 +9,12 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from functools import lru_cache
 from math import ceil
 
-from starlette.requests import HTTPConnection, Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import adapters, keys
 from app.callers import Caller
@@ -29,6 +30,7 @@ from app.web.bodies import turned_away
 
 LEDGER = "x-tallybook-ledger"
 """The header that names a ledger, where no key does."""
+_LEDGER, _POSITION = LEDGER.encode(), positions.HEADER.encode()
 PUBLIC = {"/", "/livez", "/readyz", "/graphiql"}
 """What anybody may see, with everything below the last one: it says nothing of any ledger."""
 NEEDED: Mapping[str, keys.Scope | None] = {
@@ -49,6 +51,8 @@ OPEN_WARNING = "no key is needed: whoever reaches this server may do anything"
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]@]*))(?::[0-9]+)?")
 _REALM = 'realm="tallybook"'
+_HOSTS_REMEMBERED = 128
+_NOT_OURS = "without keys, this server is for this machine only: make one to be asked as this"
 
 
 class Door:
@@ -67,61 +71,85 @@ class Door:
         self._throttle = Throttle(settings)
         self._anybody = Caller(begin=self._stay_open, go_on=self._stay_open)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass a request on, or refuse it. Nearly always there is nothing to wait for here."""
         if scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-            return
+            return self._websocket(scope, receive, send)
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope)
+            return self._app(scope, receive, send)
         try:
-            caller, ledger = self._let_in(request)
-            if positions.HEADER in request.headers:
-                await positions.seen(ledger, request.headers[positions.HEADER])
+            said = _Said(scope)
+            caller, ledger = self._let_in(said)
         except Refused as refused:
-            answer = adapters.refusal(request, refused)
-            await turned_away(answer, self._settings, scope, receive, send)
+            return self._turn_away(refused, scope, receive, send)
+        if said.position is not None:
+            return self._wait(said.position, caller, ledger, scope, receive, send)
+        _put_behind(scope, caller, ledger)
+        return self._app(scope, receive, send)
+
+    async def _wait(
+        self,
+        position: str,
+        caller: Caller | None,
+        ledger: Ledger,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Pass a request on when the ledger has come to the position that it must see."""
+        try:
+            await positions.seen(ledger, position)
+        except Refused as refused:
+            await self._turn_away(refused, scope, receive, send)
             return
         _put_behind(scope, caller, ledger)
-        await self._app(scope, receive, _told_to_wait(caller, send))
+        await self._app(scope, receive, send)
+
+    def _turn_away(
+        self, refused: Refused, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        answer = adapters.refusal(Request(scope), refused)
+        return turned_away(answer, self._settings, scope, receive, send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a websocket on; where no header says who it is, its first message must."""
-        connection = HTTPConnection(scope)
+        said = _Said(scope)
         caller: Caller | None = None
         ledger: Ledger | None = None
         try:
-            if self._is_open() or _key_in(connection) is not None:
-                caller, ledger = self._let_in(connection)
+            if self._is_open() or _key_in(said) is not None:
+                caller, ledger = self._let_in(said)
         except Refused:
             await send({"type": "websocket.close"})  # before it is accepted: the answer is 403
             return
         _put_behind(scope, caller, ledger)
 
         def admit(text: str) -> tuple[Caller, Ledger]:
-            caller, name = self._by_key(connection, _bearer(text))
+            caller, name = self._by_key(said, _bearer(text))
             return caller, self._ledger(name)
 
         scope["state"]["admit"] = admit
         await self._app(scope, receive, send)
 
-    def _let_in(self, request: HTTPConnection) -> tuple[Caller | None, Ledger]:
+    def _let_in(self, said: "_Said") -> tuple[Caller | None, Ledger]:
         """Who asks, and which ledger; nobody for what anybody may see. Raises `Refused`."""
-        path = request.scope["path"]
+        path = said.path
         is_open = self._is_open()
-        if is_open:
-            _check_host(request, self._settings.host)
-        text = _key_in(request)
+        # A browser always says which host it asks.
+        if is_open and said.host is not None and not _is_ours(said.host, self._settings.host):
+            raise Refused(403, "FORBIDDEN", _NOT_OURS)
+        text = _key_in(said)
         caller: Caller | None
         if path in PUBLIC or path.startswith("/graphiql/"):
             caller, name = (self._anybody if is_open else None), self._served.default
         elif is_open and (text is None or not text.startswith(keys.PREFIX)):
-            caller, name = self._anybody, request.headers.get(LEDGER, self._served.default)
+            caller, name = self._anybody, self._named(said)
         else:
-            caller, name = self._by_key(request, text)
+            caller, name = self._by_key(said, text)
         return caller, self._ledger(name)
+
+    def _named(self, said: "_Said") -> str:
+        return self._served.default if said.ledger is None else said.ledger
 
     def _is_open(self) -> bool:
         return is_open_now(self._settings, self._keyring)
@@ -131,9 +159,9 @@ class Door:
         if not self._is_open():
             raise _no_key("")
 
-    def _by_key(self, request: HTTPConnection, text: str | None) -> tuple[Caller, str]:
+    def _by_key(self, said: "_Said", text: str | None) -> tuple[Caller, str]:
         """Who a key lets in, and to which ledger. Raises `Refused`."""
-        path = request.scope["path"]  # as the routes see it, whatever the header Host says
+        path = said.path
         if text is None:
             raise _no_key(path)
         try:
@@ -142,13 +170,13 @@ class Door:
         except BadKey as error:
             headers = _challenge(path, 'error="invalid_token"')
             raise Refused(401, "UNAUTHENTICATED", str(error), headers) from None
-        if request.headers.get(LEDGER, key.ledger) != key.ledger:
+        if said.ledger not in (None, key.ledger):
             raise _no_ledger()
         needed = needed_for(path)
         if needed is not None and needed not in key.allows:
             headers = _challenge(path, f'error="insufficient_scope", scope="{needed}"')
             raise Refused(403, "FORBIDDEN", f"this key does not allow {needed}", headers)
-        self._begin(key)
+        self._count(key)
         return self._caller(key), key.ledger
 
     def _caller(self, key: keys.Key) -> Caller:
@@ -161,8 +189,12 @@ class Door:
         )
 
     def _begin(self, key: keys.Key) -> None:
-        """Count a request of a key. Raises `Refused` for one too many, or once the key is over."""
+        """Begin an operation. Raises `Refused` for one too many, or once the key is over."""
         self._go_on(key)
+        self._count(key)
+
+    def _count(self, key: keys.Key) -> None:
+        """Count a request of a live key. Raises `Refused` for one too many."""
         if wait := self._throttle.of(key).requests.take(1):
             headers = {"retry-after": str(ceil(wait))}
             raise Refused(429, "THROTTLED", "this key asks too often; wait a little", headers)
@@ -178,6 +210,29 @@ class Door:
         if ledger is None:
             raise _no_ledger()
         return ledger
+
+
+class _Said:
+    """What a request says that matters here. No tuple: one would show the keys with itself."""
+
+    __slots__ = ("host", "keys", "ledger", "path", "position")
+
+    def __init__(self, scope: Scope) -> None:
+        self.path: str = scope["path"]
+        """As the routes see it, whatever the header Host says."""
+        self.host: str | None = None
+        self.ledger: str | None = None
+        self.position: str | None = None
+        self.keys: list[str] = []
+        for name, value in scope["headers"]:  # of one that comes twice, the first counts
+            if name == b"host" and self.host is None:
+                self.host = value.decode("latin-1")
+            elif name == b"authorization":
+                self.keys.append(value.decode("latin-1"))
+            elif name == _LEDGER and self.ledger is None:
+                self.ledger = value.decode("latin-1")
+            elif name == _POSITION and self.position is None:
+                self.position = value.decode("latin-1")
 
 
 def is_open_now(settings: Settings, keyring: Keyring | None) -> bool:
@@ -199,6 +254,7 @@ def check_settings(settings: Settings) -> None:
         )
 
 
+@lru_cache(maxsize=_HOSTS_REMEMBERED)
 def is_loopback(host: str) -> bool:
     """Whether a name or an address can only mean this machine.
 
@@ -221,30 +277,27 @@ def needed_for(path: str) -> keys.Scope | None:
     return keys.Scope.ADMIN
 
 
-def _check_host(request: HTTPConnection, bound: str) -> None:
-    """Refuse a request that was sent to a name which another site may have lent to this machine."""
-    given = request.headers.get("host")
-    if given is None:
-        return  # a browser always says it
+@lru_cache(maxsize=_HOSTS_REMEMBERED)
+def _is_ours(given: str, bound: str) -> bool:
+    """Whether a header Host names this machine: another site may have lent its own name to it."""
     found = _HOST.fullmatch(given.lower())
     host = (found[1] or found[2]) if found else ""
-    if host != bound.lower() and not is_loopback(host):
-        message = "without keys, this server is for this machine only: make one to be asked as this"
-        raise Refused(403, "FORBIDDEN", message)
+    return host == bound.lower() or is_loopback(host)
 
 
-def _key_in(request: HTTPConnection) -> str | None:
+def _key_in(said: _Said) -> str | None:
     """The text that is sent as a key. Raises `Refused` for two of them."""
-    given = request.headers.getlist("authorization")
-    if len(given) > 1:
+    if not said.keys:
+        return None
+    if len(said.keys) > 1:
         raise Refused(400, "BAD_REQUEST", "there are two Authorization headers")
-    scheme, _, text = (given[0] if given else "").partition(" ")
-    if scheme.lower() == "basic" and request.scope["path"].startswith(BY_PASSWORD):
+    scheme, _, text = said.keys[0].partition(" ")
+    if scheme.lower() == "basic" and said.path.startswith(BY_PASSWORD):
         try:
             return base64.b64decode(text, validate=True).partition(b":")[0].decode()
         except (binascii.Error, ValueError):
             return ""
-    return _bearer(given[0]) if given else None
+    return _bearer(said.keys[0])
 
 
 def _bearer(text: str) -> str | None:
@@ -276,16 +329,3 @@ def _put_behind(scope: Scope, caller: Caller | None, ledger: Ledger | None) -> N
         scope["headers"] = [one for one in scope["headers"] if one[0] != b"authorization"]
         note(actor=caller.actor)
     scope.setdefault("state", {}).update(caller=caller, ledger=ledger)
-
-
-def _told_to_wait(caller: Caller | None, send: Send) -> Send:
-    """Sends a refusal of an operation that costs too much just now with the status it has."""
-
-    async def sending(message: Message) -> None:
-        wait = caller.retry_after if caller is not None else None
-        if wait is not None and message["type"] == "http.response.start":
-            headers = [*message.get("headers", ()), (b"retry-after", str(wait).encode())]
-            message = {**message, "status": 429, "headers": headers}
-        await send(message)
-
-    return sending

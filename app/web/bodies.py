@@ -13,6 +13,7 @@ from app.compressed import plain
 from app.offers import Refused
 from app.settings import Settings
 from app.web.coming import Coming
+from app.web.whole import Whole
 
 LINGER_SECONDS = 1
 """How long a refused body is let go by, for a client that only listens when it has sent it."""
@@ -30,31 +31,46 @@ class BodyLimit:
         self._app = app
         self._settings = settings
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its whole body, or answer 408 or 413."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass the request on with its whole body, or answer 408 or 413.
+
+        A small body is nearly always there already: then nothing is waited for here.
+        """
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         length, encoding, in_chunks = _announced(scope)
         announced = length is not None or in_chunks
         if scope["method"] in ("GET", "HEAD", "OPTIONS") and not announced:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         is_usage = scope["path"].startswith(("/v1/", "/api/v1/"))
         settings = self._settings
         limit = settings.ingest_limit_bytes if is_usage else settings.body_limit_bytes
         body = _Body(receive, settings, limit)
         try:
-            content = await body.read(length or "")
-            if is_usage and encoding:
-                content = plain(content, encoding, limit)
+            body.begin(length or "")
+        except ClientDisconnect:
+            return _nothing()
+        except Refused as refused:
+            return body.refuse(adapters.refusal(Request(scope), refused), scope, send)
+        if body.content is not None and not (is_usage and encoding):
+            return self._app(scope, Whole(body.content, receive), send)
+        return self._wait(body, encoding if is_usage else "", scope, receive, send)
+
+    async def _wait(
+        self, body: "_Body", encoding: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Pass the request on when its body has come, and is no longer compressed."""
+        try:
+            content = await body.read()
+            if encoding:
+                content = plain(content, encoding, body.limit)
         except ClientDisconnect:
             return  # half a body is never taken for a whole one
         except Refused as refused:
             answer = adapters.refusal(Request(scope), refused)
             await body.refuse(answer, scope, send)
             return
-        await self._app(scope, _with_body(content, receive), send)
+        await self._app(scope, Whole(content, receive), send)
 
 
 async def turned_away(
@@ -79,25 +95,30 @@ class _Body:
     ) -> None:
         self._receive = receive
         self._settings = settings
-        self._limit = limit
+        self.limit = limit
+        self.content: bytes | None = None
+        """All of it, when it was there at once."""
         self._more = more
 
-    async def read(self, announced: str) -> bytes:
-        """The whole body. Raises `ClientDisconnect`, or `Refused` when it is too large or slow.
+    def begin(self, announced: str) -> None:
+        """Read what is there. Raises `ClientDisconnect`, or `Refused` when it is too large.
 
         One that is announced as too large is refused before any of it is read: a client that asks
         first never sends it.
         """
         if announced.isascii() and announced.isdecimal():
             digits = announced.lstrip("0")
-            if len(digits) > _MOST_DIGITS or int(digits or "0") > self._limit:
+            if len(digits) > _MOST_DIGITS or int(digits or "0") > self.limit:
                 raise self._too_large()
-        first = Coming(self._receive())
-        if first.is_there:  # as a small body nearly always is
-            part = self._part_of(await first)
-            if not self._more and len(part) <= self._limit:
-                return part
-        return await self._read_in_time(first)
+        self._first = Coming(self._receive())
+        if self._first.is_there:  # as a small body nearly always is
+            part = self._part_of(self._first.result)
+            if not self._more and len(part) <= self.limit:
+                self.content = part
+
+    async def read(self) -> bytes:
+        """The whole body. Raises `ClientDisconnect`, or `Refused` when it is too large or slow."""
+        return await self._read_in_time(self._first) if self.content is None else self.content
 
     async def _read_in_time(self, coming: Awaitable[Message]) -> bytes:
         """The whole body, which is still on its way."""
@@ -111,7 +132,7 @@ class _Body:
                 while True:
                     part = self._part_of(await coming)
                     size += len(part)
-                    if size > self._limit:
+                    if size > self.limit:
                         raise self._too_large()
                     parts.append(part)
                     if not self._more:
@@ -152,7 +173,7 @@ class _Body:
         return part
 
     def _too_large(self) -> Refused:
-        message = f"the body is larger than {self._limit} bytes"
+        message = f"the body is larger than {self.limit} bytes"
         return Refused(413, "BODY_TOO_LARGE", message)
 
 
@@ -169,15 +190,5 @@ def _announced(scope: Scope) -> tuple[str | None, str, bool]:
     return length, encoding, in_chunks
 
 
-def _with_body(body: bytes, receive: Receive) -> Receive:
-    """What an application receives: the whole body, then what happens to the connection."""
-    given = False
-
-    async def receive_whole() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_whole
+async def _nothing() -> None:
+    """Half a body is never taken for a whole one, and nobody is there to be told."""

@@ -17,11 +17,12 @@ class Coming(Generic[T]):
             self._waits_for = next(self._steps)
         except StopIteration as end:
             self.is_there = True
-            self._result: T = end.value
+            self.result: T = end.value
+            """What came, if it is there."""
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self.is_there:
-            return self._result
+            return self.result
         try:
             yield self._waits_for
         except BaseException as error:  # it is told, as whoever waits always is

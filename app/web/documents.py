@@ -89,6 +89,8 @@ class Documents:
 
     def _sent(self, text: str, name: str | None) -> None:
         """Look at a document that came as text, and remember it when it came with its name."""
+        if name is None and not self.closed:
+            return  # whichever it is, it may be carried out, and need not be remembered
         content = _bytes(text)
         known_by = digest(content)
         if name is not None and name != known_by and self._trusted.get(name) != text:

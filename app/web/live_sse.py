@@ -5,7 +5,7 @@ the end an event `complete`. A stream that ends without it was cut off, and may 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from starlette.requests import Request
@@ -37,22 +37,24 @@ class EventStreams:
         self._app = app
         self._live = live
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
+        if scope["method"] in ("GET", "POST") and is_wanted(_accepted(scope)):
+            return self._serve(scope, receive, send)
+        return self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with a stream."""
         request = Request(scope, receive)
-        method = scope["method"]
-        if method not in ("GET", "POST") or not is_wanted(request.headers.get("accept", "")):
-            await self._app(scope, receive, send)
-            return
         try:
-            if method == "GET":
+            if scope["method"] == "GET":
                 wanted = asked.by_get(request.query_params)
             else:
                 content_type = request.headers.get("content-type", "")
                 wanted = asked.by_post(content_type, await request.body())
             with self._live.operations.one():
                 context = context_of(request, streams=True, lanes=self._live.lanes)
-                answers = self._live.answers(wanted, context, may_change=method == "POST")
+                answers = self._live.answers(wanted, context, may_change=scope["method"] == "POST")
                 with context.ledger.writer.measures.live("event_stream") as count:
                     await self._stream(answers, count, receive, send)
         except Refused as refused:
@@ -103,6 +105,15 @@ class EventStreams:
         return not any(end.done() for end in ends)
 
 
+def _accepted(scope: Scope) -> str:
+    """What a request accepts."""
+    for name, value in scope["headers"]:
+        if name == b"accept":
+            accepted: str = value.decode("latin-1")
+            return accepted
+    return ""
+
+
 def is_wanted(accept: str) -> bool:
     """Whether a client would rather have an event stream than a single answer.
 
@@ -113,6 +124,8 @@ def is_wanted(accept: str) -> bool:
     >>> is_wanted("application/json;q=0.5, text/event-stream")
     True
     """
+    if EVENT_STREAM not in accept.lower():
+        return False  # as nearly everybody sends it
     streamed, plain = (0, 0), (0, 0)
     for place, part in enumerate(accept.lower().split(",")):
         kind, *parameters = (one.strip() for one in part.split(";"))

@@ -229,11 +229,11 @@ def test_lists_of_introspection_lie_in_few_others(client: Asking) -> None:
 def test_a_document_is_looked_at_once(client: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[DocumentNode] = []
     monkeypatch.setattr(Guard, "enter_document", lambda _, node, *rest: seen.append(node))
-    limits._validated.cache_clear()
+    limits.validated.cache_clear()
     for _ in range(3):
         client.data("{ ledger { onlyHere: name } }")
     assert len(seen) == 1
-    limits._validated.cache_clear()
+    limits.validated.cache_clear()
 
 
 def counted(document: DocumentNode) -> tuple[Counts, int, int]:
