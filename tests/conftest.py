@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -52,6 +53,7 @@ quick.write_to_memory()
 places.install()
 if forked.DESCRIPTORS.is_dir():
     serving.Starting.tallybook = forked.start
+    mock.patch("app.folding_ahead.get_context", forked.context).start()
 
 pytest.register_assert_rewrite("tests.spec")
 
