@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from app.ledger import Ledger
-from tests import forked, places, quick
+from tests import forked, loop, places, quick
 from tests.benchmarks import serving
 from tests.quick import (
     pytest_collection,
@@ -70,6 +70,13 @@ CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 def pytest_xdist_auto_num_workers() -> int:
     """Two workers for each processor: some tests mostly wait, for servers and deadlines."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_loop() -> Iterator[None]:
+    """Whatever is asked is answered by one event loop."""
+    yield
+    loop.close()
 
 
 @pytest.fixture

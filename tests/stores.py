@@ -28,7 +28,7 @@ _NAMED = re.compile(rf"[\[\-]{POSTGRES}[\]\-]")
 """What stands in the name of a test that runs there."""
 CHOICES = {SQLITE: [SQLITE], POSTGRES: [POSTGRES], "both": [SQLITE, POSTGRES]}
 _ONLY, _LONG = "files_only", "in_long_form"
-_SHARED = ("server", "postgres", "recycled", "kept_in", "own_ledgers")
+_SHARED = ("server", "postgres", "recycled", "kept_in", "own_ledgers", "kept_loop")
 """Fixtures of the whole session, which no single test keeps anywhere."""
 _PORT = "postgres_port"
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")

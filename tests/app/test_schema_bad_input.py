@@ -1,15 +1,15 @@
 """Bad input through the schema: a typed answer that names the field, and nothing written."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from app.ledger import Ledger
 from tests import marks
-from tests.app.asking import CREATE, GRADUATED, Asking, Story, client, story
+from tests.app.asking import CREATE, GRADUATED, NOW, Asking, Story
 
 pytestmark = marks.HTTP
-
-__all__ = ["client", "story"]
 
 TIER = {"unitAmount": "1"}
 
@@ -143,8 +143,27 @@ def filled(value: Any, names: dict[str, str]) -> Any:
     return names.get(value[1:-1], value) if isinstance(value, str) else value
 
 
-@pytest.fixture
-def inputs(client: Asking, story: Story) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Asking]:
+    """A client of one ledger for all of this, for each test sees that nothing was written."""
+    with Ledger(tmp_path_factory.mktemp(kept_in), test_clock_at=NOW) as ledger:
+        yield Asking(ledger)
+
+
+@pytest.fixture(scope="module")
+def story(client: Asking) -> Story:
+    """The reference story up to its subscription."""
+    return Story(client)
+
+
+@pytest.fixture(scope="module")
+def euro(client: Asking, inputs: dict[str, dict[str, Any]]) -> str:
+    """A price in another currency."""
+    return client.create("price", **{**inputs["price"], "currency": "EUR"})
+
+
+@pytest.fixture(scope="module")
+def inputs(story: Story) -> dict[str, dict[str, Any]]:
     """An input for each kind of object that would be accepted."""
     return {
         "meter": {"name": "Calls", "eventName": "calls", "aggregation": "COUNT"},
@@ -168,12 +187,12 @@ def test_a_mutation_refuses(
     client: Asking,
     story: Story,
     inputs: dict[str, dict[str, Any]],
+    euro: str,
     kind: str,
     change: dict[str, Any],
     code: str,
     path: str,
 ) -> None:
-    euro = client.create("price", **{**inputs["price"], "currency": "EUR"})
     position = client.position
     mutation, input_type = CREATE[kind]
     input = {**inputs[kind], **filled(change, {**vars(story), "euro": euro})}
