@@ -139,22 +139,16 @@ class Folding:
 
 
 def add(
-    views: Views,
-    folding: Folding,
-    meter: MeterRef,
-    records: MatchedColumns,
-    times: int = 1,
-    *,
-    fresh: bool = False,
+    views: Views, folding: Folding, meter: MeterRef, records: MatchedColumns, times: int = 1
 ) -> None:
     """Add matched records to the buckets of one version of a meter, those that it measures.
 
-    Totals take them back at -1 times, and leave out those that stay fresh (`fresh_usage.py`).
+    Totals take them back at -1 times.
     """
     if not meter.always:
         records = records.only(map(meter.measures, records.times_us))
     numbers = _numbers(views, folding.dimensions, meter, records)
-    if has_totals(meter) and not fresh:
+    if has_totals(meter):
         folding.days.add(views, meter.ref, *_counted(meter.meter, records, numbers), times)
     type = AGGREGATIONS[meter.meter.aggregation]
     if issubclass(type, UniqueCount):

@@ -94,7 +94,6 @@ class Engine:
         """
         position = self._apply(recorded, fresh=True)
         if position is not None:
-            self._usage.fresh.take_turns(self.database.writing, position)
             self._stands_at(position)
 
     def _apply(self, recorded: Iterable[Recorded], *, fresh: bool) -> int | None:
@@ -102,6 +101,8 @@ class Engine:
         views = self.database.writing
         position = None
         for one in recorded:
+            if fresh and position is None:  # what brings nothing takes no turn
+                self._usage.fresh.take_turns(views)
             position = one.position
             if isinstance(one.event, UsageRecorded):
                 history.apply_batch(views, one)
@@ -270,10 +271,9 @@ class Engine:
 
     def known_customers(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that mean a customer."""
-        views = self.database.writing
-        storable = set(filter(current.storable, keys))
-        known = self._usage.matching.customers(views, storable)
-        return {key for key in storable if known[key] is not None}
+        wanted = set(keys)
+        known = self._usage.matching.customers(self.database.writing, wanted)
+        return {key for key in wanted if known[key] is not None}
 
     def _apply_usage(self, views: Views, recorded: Recorded) -> set[str]:
         """Fold one fact about usage; the answer is the subscriptions that it comes late for."""

@@ -19,6 +19,7 @@ from domain.meters import Meter
 from domain.usage_corrections import Correction
 from projections import buckets, current, usage_blocks, usage_days
 from projections.buckets import DimensionRefs, Folding, Labels
+from projections.held_usage import HeldUsage
 from projections.matched_columns import MatchedColumns
 from projections.tables import Row, Table, Views
 from projections.totals import decimal_of
@@ -51,6 +52,15 @@ class Standing(msgspec.Struct, array_like=True):
         """All days are written up to a position."""
         return cls([position] * SHARES, [0] * SHARES, [0] * SHARES)
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether enough of any share is fresh."""
+        return max(self.blocks) >= ENOUGH_BLOCKS or max(self.records) >= ENOUGH_RECORDS
+
+    def of(self, share: int) -> tuple[int, int, int]:
+        """After which position a share is fresh, and how many blocks and records of it are."""
+        return (self.positions[share], self.blocks[share], self.records[share])
+
     def fullness(self, share: int) -> tuple[int, int]:
         """How many times enough of a share is fresh, and how many records that is."""
         times = (self.blocks[share] // ENOUGH_BLOCKS, self.records[share] // ENOUGH_RECORDS)
@@ -75,17 +85,19 @@ class Fresh:
     def __init__(self, folding: Folding, matching: Matching) -> None:
         self._folding = folding
         self._matching = matching
+        self._held = HeldUsage()
+        self.folding = Folding(self._held, folding.dimensions)
+        """What folds usage that stays fresh."""
         self._known: Standing | None = None
         self._changed = False
-        self._came = 0
 
     def forget(self) -> None:
         """Trust nothing remembered: it may have been undone."""
         self._known = None
         self._changed = False
-        self._came = 0
+        self._held.forget()
 
-    def came(self, views: Views, position: int, blocks: Iterable[tuple[int, int]]) -> None:
+    def came(self, views: Views, position: int, blocks: Sequence[tuple[int, int]]) -> None:
         """The event at a position brought blocks, each of a share and with so many records."""
         standing = self._standing(views)
         if standing is None:
@@ -93,24 +105,26 @@ class Fresh:
         for share, records in blocks:
             standing.blocks[share] += 1
             standing.records[share] += records
-            self._came += records
+        self._held.came(standing.positions, blocks)
         self._changed = True
 
-    def take_turns(self, views: Views, position: int) -> None:
-        """Bring the days up to date of the shares of which most is fresh, if that is enough.
+    def take_turns(self, views: Views) -> None:
+        """As a transaction begins, bring up to date the days of the share of which most is fresh.
 
-        About as many records as have just come, so that no transaction has to wait for all shares.
+        If that is enough, and of every other one of which far too much is: so nobody has to wait
+        for all shares.
         """
-        standing = self._known
-        if standing is None or not self._changed:
+        if not self._held.begins(views):
             return
-        came, self._came = self._came, 0
+        standing = self._standing(views)
+        if standing is None or not standing.is_enough:
+            return
+        position = views.checkpoint()
         full = sorted(((*standing.fullness(share), share) for share in range(SHARES)), reverse=True)
-        for times, records, share in full:
-            if times < 1 or (came <= 0 and times < TOO_MANY):
+        for turn, (times, _, share) in enumerate(full):
+            if times < (TOO_MANY if turn else 1):
                 break
             self.settle(views, share, position)
-            came -= records
 
     def settle(self, views: Views, share: int, position: int) -> None:
         """Add what is fresh of a share, of events up to a position, to the rows of its days."""
@@ -118,7 +132,8 @@ class Fresh:
         if standing is None:
             return
         if standing.blocks[share]:
-            self._add(views, share, standing.positions[share])
+            self._add(views, share, standing.of(share))
+        self._held.forget_coming()  # some of it is written now
         standing.positions[share] = position
         standing.blocks[share] = standing.records[share] = 0
         self._changed = True
@@ -158,8 +173,13 @@ class Fresh:
             self._known = standing(views)
         return self._known
 
-    def _add(self, views: Views, share: int, after: int) -> None:
-        _count(views, share, after, self._matching, self._folding)
+    def _add(self, views: Views, share: int, standing: tuple[int, int, int]) -> None:
+        hours = self._held.take(share, standing)
+        if hours is None:
+            _count(views, share, standing[0], self._matching, self._folding)
+        else:
+            for meter_ref, added in hours.items():
+                self._folding.days.merge(meter_ref, added)
         self._folding.days.write(views)
 
 

@@ -233,12 +233,14 @@ class ViewsSchema(ViewsDatabase):
         turn = postgres.waiting_for(self.place.turn)
         # What is in the views can be made again from the ledger.
         self._session.begin(f"{turn}; SET LOCAL synchronous_commit TO off")
+        self.writing.transaction += 1
 
     def begin_group(self, sql: str) -> list[Row]:
         """Begin a transaction that writes the ledger too, as `_Writing.begin` does."""
         assert self.place.log, "a group is written to a ledger and its own views"
         turns = (self.place.turn, f"tallybook {self.place.log}")
         rows = self._session.begin(f"{postgres.waiting_for(*turns)}; {sql}")
+        self.writing.transaction += 1
         return rows[len(turns) :]  # each lock has answered, too
 
     def commit_group(self, channel: str, told: str) -> None:

@@ -120,6 +120,9 @@ class Connection(Protocol):
 class Views:
     """A connection to the views: a reader's snapshot, or the writer's open transaction."""
 
+    transaction = 0
+    """Which of the writer's transactions this is, counted since the views were opened."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -295,6 +298,7 @@ class ViewsFile(ViewsDatabase):
 
     def begin(self) -> None:
         self._writer.execute("BEGIN IMMEDIATE")
+        self.writing.transaction += 1
 
     def commit(self) -> None:
         self._writer.execute("COMMIT")

@@ -8,6 +8,7 @@ others, and only the hours that have any usage are there. Totals are exact: unit
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from operator import add
 
 import msgspec
@@ -36,8 +37,10 @@ _ROWS_PER_QUERY = 250
 Hour = tuple[int, int, int]
 """(hour since 1970, customer, dimensions), the last two as references."""
 
-_Hours = dict[int, Sequence[int]]
+_Hours = dict[int, tuple[int, int]]
 """The hours of a day that have any usage: how many records, and how many units they come to."""
+_FIELDS = 3
+"""How many numbers tell an hour."""
 _Own = tuple[int, int]
 """(customer, dimensions): whose day it is."""
 _Group = tuple[list[int], list[int], list[msgspec.Raw]]
@@ -125,21 +128,21 @@ class Days:
 
 _Place = tuple[int, int]
 """(day since 1970, group of customers) of a row of one meter."""
-_More = dict[_Own, _Hours]
-"""What is added to a row."""
+_More = dict[_Own, list[int]]
+"""What is added to a row: each hour, its count, its units."""
 
 
 def _by_group(hours: Mapping[Hour, Sequence[int]]) -> dict[_Place, _More]:
     """What is added to each row."""
     groups: defaultdict[_Place, _More] = defaultdict(dict)
-    for (hour, customer, number), total in hours.items():
+    for (hour, customer, number), (count, units) in hours.items():
         day = hour // HOURS_PER_DAY
         group = groups[day, customer % GROUPS]
         own = (customer, number)
         if own in group:
-            group[own][hour - day * HOURS_PER_DAY] = total
+            group[own] += (hour - day * HOURS_PER_DAY, count, units)
         else:
-            group[own] = {hour - day * HOURS_PER_DAY: total}
+            group[own] = [hour - day * HOURS_PER_DAY, count, units]
     return groups
 
 
@@ -166,25 +169,43 @@ def _with_more(packed: bytes | None, more: _More) -> bytes | None:
         days = dict(zip(zip(customers, numbers, strict=True), known, strict=True))
     for own, added in more.items():
         stood = days.get(own)
-        hours = added if stood is None else _sum(_unpacked(stood), added)
-        flat: list[int] = []
-        for hour in sorted(hours):
-            count, units = hours[hour]
-            if count:
-                flat += (hour, count, units)
-        if flat:
-            days[own] = flat
+        hours = _together([] if stood is None else _unpacked(stood), added)
+        if hours:
+            days[own] = hours
         else:
             days.pop(own, None)
     return _packed(days) if days else None
 
 
-def _sum(hours: _Hours, more: _Hours) -> _Hours:
-    """What the hours of a day come to with those that are added."""
-    for hour, (count, units) in more.items():
-        before = hours.get(hour, (0, 0))
-        hours[hour] = (before[0] + count, before[1] + units)
-    return hours
+def _together(hours: list[int], more: list[int]) -> list[int]:
+    """What the hours of a day come to with those that are added, in their order.
+
+    Mostly a single one is added, which is the last one there or comes after it.
+    """
+    if len(more) == _FIELDS:
+        hour, count, units = more
+        last = hours[-_FIELDS] if hours else -1
+        if last < hour and count:
+            return hours + more
+        if last == hour and hours[-2] + count:
+            hours[-2:] = (hours[-2] + count, hours[-1] + units)
+            return hours
+    return _sum(hours, more)
+
+
+def _sum(hours: Sequence[int], more: Sequence[int]) -> list[int]:
+    """The same of any hours; those without a record left are not there."""
+    sums = _by_hour(hours)
+    for hour, (count, units) in _by_hour(more).items():
+        before = sums.get(hour, (0, 0))
+        sums[hour] = (before[0] + count, before[1] + units)
+    kept = [(hour, *total) for hour, total in sorted(sums.items()) if total[0]]
+    return list(chain.from_iterable(kept))
+
+
+def _by_hour(hours: Sequence[int]) -> _Hours:
+    totals = zip(hours[1::_FIELDS], hours[2::_FIELDS], strict=True)
+    return dict(zip(hours[::_FIELDS], totals, strict=True))
 
 
 def _packed(days: Mapping[_Own, msgspec.Raw | list[int]]) -> bytes:
@@ -203,13 +224,12 @@ def _as_text(hours: msgspec.Raw | list[int]) -> msgspec.Raw | list[int | str]:
     return [one if -(2**63) <= one < 2**63 else str(one) for one in hours]
 
 
-def _unpacked(packed: msgspec.Raw | list[int]) -> _Hours:
+def _unpacked(packed: msgspec.Raw | list[int]) -> list[int]:
     assert isinstance(packed, msgspec.Raw), "it stands in a row"
     try:
-        flat = _hours(packed)
+        return _hours(packed)
     except msgspec.ValidationError:
-        flat = list(map(int, _large_hours(packed)))
-    return dict(zip(flat[::3], zip(flat[1::3], flat[2::3], strict=True), strict=True))
+        return list(map(int, _large_hours(packed)))
 
 
 def place_of(row: Row) -> Row:
@@ -242,7 +262,7 @@ def _read(
         customers, numbers, hours = _group(packed)
         at = bisect_left(customers, customer)
         while at < len(customers) and customers[at] == customer:
-            yield day, numbers[at], _unpacked(hours[at])
+            yield day, numbers[at], _by_hour(_unpacked(hours[at]))
             at += 1
 
 

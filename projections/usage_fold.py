@@ -125,7 +125,7 @@ class UsageFold:
         else:
             usage_blocks.add(views, meters[0].ref, columns.records)
         for meter in meters:
-            buckets.add(views, self.folding, meter, columns, fresh=fresh)
+            buckets.add(views, self.fresh.folding if fresh else self.folding, meter, columns)
         until = self.billed_until.of(views, set(columns.customer_refs))
         if max(until.values()) <= min(columns.times_us):
             return set()

@@ -93,13 +93,14 @@ class Matching:
         return known
 
     def customers(self, views: Views, keys: Iterable[str]) -> dict[str, int | None]:
-        """The references of the customers that senders' keys mean: our ids, or theirs."""
+        """The references of the customers that keys mean, our ids or theirs, or any text at all."""
         known = self._customers
         if len(known) > CUSTOMERS_REMEMBERED and not self._keeps_all:
             known.clear()
         missing = [key for key in keys if key not in known]
         if missing:
-            known |= customer_refs(views, missing)
+            refs = customer_refs(views, list(filter(current.storable, missing)))
+            known |= dict.fromkeys(missing) | refs
         return known
 
     def customer(self, views: Views, key: str) -> int | None:

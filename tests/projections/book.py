@@ -1,7 +1,7 @@
 """A log in memory and the views folded from it, live and rebuilt: what these tests read."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Book:
         self.live = Engine(place or folder / "views.db")
         self._check = folder / "check.db"
         self._place = place
+        self._together = False
 
     def close(self) -> None:
         """Close the views."""
@@ -53,9 +54,19 @@ class Book:
         envelope = Envelope(to_us(recorded_at))
         recorded = Recorded(len(self.log) + 1, stream_id, version, envelope, event)
         self.log.append(recorded)
-        with self.live.database.transaction():
+        with nullcontext() if self._together else self.live.database.transaction():
             self.live.apply([recorded])
         return recorded.position
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What happens in the block is one transaction."""
+        with self.live.database.transaction():
+            self._together = True
+            try:
+                yield
+            finally:
+                self._together = False
 
     def meter(
         self,
