@@ -14,7 +14,9 @@ from tests import forked, loop, places, quick
 from tests.benchmarks import serving
 from tests.quick import (
     pytest_collection,
+    pytest_collection_finish,
     pytest_collection_modifyitems,
+    pytest_sessionfinish,
     pytest_xdist_make_scheduler,
 )
 from tests.stores import (
@@ -37,11 +39,13 @@ __all__ = [
     "postgres",
     "pytest_addoption",
     "pytest_collection",
+    "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_configure_node",
     "pytest_generate_tests",
     "pytest_itemcollected",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_unconfigure",
     "pytest_xdist_make_scheduler",

@@ -1,4 +1,8 @@
-"""Why a test does not run on PostgreSQL, or only in the long form, `make test-postgres`."""
+"""Why a test does not run on PostgreSQL, or only in the long form, `make test-postgres`.
+
+Whatever opens a ledger runs on both, unless it is marked. What is in the long form was chosen by
+what it costs there: all of it takes PostgreSQL as long as all that is left for `make test`.
+"""
 
 import pytest
 
@@ -14,19 +18,4 @@ FAILED = _only("lets a write fail as it does in files; tests/contract cuts off t
 SIZES = _only("the sizes of files; in PostgreSQL they are not measured")
 
 HTTP = _long("what HTTP and GraphQL make of a request, whatever keeps the ledger")
-SHORT = (
-    "tests/test_scenarios.py",
-    "tests/projections/",
-    *(
-        f"tests/app/test_{name}.py"
-        for name in (
-            *("ledger", "writer", "commands", "replay", "worker", "invoicing", "holds"),
-            *("schema_story", "schema_usage", "schema_corrections", "schema_invoices"),
-        )
-    ),
-)
-"""What runs on PostgreSQL in `make test`, too, beside `tests/contract`: all stories, every view,
-and the ways to write. All that opens a ledger does so in `make test-postgres`: it takes minutes."""
-LONG = "asked of PostgreSQL by make test-postgres"
-
 CAMPAIGN = _long("a campaign of random or many cases, and dear")

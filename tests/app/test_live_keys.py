@@ -30,9 +30,9 @@ ID = "{ ledger { id } }"
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def keyed(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Server]:
     """A server of two ledgers, for whoever has a key."""
-    data = tmp_path_factory.mktemp("keyed")
+    data = tmp_path_factory.mktemp(kept_in)
     note_ledger(data, OTHER, place_of(place(data, OTHER)))
     for name in (MAIN, OTHER):
         Ledger(place(data, name), name=name).close()

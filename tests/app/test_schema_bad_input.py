@@ -19,6 +19,11 @@ def per_unit(amount: object) -> dict[str, Any]:
     return {"perUnit": {"unitAmount": amount}}
 
 
+def package(**more: str) -> dict[str, Any]:
+    """A pricing of packages of one unit."""
+    return {"package": {"size": "1", "amount": "1", **more}}
+
+
 def tiers(*bounds: object, model: str = "graduated") -> dict[str, Any]:
     """A pricing with these bounds; ... leaves one out."""
     return {model: {"tiers": [TIER if to is ... else {**TIER, "upTo": to} for to in bounds]}}
@@ -90,18 +95,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "LIMIT_EXCEEDED",
         "pricing.graduated.tiers",
     ),
-    (
-        "price",
-        {"pricing": {"package": {"size": "0", "amount": "1"}}},
-        "INVALID_VALUE",
-        "pricing.package.size",
-    ),
-    (
-        "price",
-        {"pricing": {"package": {"size": "1", "amount": "1", "freeUnits": "-1"}}},
-        "INVALID_VALUE",
-        "pricing.package.freeUnits",
-    ),
+    ("price", {"pricing": package(size="0")}, "INVALID_VALUE", "pricing.package.size"),
+    ("price", {"pricing": package(freeUnits="-1")}, "INVALID_VALUE", "pricing.package.freeUnits"),
     ("subscription", {"customerId": "cus_nobody"}, "NOT_FOUND", "customerId"),
     ("subscription", {"customerId": "\ud800"}, "NOT_FOUND", "customerId"),
     ("subscription", {"items": []}, "REQUIRED", "items"),
