@@ -44,8 +44,8 @@ test: $(DEV) ## Check format, lint and types, then run every test
 		$(TESTS) --store both; tests=$$?; \
 		wait $$types; types=$$?; cat .venv/types.txt; exit $$((tests || types))
 
-# `make test` runs on PostgreSQL whatever opens a ledger, but for campaigns of many cases, and what
-# HTTP and GraphQL make of a request (`tests/marks.py`): these do so only here, for what they cost.
+# `make test` runs on PostgreSQL whatever opens a ledger, but for campaigns, what HTTP and GraphQL
+# make of a request, and some dear files (`tests/marks.py`): these do so only here.
 test-postgres: $(DEV) ## Run on PostgreSQL all that can be, also what `make test` leaves out (takes long)
 	$(TESTS) --store postgres
 

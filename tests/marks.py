@@ -1,6 +1,6 @@
 """Why a test does not run on PostgreSQL, or only in the long form, `make test-postgres`.
 
-Whatever opens a ledger runs on both, unless it is marked. What is in the long form was chosen by
+Whatever opens a ledger runs on both, unless it is marked or in `DEAR_THERE`. What is in the long form was chosen by
 what it costs there: all of it takes PostgreSQL as long as all that is left for `make test`.
 """
 
@@ -19,3 +19,25 @@ SIZES = _only("the sizes of files; in PostgreSQL they are not measured")
 
 HTTP = _long("what HTTP and GraphQL make of a request, whatever keeps the ledger")
 CAMPAIGN = _long("a campaign of random or many cases, and dear")
+
+DEAR_THERE = tuple(
+    f"tests/app/test_{name}.py"
+    for name in (
+        *(
+            "advance",
+            "webhooks",
+            "webhook_restarts",
+            "control_commands",
+            "live_updates",
+            "shutdown",
+        ),
+        *("client", "client_spool", "invoice_page", "server", "ingest", "cli", "what_if"),
+        *("schema_ledger_events", "schema_explanations", "schema_lists", "schema_late_usage"),
+        *("schema_objects_as_of", "schema_subscription_changes", "schema_revisions"),
+        *("schema_clock", "schema_backtests", "schema_prices", "schema_imagined", "schema_trials"),
+        *("schema_changes", "schema_as_of", "adjusted_invoices"),
+    )
+)
+"""Files that take PostgreSQL more than a second of CPU, and are no story, no view and no way to
+write: they are asked of it in the long form. A new file runs on both."""
+LONG = "more than a second of CPU on PostgreSQL, and in the long form there"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from projections.places import Place
+from tests import marks
 from tests.house import ROOT
 from tests.places import Asked, Places
 from tests.postgres import Server, running
@@ -90,7 +91,8 @@ def _reason(item: Any, *, long: bool = True) -> str | None:
     if item.path.is_relative_to(CONTRACT):
         return "says itself which stores it is about"
     found = [item.get_closest_marker(_ONLY), item.get_closest_marker(_LONG) if long else None]
-    return next((str(mark.args[0]) for mark in found if mark), None)
+    dear = long and item.path.relative_to(ROOT).as_posix() in marks.DEAR_THERE
+    return next((str(mark.args[0]) for mark in found if mark), marks.LONG if dear else None)
 
 
 def named_store(nodeid: str) -> str:
