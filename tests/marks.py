@@ -1,7 +1,7 @@
 """Why a test does not run on PostgreSQL, or only in the long form, `make test-postgres`.
 
-Whatever opens a ledger runs on both, unless it is marked or in `DEAR_THERE`. What is in the long form was chosen by
-what it costs there: all of it takes PostgreSQL as long as all that is left for `make test`.
+Whatever opens a ledger runs on both, unless it is marked or in `DEAR_THERE`. What is in the long
+form was chosen by what it costs there.
 """
 
 import pytest
@@ -31,7 +31,16 @@ DEAR_THERE = tuple(
             "live_updates",
             "shutdown",
         ),
-        *("client", "client_spool", "invoice_page", "server", "ingest", "cli", "what_if"),
+        *(
+            "shutdown",
+            "client",
+            "client_spool",
+            "invoice_page",
+            "server",
+            "ingest",
+            "cli",
+            "what_if",
+        ),
         *("schema_ledger_events", "schema_explanations", "schema_lists", "schema_late_usage"),
         *("schema_objects_as_of", "schema_subscription_changes", "schema_revisions"),
         *("schema_clock", "schema_backtests", "schema_prices", "schema_imagined", "schema_trials"),
