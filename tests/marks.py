@@ -20,34 +20,14 @@ SIZES = _only("the sizes of files; in PostgreSQL they are not measured")
 HTTP = _long("what HTTP and GraphQL make of a request, whatever keeps the ledger")
 CAMPAIGN = _long("a campaign of random or many cases, and dear")
 
-DEAR_THERE = tuple(
-    f"tests/app/test_{name}.py"
-    for name in (
-        *(
-            "advance",
-            "webhooks",
-            "webhook_restarts",
-            "control_commands",
-            "live_updates",
-            "shutdown",
-        ),
-        *(
-            "shutdown",
-            "client",
-            "client_spool",
-            "invoice_page",
-            "server",
-            "ingest",
-            "cli",
-            "what_if",
-        ),
-        *("schema_ledger_events", "schema_explanations", "schema_lists"),
-        *("what_if", "schema_late_usage"),
-        *("schema_objects_as_of", "schema_subscription_changes", "schema_revisions"),
-        *("schema_clock", "schema_backtests", "schema_prices", "schema_imagined"),
-        *("schema_changes", "schema_trials", "schema_as_of", "adjusted_invoices"),
-    )
-)
+_NAMES = (
+    "adjusted_invoices advance cli client client_spool control_commands ingest invoice_page"
+    " live_updates server shutdown webhook_restarts webhooks what_if schema_as_of schema_backtests"
+    " schema_changes schema_clock schema_explanations schema_imagined schema_late_usage"
+    " schema_ledger_events schema_lists schema_objects_as_of schema_prices schema_revisions"
+    " schema_subscription_changes schema_trials"
+).split()
+DEAR_THERE = tuple(f"tests/app/test_{name}.py" for name in _NAMES)
 """Files that take PostgreSQL more than a second of CPU, and are no story, no view and no way to
 write: they are asked of it in the long form. A new file runs on both."""
 LONG = "more than a second of CPU on PostgreSQL, and in the long form there"
