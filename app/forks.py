@@ -160,9 +160,9 @@ class _Original:
         _, event = self._mapper.decode(kept.topic, kept.state)
         assert isinstance(event, UsageRecorded)
         names = [(record.source, record.id) for record in event.records]
-        digests = self._snapshot.digests(kept.position, names)
-        for row, ((source, id), digest) in enumerate(zip(names, digests, strict=True)):
-            yield IdentityRow(source, id, kept.position, row, digest)
+        marks = self._snapshot.marks(kept.position, names)
+        for row, ((source, id), mark) in enumerate(zip(names, marks, strict=True)):
+            yield IdentityRow(source, id, kept.position, row, mark)
 
 
 def _take(

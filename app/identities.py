@@ -2,46 +2,43 @@
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain, count
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from domain.record_ids import ID_BYTES, stored_ids, written_ids
 
 ROWS_PER_STATEMENT = 250
 """Identities that one statement holds; fewer would spend the time on statements."""
-DIGEST_BYTES = 16
 
 # The database takes the columns apart by itself, while other threads go on.
 _INSERT_RUN = f"""WITH RECURSIVE rows(at) AS (SELECT 0 UNION ALL SELECT at + 1 FROM rows LIMIT ?5)
-    INSERT INTO usage_identities SELECT ?1, substr(?3, at * {ID_BYTES} + 1, {ID_BYTES}), ?2, at,
-    substr(?4, at * {DIGEST_BYTES} + 1, {DIGEST_BYTES}) FROM rows ORDER BY 2"""
+    INSERT INTO usage_identities SELECT ?1, substr(?3, at * {ID_BYTES} + 1, {ID_BYTES}), ?2, at, ?4
+    FROM rows ORDER BY 2"""
 
 
 class IdentityRow(NamedTuple):
-    """The identity of one usage record: who it is, where it stands, what it said."""
+    """The identity of one usage record: who it is, where it stands, how it was sent."""
 
     source: str
     id: str
     position: int
     row: int
-    digest: bytes
+    mark: bytes
 
 
 class IdentityRun(NamedTuple):
-    """The identities of all records of an event, when they are UUIDs of one source."""
+    """The identities of all records of an event: UUIDs of one source that were sent alike."""
 
     source: str
     position: int
     ids: bytes
-    digests: bytes
+    mark: bytes
 
     def rows(self) -> list[IdentityRow]:
         """The same one by one."""
-        ids = written_ids(self.ids)
-        digests = (self.digests[at : at + DIGEST_BYTES] for at in count(0, DIGEST_BYTES))
         return [
-            IdentityRow(self.source, id, self.position, row, digest)
-            for row, (id, digest) in enumerate(zip(ids, digests, strict=False))
+            IdentityRow(self.source, id, self.position, row, self.mark)
+            for row, id in enumerate(written_ids(self.ids))
         ]
 
 
@@ -71,8 +68,8 @@ def insert_identities(c: Cursor, identities: Identities) -> None:
     singles = [one for one in identities if isinstance(one, IdentityRow)]
     ids = stored_ids([one.id for one in singles])
     rows = [
-        (numbers[source], id, position, row, digest)
-        for (source, _, position, row, digest), id in zip(singles, ids, strict=True)
+        (numbers[source], id, position, row, mark)
+        for (source, _, position, row, mark), id in zip(singles, ids, strict=True)
     ]
     rows.sort(key=_identity_order)
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
@@ -80,7 +77,7 @@ def insert_identities(c: Cursor, identities: Identities) -> None:
         c.execute(_insert_of(len(chunk)), list(chain.from_iterable(chunk)))
     for run in identities:
         if isinstance(run, IdentityRun):
-            of_run = (run.position, run.ids, run.digests, len(run.ids) // ID_BYTES)
+            of_run = (run.position, run.ids, run.mark, len(run.ids) // ID_BYTES)
             c.execute(_INSERT_RUN, (numbers[run.source], *of_run))
 
 

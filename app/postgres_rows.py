@@ -9,7 +9,7 @@ from eventsourcing.persistence import StoredEvent
 from psycopg import RawCursor
 
 from app.chain import GENESIS, chain_hash
-from app.identities import DIGEST_BYTES, Identities, IdentityRow, IdentityRun
+from app.identities import Identities, IdentityRow, IdentityRun
 from app.store import CorruptLedger, KeyRow
 from domain.record_ids import ID_BYTES, stored_ids
 from domain.record_ids import written_id as written
@@ -90,8 +90,8 @@ def insert_identities(c: RawCursor[Row], identities: Identities) -> None:
     singles = [one for one in identities if isinstance(one, IdentityRow)]
     ids = [kept_id(id) for id in stored_ids([one.id for one in singles])]
     rows = [
-        (numbers[source], id, _NUMBER(8, position) + _NUMBER(8, row), digest)
-        for (source, _, position, row, digest), id in zip(singles, ids, strict=True)
+        (numbers[source], id, _NUMBER(8, position) + _NUMBER(8, row), mark)
+        for (source, _, position, row, mark), id in zip(singles, ids, strict=True)
     ]
     for run in identities:
         if isinstance(run, IdentityRun):
@@ -117,7 +117,7 @@ def keys_are_there(c: RawCursor[Row], keys: Sequence[KeyRow]) -> bool:
 
 
 _Copied = tuple[int, bytes, bytes, bytes]
-"""An identity on its way: its source, its id as it is kept, its place as fields, its digest."""
+"""An identity on its way: its source, its id as it is kept, its place as fields, its mark."""
 
 
 def _rows_of(run: IdentityRun, source: int) -> Iterator[_Copied]:
@@ -125,15 +125,14 @@ def _rows_of(run: IdentityRun, source: int) -> Iterator[_Copied]:
     position = _NUMBER(8, run.position)
     for row in range(len(run.ids) // ID_BYTES):
         id = run.ids[row * ID_BYTES : (row + 1) * ID_BYTES]
-        digest = run.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
-        yield source, b"\1" + id, position + _NUMBER(8, row), digest
+        yield source, b"\1" + id, position + _NUMBER(8, row), run.mark
 
 
 def _copied(row: _Copied) -> bytes:
     """An identity as it is copied into its table."""
-    source, id, place, digest = row
+    source, id, place, mark = row
     return b"".join(
-        (_FIELDS, _NUMBER(8, source), _LENGTH(len(id)), id, place, _LENGTH(len(digest)), digest)
+        (_FIELDS, _NUMBER(8, source), _LENGTH(len(id)), id, place, _LENGTH(len(mark)), mark)
     )
 
 

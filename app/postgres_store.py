@@ -39,6 +39,7 @@ from app.postgres_rows import (
     keys_are_there,
     written_id,
 )
+from app.priors import priors
 from app.store import KeyRow, LedgerMapper, Pending, Store, TakenError
 from domain.record_ids import stored_id, stored_ids
 from domain.usage import Identity, Prior
@@ -349,12 +350,12 @@ class PostgresStore(Store):
         """Those of the identities that are taken, with what they were taken by."""
         ids = self.kept_ids([id for _, id in identities])
         rows = self._select(
-            "SELECT name, id, position, digest FROM usage_identities JOIN usage_sources"
+            "SELECT name, id, position, row, digest FROM usage_identities JOIN usage_sources"
             " ON number=source WHERE id = ANY(?) AND source IN"
             " (SELECT number FROM usage_sources WHERE name = ANY(?))",
             (ids, list({source for source, _ in identities})),
         )
-        return {(name, written_id(id)): Prior(at, digest) for name, id, at, digest in rows}
+        return priors(self, [((name, written_id(id)), *place) for name, id, *place in rows])
 
     def _insert(
         self,

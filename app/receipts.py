@@ -66,11 +66,12 @@ def receipt_of(verdict: Verdict, first: int) -> Receipt:
 
 
 def identities_of(
-    event: UsageRecorded, position: int, digests: Sequence[bytes]
+    event: UsageRecorded, position: int, marks: Sequence[bytes]
 ) -> Sequence[IdentityRow | IdentityRun]:
-    """The identities of an event's records: in one run, when they are UUIDs of one source."""
-    if isinstance(event.ids, bytes) and len(event.sources.each) == 1:
-        return [IdentityRun(event.sources.each[0], position, event.ids, b"".join(digests))]
+    """The identities of an event's records, in one run if they are alike."""
+    alike = marks.count(marks[0]) == len(marks)
+    if alike and isinstance(event.ids, bytes) and len(event.sources.each) == 1:
+        return [IdentityRun(event.sources.each[0], position, event.ids, marks[0])]
     ids = [record.id for record in event.records]
     sources = event.sources.spread(event.count)
-    return list(map(IdentityRow, sources, ids, repeat(position), range(len(ids)), digests))
+    return list(map(IdentityRow, sources, ids, repeat(position), range(len(ids)), marks))

@@ -114,8 +114,8 @@ class Snapshot:
         sql = "SELECT key, digest, subject, position FROM idempotency_keys WHERE key=?"
         return next((KeyRow(*row) for row in self._rows(sql, (key,))), None)
 
-    def digests(self, position: int, identities: Sequence[Identity]) -> list[bytes]:
-        """What the usage records of one event said, as digests in the order of the records."""
+    def marks(self, position: int, identities: Sequence[Identity]) -> list[bytes]:
+        """How the usage records of one event were sent, in the order of the records."""
         found: dict[Identity, bytes] = {}
         for start in range(0, len(identities), ROWS_PER_STATEMENT):
             chunk = identities[start : start + ROWS_PER_STATEMENT]
@@ -126,7 +126,7 @@ class Snapshot:
                 f" (SELECT number FROM usage_sources WHERE name IN ({marks}))",
                 [*(self._kept_id(id) for _, id in chunk), position, *(name for name, _ in chunk)],
             )
-            found |= {(name, self._written_id(id)): digest for name, id, digest in rows}
+            found |= {(name, self._written_id(id)): mark for name, id, mark in rows}
         if missing := set(identities) - set(found):
             source, id = min(missing)
             message = f"the identity of usage record {id!r} of {source!r} is not kept"

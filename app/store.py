@@ -31,6 +31,7 @@ from msgspec.msgpack import Decoder
 from app.chain import GENESIS, Stored, chain_hash
 from app.identities import ROWS_PER_STATEMENT, Identities, insert_identities
 from app.lock import hold
+from app.priors import Taken, priors
 from domain import decider, money
 from domain.decider import Envelope, Event, Recorded
 from domain.record_ids import stored_id, stored_ids, written_id
@@ -43,7 +44,7 @@ _CACHE_KIB = 262_144
 _SYNCHRONOUS_FULL = 2
 _CHECKPOINT_PAGES = 16_384
 
-# An id keeps its own byte order, so that time-ordered ids fall into neighbouring pages.
+# An id keeps its own byte order; `digest` holds the mark of how a record was sent (`priors.py`).
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS event_hashes (position INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
     "CREATE TABLE IF NOT EXISTS usage_sources (number INTEGER PRIMARY KEY, name TEXT UNIQUE)",
@@ -343,19 +344,18 @@ class Store:
 
     def recorded(self, identities: Sequence[Identity]) -> dict[Identity, Prior]:
         """Those of the identities that are taken, with what they were taken by."""
-        found: dict[Identity, Prior] = {}
+        found: list[Taken] = []
         for start in range(0, len(identities), ROWS_PER_STATEMENT):
             chunk = identities[start : start + ROWS_PER_STATEMENT]
             marks = ",".join("?" * len(chunk))
             rows = self._select(
-                "SELECT name, id, position, digest FROM usage_identities JOIN usage_sources "
+                "SELECT name, id, position, row, digest FROM usage_identities JOIN usage_sources "
                 f"ON number=source WHERE id IN ({marks}) AND source IN "
                 f"(SELECT number FROM usage_sources WHERE name IN ({marks}))",
                 [*(stored_id(id) for _, id in chunk), *(source for source, _ in chunk)],
             )
-            for name, kept_id, position, digest in rows:
-                found[name, written_id(kept_id)] = Prior(position, digest)
-        return found
+            found += [((name, written_id(id)), *place) for name, id, *place in rows]
+        return priors(self, found)
 
     def key(self, key: str) -> KeyRow | None:
         """What an idempotency key was used for."""

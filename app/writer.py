@@ -151,13 +151,13 @@ class Group:
         self._engine.apply([self._add(new_id("ub"), 1, event, actor) for event in decided.events])
         if isinstance(decided, usage.Decided):
             self.identities += [
-                IdentityRow(one.source, one.id, first + one.event, one.row, one.digest)
+                IdentityRow(one.source, one.id, first + one.event, one.row, one.mark)
                 for one in decided.verdicts
                 if one.row >= 0
             ]
             return [receipt_of(one, first) for one in decided.verdicts]
-        for at, (event, digests) in enumerate(zip(decided.events, decided.digests, strict=True)):
-            self.identities += identities_of(event, first + at, digests)
+        for at, (event, marks) in enumerate(zip(decided.events, decided.marks, strict=True)):
+            self.identities += identities_of(event, first + at, marks)
         return Written(decided, first)
 
 

@@ -10,8 +10,9 @@ _PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _UUID = re.compile(_PATTERN)
 ID_BYTES = 16
 """What a UUID takes."""
-_TEXT = 36
-_UUIDS = re.compile(f"(?:{_PATTERN})*")
+UUID_CHARACTERS = 36
+"""How long a UUID is as it is written."""
+_HYPHENS = (8, 13, 18, 23)
 
 
 def stored_id(id: str) -> bytes | str:
@@ -41,9 +42,15 @@ def packed_ids(ids: Sequence[str]) -> bytes | None:
     >>> packed_ids(["0199aaaa-0000-7000-8000-00000000000f", "order-17"])
     """
     joined = "".join(ids)
-    if len(joined) != _TEXT * len(ids) or not _UUIDS.fullmatch(joined):
+    if any(joined[at::UUID_CHARACTERS] != "-" * len(ids) for at in _HYPHENS):
         return None
-    return bytes.fromhex(joined.replace("-", ""))
+    try:
+        packed = bytes.fromhex(joined.replace("-", ""))
+    except ValueError:
+        return None
+    # Blanks are passed over, and hyphens elsewhere left out: then it comes to less.
+    whole = len(packed) == ID_BYTES * len(ids) and set(map(len, ids)) <= {UUID_CHARACTERS}
+    return packed if whole and joined == joined.lower() else None
 
 
 def written_id(stored: bytes | str) -> str:

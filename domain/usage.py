@@ -41,9 +41,9 @@ __all__ = [
     "checked",
     "decide",
     "digest_of",
-    "digests_of",
     "encode_record",
     "identifiable",
+    "mark_of",
 ]
 
 BATCH_RECORDS = 1_000
@@ -54,6 +54,12 @@ PROPERTIES_LIMIT = 20
 
 encode_record = msgspec.msgpack.Encoder(order="sorted").encode
 """Encodes a record; two sendings are the same when these bytes are."""
+
+
+AS_KEPT = b""
+"""The mark of a record that was sent as it is kept."""
+TIMELESS = b"\1"
+"""The mark of one that was sent without a time: the one that it is kept with is our own."""
 
 
 # --------------------------------------------------------------------------------------- state
@@ -130,8 +136,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The answer to one offered record.
 
     When it was written: `event` is the index of its event among those decided, `row` its place in
-    it, `digest` what its content hashes to. For a duplicate, `position` is that of the first
-    receipt. The path of `error` is relative to the record.
+    it, `mark` how what was sent differs from what is kept. For a duplicate, `position` is that of
+    the first receipt. The path of `error` is relative to the record.
     """
 
     id: str
@@ -139,7 +145,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     status: Status
     event: int = -1
     row: int = -1
-    digest: bytes = b""
+    mark: bytes = b""
     position: int | None = None
     error: Rejected | None = None
 
@@ -164,15 +170,23 @@ def checked(offered: RecordInput, facts: Facts) -> UsageRecord:
     return _Batch(facts).checked(offered)
 
 
-def digest_of(record: UsageRecord) -> bytes:
-    """What tells a record from others of its identity: all that it says."""
-    return _digest(encode_record(record))
+def digest_of(record: UsageRecord, mark: bytes) -> bytes:
+    """What tells a record from others of its identity: all that its sender said.
+
+    That is what is kept, but for what its mark says: a time may have been left out. Records that
+    were kept before there were marks have the digest itself in its place.
+    """
+    if mark == AS_KEPT:
+        return _digest(encode_record(record))
+    if mark == TIMELESS:
+        return _digest(encode_record(msgspec.structs.replace(record, timestamp_us=-1)))
+    return mark
 
 
-def digests_of(record: UsageRecord) -> tuple[bytes, bytes]:
-    """What a record may have been told apart by: all it says, or all but a time it came without."""
-    timeless = msgspec.structs.replace(record, timestamp_us=-1)
-    return _digest(encode_record(record)), _digest(encode_record(timeless))
+def mark_of(record: UsageRecord, digest: bytes) -> bytes | None:
+    """The mark with which a record has this digest; None when it has it with none."""
+    marks = (AS_KEPT, TIMELESS)
+    return next((mark for mark in marks if digest_of(record, mark) == digest), None)
 
 
 def _digest(content: bytes) -> bytes:
@@ -214,13 +228,14 @@ class _Batch:
         if len(self._rows) >= BATCH_RECORDS or self._bytes + size > BATCH_BYTES:
             self.close()
         self._seen[identity] = (len(self.events), digest)
+        mark = AS_KEPT if offered.timestamp is not None else TIMELESS
         place = len(self._rows)
         self._rows.append(row)
         self._bytes += size
         facts = self._facts
         matched = row.event_name in facts.value_properties and row.customer in facts.customers
         status = Status.ACCEPTED if matched else Status.UNMATCHED
-        return Verdict(row.id, row.source, status, len(self.events), place, digest)
+        return Verdict(row.id, row.source, status, len(self.events), place, mark)
 
     def close(self) -> None:
         """Make one event of what has been gathered."""

@@ -6,7 +6,6 @@ soon as anything is unusual the answer is None, and `usage.decide` looks at each
 """
 
 from collections.abc import Hashable, Sequence
-from hashlib import blake2b
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
@@ -14,11 +13,14 @@ from domain.columns import Column
 from domain.decider import Rejected
 from domain.money import all_written_shortest, format_decimal, parse_decimal
 from domain.periods import parse_usual_instants
+from domain.record_ids import UUID_CHARACTERS
 from domain.text import NAME_BYTES, check_text
 from domain.usage import (
+    AS_KEPT,
     BATCH_BYTES,
     BATCH_RECORDS,
     PROPERTIES_LIMIT,
+    TIMELESS,
     Decided,
     Facts,
     RecordInput,
@@ -30,6 +32,13 @@ from domain.usage import (
     encode_record,
 )
 
+_CHARACTER_BYTES = 4
+"""What a character takes at most."""
+_FRAME_BYTES = 50
+"""What a record takes at most beside its texts."""
+_PAIR_CHARACTERS = 3
+"""What a property takes at most beside its texts, counted in characters."""
+
 
 class Accepted(NamedTuple):
     """Records that were all accepted: their events, and column by column what became of each."""
@@ -38,16 +47,16 @@ class Accepted(NamedTuple):
     ids: list[str]
     sources: list[str]
     statuses: list[Status]
-    digests: list[list[bytes]]
-    """Those of each event."""
+    marks: list[Sequence[bytes]]
+    """Those of each event's records."""
 
     def decided(self) -> Decided:
         """The same with a verdict for each record."""
-        digests = chain.from_iterable(self.digests)
-        told = zip(self.ids, self.sources, self.statuses, digests, strict=True)
+        marks = chain.from_iterable(self.marks)
+        told = zip(self.ids, self.sources, self.statuses, marks, strict=True)
         verdicts = [
-            Verdict(id, source, status, *divmod(place, BATCH_RECORDS), digest)
-            for place, (id, source, status, digest) in enumerate(told)
+            Verdict(id, source, status, *divmod(place, BATCH_RECORDS), mark)
+            for place, (id, source, status, mark) in enumerate(told)
         ]
         return Decided(self.events, verdicts)
 
@@ -79,9 +88,6 @@ def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) ->
     several: list[Any] = [
         {} if record.properties is None else record.properties for record in records
     ]
-    told = times
-    if None in texts:  # a time left out is no part of what makes two sendings the same
-        told = [-1 if text is None else at for text, at in zip(texts, times, strict=True)]
     customers = [record.customer for record in records]
     names = [record.event_name for record in records]
     first = len(accepted.statuses)
@@ -90,8 +96,7 @@ def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) ->
     try:
         if any("value" in properties for properties in several):
             values, several = _values_taken_out(values, several)
-        decimals = _decimals(set(values), facts, set(names))
-        values = list(map(decimals.__getitem__, values))
+        values = _written_shortest(values, facts, set(names))
         event = UsageRecorded.by_columns(ids, sources, names, customers, times, values, several)
         if not isinstance(event.ids, bytes) and not _all_plain(ids):
             return False
@@ -101,14 +106,32 @@ def _accept(records: Sequence[RecordInput], facts: Facts, accepted: Accepted) ->
         _check_texts(names, values, several, facts)
     except (Rejected, TypeError, AttributeError, ValueError):
         return False
-    rows = zip(ids, sources, names, customers, told, values, several, strict=True)
-    contents = list(map(encode_record, rows))
-    if sum(map(len, contents)) > BATCH_BYTES:
+    if _may_be_too_large(event) and sum(map(len, map(encode_record, event.records))) > BATCH_BYTES:
         return False
     accepted.events.append(event)
     accepted.statuses.extend(_statuses(event, facts))
-    accepted.digests.append([blake2b(one, digest_size=16).digest() for one in contents])
+    accepted.marks.append(_marks(texts))
     return True
+
+
+def _marks(texts: Sequence[str | None]) -> Sequence[bytes]:
+    """How what was sent differs from what is kept: a time may have been left out."""
+    if None not in texts:
+        return [AS_KEPT] * len(texts)
+    return [TIMELESS if text is None else AS_KEPT for text in texts]
+
+
+def _may_be_too_large(event: UsageRecorded) -> bool:
+    """Whether records could be too much for one event if all were as long as the longest."""
+    longest = UUID_CHARACTERS if isinstance(event.ids, bytes) else max(map(len, event.ids))
+    for texts in (event.sources.each, event.event_names.each, event.customers.each):
+        longest += max(map(len, texts))
+    longest += max(len(value or "") for value in event.values.each)
+    longest += max(
+        _PAIR_CHARACTERS * len(one) + sum(map(len, chain(*one.items())))
+        for one in event.properties.each
+    )
+    return event.count * (_FRAME_BYTES + _CHARACTER_BYTES * longest) > BATCH_BYTES
 
 
 def _times(texts: Sequence[str | None], now_us: int) -> list[int] | None:
@@ -157,18 +180,17 @@ def _statuses(event: UsageRecorded, facts: Facts) -> list[Status]:
     ]
 
 
-def _decimals(
-    values: set[str | None], facts: Facts, names: set[str]
-) -> dict[str | None, str | None]:
-    """Each different value as plain decimal text. Raises `TypeError` when more is asked for."""
+def _written_shortest(values: list[Any], facts: Facts, names: set[str]) -> list[Any]:
+    """Each value as plain decimal text. Raises `TypeError` when more is asked for."""
     needed = {name for event in names for name in facts.value_properties.get(event, ())}
-    if needed - {"value"} or names & facts.at_times.keys() or (needed and None in values):
+    different = set(values)
+    if needed - {"value"} or names & facts.at_times.keys() or (needed and None in different):
         raise TypeError("a meter needs more of these records than any value")
-    texts = [value for value in values if value is not None]
-    kept: dict[str | None, str | None] = {None: None}
+    texts = different - {None}
     if all_written_shortest(texts):
-        return kept | dict(zip(texts, texts, strict=True))
-    return kept | {text: format_decimal(parse_decimal(text, ("value",))) for text in texts}
+        return values
+    written = {text: format_decimal(parse_decimal(text, ("value",))) for text in texts}
+    return [None if value is None else written[value] for value in values]
 
 
 def _check_names(column: Column[str]) -> None:

@@ -102,7 +102,7 @@ class Engine:
         position = None
         for one in recorded:
             if fresh and position is None:  # what brings nothing takes no turn
-                self._usage.fresh.take_turns(views)
+                self._usage.fresh.take_turns(views, one.position - 1)
             position = one.position
             if isinstance(one.event, UsageRecorded):
                 history.apply_batch(views, one)

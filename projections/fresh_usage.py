@@ -108,18 +108,17 @@ class Fresh:
         self._held.came(standing.positions, blocks)
         self._changed = True
 
-    def take_turns(self, views: Views) -> None:
+    def take_turns(self, views: Views, position: int) -> None:
         """As a transaction begins, bring up to date the days of the share of which most is fresh.
 
-        If that is enough, and of every other one of which far too much is: so nobody has to wait
-        for all shares.
+        Up to a position, if that is enough, and of every other one of which far too much is: so
+        nobody has to wait for all shares.
         """
         if not self._held.begins(views):
             return
         standing = self._standing(views)
         if standing is None or not standing.is_enough:
             return
-        position = views.checkpoint()
         full = sorted(((*standing.fullness(share), share) for share in range(SHARES)), reverse=True)
         for turn, (times, _, share) in enumerate(full):
             if times < (TOO_MANY if turn else 1):

@@ -13,7 +13,7 @@ from app.new_directories import new_home
 from app.opening import Home, open_store
 from app.reading import Progress
 from app.store import KeyRow, Store, TakenError
-from domain.usage import UsageRecorded
+from domain.usage import UsageRecord, UsageRecorded, mark_of
 from projections.places import Place
 
 _LINES_PER_COMMIT = 500
@@ -92,10 +92,16 @@ def _rows(lines: Sequence[Numbered]) -> Rows:
                 assert isinstance(one.recorded.event, UsageRecorded)
                 records = zip(one.recorded.event.records, line.each, strict=True)
                 identities += [
-                    IdentityRow(record.source, record.id, line.position, row, digest)
+                    IdentityRow(record.source, record.id, line.position, row, _mark(record, digest))
                     for row, (record, digest) in enumerate(records)
                 ]
             case KeyLine() as line:
                 digest = bytes.fromhex(line.digest)
                 keys.append(KeyRow(line.key, digest, line.subject, line.position))
     return events, identities, keys
+
+
+def _mark(record: UsageRecord, digest: bytes) -> bytes:
+    mark = mark_of(record, digest)
+    assert mark is not None, "lines that were read are right"
+    return mark

@@ -23,7 +23,7 @@ from app.exports.log_lines import (
 from app.store import CorruptLedger, LedgerMapper
 from domain.decider import Recorded
 from domain.ledgers import LedgerOpened
-from domain.usage import UsageRecorded, digests_of
+from domain.usage import UsageRecorded, mark_of
 
 
 class BadLog(Exception):
@@ -162,7 +162,7 @@ class _Reading:
         if len(line.digests) != DIGEST_BYTES * len(records):
             raise ValueError(f"event {line.position} holds {len(records)} usage records")
         for record, digest in zip(records, line.each, strict=True):
-            if digest not in digests_of(record):
+            if mark_of(record, digest) is None:
                 raise ValueError(f"usage record {record.id!r} does not hash to its digest")
         return recorded
 

@@ -20,7 +20,7 @@ from app.opening import open_snapshot
 from app.snapshots import Kept, Snapshot
 from app.store import CorruptLedger, KeyRow, LedgerMapper
 from domain.ledgers import LedgerOpened
-from domain.usage import UsageRecorded
+from domain.usage import UsageRecorded, digest_of
 from projections.places import Place
 
 Progress = Callable[[int], None]
@@ -111,7 +111,8 @@ def _digests(snapshot: Snapshot, mapper: LedgerMapper, kept: Kept) -> Iterator[D
     _, event = mapper.decode(kept.topic, kept.state)
     assert isinstance(event, UsageRecorded)
     identities = [(record.source, record.id) for record in event.records]
-    digests = snapshot.digests(kept.position, identities)
+    marks = snapshot.marks(kept.position, identities)
+    digests = map(digest_of, event.records, marks)
     yield DigestsLine(position=kept.position, digests=b"".join(digests))
 
 

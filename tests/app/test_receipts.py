@@ -44,17 +44,17 @@ def test_both_ways_say_the_same(prefix: str, sources: int) -> None:
         assert written[part].newest == receipts[part][-1].position
     kept = [
         row
-        for at, (event, digests) in enumerate(
-            zip(accepted.events, accepted.digests, strict=True), POSITION
+        for at, (event, marks) in enumerate(
+            zip(accepted.events, accepted.marks, strict=True), POSITION
         )
-        for one in identities_of(event, at, digests)
+        for one in identities_of(event, at, marks)
         for row in (one.rows() if isinstance(one, IdentityRun) else [one])
     ]
     assert [(one.id, one.source, one.position) for one in kept] == [
         (one.id, one.source, one.position) for one in receipts
     ]
-    assert [(one.row, one.digest) for one in kept] == [
-        (one.row, one.digest) for one in decided.verdicts
+    assert [(one.row, one.mark) for one in kept] == [
+        (one.row, one.mark) for one in decided.verdicts
     ]
 
 

@@ -29,7 +29,8 @@ class Order(msgspec.Struct, frozen=True):
     """What to send: `requests` to each of the `clients`, `size` records in each request.
 
     With the id of a subscription its invoice is previewed all the while, over another connection.
-    Whether everything was accepted is not `checked` where nothing is kept.
+    Whether everything was accepted is not `checked` where nothing is kept. The records are as close
+    together in time as those `among` which they are, in a month; 0 is as many as are sent.
     """
 
     host: str
@@ -43,6 +44,7 @@ class Order(msgspec.Struct, frozen=True):
     first: int = 0
     previewed: str = ""
     checked: bool = True
+    among: int = 0
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Refused(Exception):
 async def send(order: Order) -> Sent:
     """Make all requests, then send them and time only that."""
     total = order.clients * order.requests * order.size
-    records = Records(order.ids, order.customers, total, order.first)
+    records = Records(order.ids, order.customers, max(total, order.among), order.first)
     requests = [
         [_request(order, records) for _ in range(order.requests)] for _ in range(order.clients)
     ]

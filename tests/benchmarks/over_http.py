@@ -48,7 +48,8 @@ def run(directory: Path, sizes: Sizes) -> None:
 
 
 def _order(url: str, kind: str, sizes: Sizes, clients: int, requests: int, size: int) -> Order:
-    return Order(*host_and_port(url), kind, sizes.customers, clients, requests, size)
+    among = sizes.records
+    return Order(*host_and_port(url), kind, sizes.customers, clients, requests, size, among=among)
 
 
 def host_and_port(url: str) -> tuple[str, int]:

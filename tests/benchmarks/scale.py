@@ -155,6 +155,7 @@ def _served(
             ids=ids,
             first=first,
             previewed=previewed,
+            among=sizes.filled,
         )
         first += clients * requests * size
         host, port = host_and_port(bare.url)

@@ -18,6 +18,7 @@ from domain.usage import (
     Status,
     UsageRecord,
     UsageRecorded,
+    digest_of,
     encode_record,
 )
 from tests.spec import given
@@ -67,8 +68,13 @@ def asked(*records: RecordInput) -> RecordUsage:
 
 def recorded_before(*records: RecordInput, position: int = 7) -> dict[Identity, Prior]:
     """What the ledger knows after these records were accepted at a position."""
-    verdicts = usage.decide(asked(*records), facts()).verdicts
-    return {(one.source, one.id): Prior(position, one.digest) for one in verdicts}
+    decided = usage.decide(asked(*records), facts())
+    return {
+        (one.source, one.id): Prior(
+            position, digest_of(decided.events[one.event].record(one.row), one.mark)
+        )
+        for one in decided.verdicts
+    }
 
 
 # ------------------------------------------------------------------------- accepted, unmatched
