@@ -39,11 +39,13 @@ run: $(CORE) ## Serve the demo from .data/demo (HOST=... and PORT=... choose the
 test: $(DEV) ## Check format, lint and types, then run every test
 	$(VENV) -m ruff format --check --quiet .
 	$(VENV) -m ruff check --quiet .
-	$(VENV) -m mypy
-	$(TESTS) --store both
+	@echo '$(VENV) -m mypy, and meanwhile $(TESTS) --store both'
+	@$(VENV) -m mypy >.venv/types.txt 2>&1 & types=$$!; \
+		$(TESTS) --store both; tests=$$?; \
+		wait $$types; types=$$?; cat .venv/types.txt; exit $$((tests || types))
 
-# `make test` tries on PostgreSQL all stories, every view and the ways to write (`tests/marks.py`);
-# whatever else opens a ledger does so there only here, for it takes as long as all the rest.
+# `make test` runs on PostgreSQL whatever opens a ledger, but for campaigns, what HTTP and GraphQL
+# make of a request, and some dear files (`tests/marks.py`): these do so only here.
 test-postgres: $(DEV) ## Run on PostgreSQL all that can be, also what `make test` leaves out (takes long)
 	$(TESTS) --store postgres
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app import control_commands, logs
 from app.exports.journals import Form
-from app.exports.spreadsheets import Subject
+from app.exports.subjects import Subject
 from app.settings import Auth
 
 

@@ -1,4 +1,7 @@
-"""The command line: parse, call, print."""
+"""The command line: parse, call, print.
+
+What only some commands need is imported when one is run: the schema alone takes most of a second.
+"""
 
 import argparse
 import logging
@@ -21,30 +24,22 @@ from app import (
     forks,
     logs,
     replay,
-    schema,
     verification,
 )
 from app.arguments import parser
 from app.backups import Copied, copied
 from app.clock import SystemClock
-from app.explain import explainer
 from app.exports import files, log_import, log_writing
 from app.exports.journals import journal
 from app.exports.log_reading import BadLog
-from app.exports.parquet import parquet
-from app.exports.spreadsheets import spreadsheet
 from app.following import Meter, meter
 from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.new_directories import check_finished
 from app.opening import Home, is_there, open_store
-from app.served import ServedDirectory
-from app.server import create_app
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger
 from app.verification import VerificationRunning
-from app.web import serving
-from app.web.auth import OPEN_WARNING, is_open_now
 from domain.decider import Rejected
 from domain.periods import Period, check_period, format_instant, parse_instant
 from projections.places import Place
@@ -54,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parsed = parser().parse_args(arguments)
     if parsed.command == "schema":
+        from app import schema
+
         print(schema.sdl(), end="")
         return 0
     try:
@@ -102,6 +99,11 @@ def _opened(
 
 def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     """Serve until told to stop; everything accepted is answered first."""
+    from app.served import ServedDirectory
+    from app.server import create_app
+    from app.web import serving
+    from app.web.auth import OPEN_WARNING, is_open_now
+
     logs.set_up(settings.log_format, settings.least_logged)
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
     serving.end_on_signals()
@@ -186,8 +188,12 @@ def _parts(settings: Settings, parsed: argparse.Namespace) -> Iterator[bytes]:
     """What is asked for, part by part."""
     directory, place = settings.data, settings.place
     if parsed.csv is not None:
+        from app.exports.spreadsheets import spreadsheet
+
         return spreadsheet(directory, parsed.csv, _period(parsed.period), place)
     if parsed.parquet is not None:
+        from app.exports.parquet import parquet
+
         return parquet(directory, parsed.parquet, _period(parsed.period), place)
     if parsed.period is not None:
         raise ValueError("--period goes with --csv or --parquet")
@@ -257,6 +263,8 @@ def _bench(settings: Settings, parsed: argparse.Namespace) -> int:
 
 
 def _explain(settings: Settings, parsed: argparse.Namespace) -> int:
+    from app.explain import explainer
+
     _existing(settings)
     with explainer(settings.data, parsed.invoice, settings.place) as one:
         if parsed.json:

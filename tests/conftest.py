@@ -4,16 +4,19 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import settings
 
 from app.ledger import Ledger
-from tests import forked, places, quick
+from tests import forked, loop, places, quick
 from tests.benchmarks import serving
 from tests.quick import (
     pytest_collection,
+    pytest_collection_finish,
     pytest_collection_modifyitems,
+    pytest_sessionfinish,
     pytest_xdist_make_scheduler,
 )
 from tests.stores import (
@@ -36,11 +39,13 @@ __all__ = [
     "postgres",
     "pytest_addoption",
     "pytest_collection",
+    "pytest_collection_finish",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_configure_node",
     "pytest_generate_tests",
     "pytest_itemcollected",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_unconfigure",
     "pytest_xdist_make_scheduler",
@@ -52,6 +57,7 @@ quick.write_to_memory()
 places.install()
 if forked.DESCRIPTORS.is_dir():
     serving.Starting.tallybook = forked.start
+    mock.patch("app.folding_ahead.get_context", forked.context).start()
 
 pytest.register_assert_rewrite("tests.spec")
 
@@ -68,6 +74,13 @@ CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 def pytest_xdist_auto_num_workers() -> int:
     """Two workers for each processor: some tests mostly wait, for servers and deadlines."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_loop() -> Iterator[None]:
+    """Whatever is asked is answered by one event loop."""
+    yield
+    loop.close()
 
 
 @pytest.fixture

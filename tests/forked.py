@@ -1,4 +1,4 @@
-"""Servers as processes that are forked when everything is imported, and not a second later.
+"""Processes that are forked when everything is imported, and not a second later.
 
 Each is a process of its own, as `tallybook serve` is: only what Python and the imports of every one
 would cost is paid once, by a process that has no thread and opens nothing.
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
@@ -21,8 +21,35 @@ from tests.house import ROOT
 DESCRIPTORS = Path("/proc/self/fd")
 """Where the files are that a process has open: without it, servers are started as ever."""
 
-_context: ForkServerContext = get_context("forkserver")
-_context.set_forkserver_preload(["tests.forked", "app.cli", "uvicorn.lifespan.on"])
+
+class Begun(ForkServerProcess):
+    """A process that is forked, and imports nothing of whatever runs the tests."""
+
+    def start(self) -> None:
+        """Let it run."""
+        main = sys.modules["__main__"]
+        with mock.patch.multiple(main, create=True, __spec__=None, __file__=None):
+            super().start()
+
+
+class Forking(ForkServerContext):
+    """Makes such processes. There is one for all tests, for what is imported is said only once."""
+
+    Process = Begun
+
+
+PROCESSES = Forking()
+PROCESSES.set_forkserver_preload(
+    [
+        *("tests.forked", "tests.app.killed", "app.cli", "app.served", "app.server"),
+        *("app.web.serving", "uvicorn.lifespan.on"),
+    ]
+)
+
+
+def context(method: str) -> BaseContext:
+    """How processes begin; those that would begin with nothing are forked."""
+    return PROCESSES if method == "spawn" else get_context(method)
 
 
 class Forked:
@@ -67,10 +94,8 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], log: IO[byte
     """Run `tallybook` with these arguments; what it says to stderr goes to the log."""
     path = f"/proc/{os.getpid()}/fd/{log.fileno()}"
     _, *told = arguments
-    process = _context.Process(target=_run, args=(told, dict(environment), path))
-    # Or the new process would import whatever runs the tests.
-    with mock.patch.multiple(sys.modules["__main__"], create=True, __spec__=None, __file__=None):
-        process.start()
+    process = PROCESSES.Process(target=_run, args=(told, dict(environment), path))
+    process.start()
     return Forked(process)
 
 

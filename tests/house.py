@@ -3,6 +3,7 @@
 import ast
 import io
 import os
+import re
 import subprocess
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
@@ -63,10 +64,12 @@ class Source:
         """A finding at a node of this file."""
         return Finding(self.path, getattr(node, "lineno", 1), what)
 
-    def comments(self) -> Iterator[tuple[int, str]]:
-        """Each comment with its line; strings that look like comments are none."""
+    def comments(self, holding: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+        """Each comment that holds a pattern, with its line; strings that look like it are none."""
+        if not holding.search(self.text):
+            return
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
-            if token.type == tokenize.COMMENT:
+            if token.type == tokenize.COMMENT and holding.search(token.string):
                 yield token.start[0], token.string
 
 

@@ -1,4 +1,8 @@
-"""Why a test does not run on PostgreSQL, or only in the long form, `make test-postgres`."""
+"""Why a test does not run on PostgreSQL, or only in the long form, `make test-postgres`.
+
+Whatever opens a ledger runs on both, unless it is marked or in `DEAR_THERE`. What is in the long
+form was chosen by what it costs there.
+"""
 
 import pytest
 
@@ -14,19 +18,16 @@ FAILED = _only("lets a write fail as it does in files; tests/contract cuts off t
 SIZES = _only("the sizes of files; in PostgreSQL they are not measured")
 
 HTTP = _long("what HTTP and GraphQL make of a request, whatever keeps the ledger")
-SHORT = (
-    "tests/test_scenarios.py",
-    "tests/projections/",
-    *(
-        f"tests/app/test_{name}.py"
-        for name in (
-            *("ledger", "writer", "commands", "replay", "worker", "invoicing", "holds"),
-            *("schema_story", "schema_usage", "schema_corrections", "schema_invoices"),
-        )
-    ),
-)
-"""What runs on PostgreSQL in `make test`, too, beside `tests/contract`: all stories, every view,
-and the ways to write. All that opens a ledger does so in `make test-postgres`: it takes minutes."""
-LONG = "asked of PostgreSQL by make test-postgres"
-
 CAMPAIGN = _long("a campaign of random or many cases, and dear")
+
+_NAMES = (
+    "adjusted_invoices advance cli client client_spool control_commands ingest invoice_page"
+    " live_updates server shutdown webhook_restarts webhooks what_if schema_as_of schema_backtests"
+    " schema_changes schema_clock schema_explanations schema_imagined schema_late_usage"
+    " schema_ledger_events schema_lists schema_objects_as_of schema_prices schema_revisions"
+    " schema_subscription_changes schema_trials"
+).split()
+DEAR_THERE = tuple(f"tests/app/test_{name}.py" for name in _NAMES)
+"""Files that take PostgreSQL more than a second of CPU, and are no story, no view and no way to
+write: they are asked of it in the long form. A new file runs on both."""
+LONG = "more than a second of CPU on PostgreSQL, and in the long form there"

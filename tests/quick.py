@@ -4,6 +4,7 @@ Compiled modules are kept, even where the environment says otherwise: more than 
 import them. Where there is a disk in memory, and room on it, tests write there.
 """
 
+import gc
 import importlib
 import os
 import shutil
@@ -45,6 +46,17 @@ def pytest_collection(session: pytest.Session) -> None:
     for file in files[begin:] + files[:begin]:
         with suppress(Exception):  # collecting it says what is wrong
             importlib.import_module(".".join(Path(file).relative_to(ROOT).with_suffix("").parts))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no more need to look again and again whether it could go."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """At the end it may go."""
+    gc.unfreeze()
 
 
 DEAR = tuple(

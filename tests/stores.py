@@ -28,7 +28,7 @@ _NAMED = re.compile(rf"[\[\-]{POSTGRES}[\]\-]")
 """What stands in the name of a test that runs there."""
 CHOICES = {SQLITE: [SQLITE], POSTGRES: [POSTGRES], "both": [SQLITE, POSTGRES]}
 _ONLY, _LONG = "files_only", "in_long_form"
-_SHARED = ("server", "postgres", "recycled", "kept_in", "own_ledgers")
+_SHARED = ("server", "postgres", "recycled", "kept_in", "own_ledgers", "kept_loop")
 """Fixtures of the whole session, which no single test keeps anywhere."""
 _PORT = "postgres_port"
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -66,7 +66,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _opens(metafunc: pytest.Metafunc) -> bool:
-    return _may_open(metafunc.function, metafunc._arg2fixturedefs)
+    defined = metafunc._arg2fixturedefs
+    for name, (*_, fixture) in defined.items():
+        if fixture.scope == "module" and name not in _SHARED and opens_a_ledger(fixture.func, []):
+            said = f"{fixture.func.__name__} keeps a ledger: it must ask for kept_in, to be on each"
+            assert _asks(fixture.argnames, defined), said
+    return _may_open(metafunc.function, defined)
+
+
+def _asks(names: Sequence[str], defined: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether fixtures are made anew on each store, or ask for one that is."""
+    return "kept_in" in names or any(
+        _asks(defined[name][-1].argnames, defined) for name in names if name in defined
+    )
 
 
 def _may_open(function: Any, defined: Mapping[str, Sequence[Any]]) -> bool:
@@ -79,11 +91,8 @@ def _reason(item: Any, *, long: bool = True) -> str | None:
     if item.path.is_relative_to(CONTRACT):
         return "says itself which stores it is about"
     found = [item.get_closest_marker(_ONLY), item.get_closest_marker(_LONG) if long else None]
-    reason: str | None = next((mark.args[0] for mark in found if mark), None)
-    if reason is not None:
-        return reason
-    path = item.path.relative_to(ROOT).as_posix()
-    return marks.LONG if long and not path.startswith(marks.SHORT) else None
+    dear = long and item.path.relative_to(ROOT).as_posix() in marks.DEAR_THERE
+    return next((str(mark.args[0]) for mark in found if mark), marks.LONG if dear else None)
 
 
 def named_store(nodeid: str) -> str:
@@ -97,8 +106,8 @@ def _on(item: pytest.Item) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    reason = _reason(item)
-    if reason is not None and reason != marks.LONG:
+    reason = _reason(item, long=item.config.getoption("store") != POSTGRES)
+    if reason is not None:
         item.user_properties.append((_ONLY, reason))
 
 

@@ -22,7 +22,7 @@ from tests.scenarios.story import Story
 
 pytestmark = marks.CAMPAIGN
 
-SEEDS = range(2026, 2032)
+SEEDS = range(2027, 2031)
 OBJECTS_AT_ONCE = 2
 """How many objects are looked at after each step."""
 RECORD = """query($id: String!, $asOf: AsOf) { usageRecord(id: $id, asOf: $asOf) {

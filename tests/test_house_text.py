@@ -26,14 +26,13 @@ POSTPONED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
 
 def nothing_is_postponed(source: Source) -> Iterator[Finding]:
     """A comment does not promise work: it is done, or it is an issue."""
-    for line, comment in source.comments():
-        if POSTPONED.search(comment):
-            yield Finding(source.path, line, comment)
+    for line, comment in source.comments(POSTPONED):
+        yield Finding(source.path, line, comment)
 
 
 def silence_has_a_reason(source: Source) -> Iterator[Finding]:
     """Whoever silences a tool names the one complaint meant and says why, in words."""
-    for line, comment in source.comments():
+    for line, comment in source.comments(SILENCED):
         for directive in SILENCED.finditer(comment):
             coded = CODED.match(directive[0])
             reason = comment[directive.start() + len(coded[0]) :] if coded else ""

@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
-from app.exports.spreadsheets import SHEETS, Cell, Sheet, Subject
+from app.exports.spreadsheets import SHEETS, Cell, Sheet
 from app.exports.standing_views import standing_views
+from app.exports.subjects import Subject
 from app.opening import Home
 from domain.money import format_decimal
 from domain.periods import Period, to_us

@@ -10,7 +10,6 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import msgspec
 
 from app.exports.standing_views import standing_views
+from app.exports.subjects import Subject
 from app.invoice_page import harmless
 from app.opening import Home, open_snapshot
 from app.schema.usage_records import State as UsageState
@@ -46,15 +46,6 @@ class Plain(str):
 
 
 Cell = str | int | Decimal | Fraction | datetime | None
-
-
-class Subject(StrEnum):
-    """What a table lists."""
-
-    USAGE = "usage"
-    INVOICES = "invoices"
-    LINES = "lines"
-    CUSTOMERS = "customers"
 
 
 class Sheet(msgspec.Struct, frozen=True):

@@ -1,6 +1,5 @@
 """Ask the GraphQL schema of a ledger what a client would ask it, and read the answer as JSON."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ import pytest
 
 from app.ledger import Ledger
 from app.schema import Context, schema
+from tests.loop import run
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ class Asking:
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The answer as it travels: encoded as JSON and read back."""
         asked = schema.execute(query, variables, context_value=Context(self.ledger, "tester"))
-        result = asyncio.run(asked)
+        result = run(asked)
         errors = [error.formatted for error in result.errors or ()]
         answer: dict[str, Any] = json.loads(json.dumps({"data": result.data, "errors": errors}))
         return answer

@@ -8,7 +8,6 @@ numbers alone, so the parent can send them again; and in the end each record is 
 """
 
 import argparse
-import multiprocessing
 import random
 import shutil
 import tempfile
@@ -45,6 +44,7 @@ from tests.app.killed import (
     child,
     records,
 )
+from tests.forked import PROCESSES
 from tests.scenarios.story import Story as Told
 
 TOLD = """
@@ -59,8 +59,6 @@ LIVES = (Life.WORKING, Life.WORKING, Life.STARTING, Life.WORKING, Life.REPLAYING
 """The lives of one ledger, until the next one begins."""
 
 _DEADLINE_S = 60
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.app.killed"])  # so that each begins within moments
 
 
 class Silent(Broken):
@@ -130,8 +128,8 @@ def _live_and_die(story: Story, chance: random.Random, kind: Life, most: int) ->
     pause = chance.uniform(0, 0.01 if kind is Life.WORKING else 0.06)
     if kind is Life.STARTING:
         engine.remove(story.directory / VIEWS)
-    hearing, saying = _PROCESSES.Pipe(duplex=False)
-    process = _PROCESSES.Process(
+    hearing, saying = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(
         target=child, args=(saying, story.directory, story.lives, kind), daemon=True
     )
     process.start()

@@ -1,6 +1,5 @@
 """Talk HTTP to the application over one ledger, without a socket."""
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,6 +10,7 @@ from app.ledger import Ledger
 from app.served import Served
 from app.server import create_app
 from app.settings import Settings
+from tests import loop
 
 
 class Talking:
@@ -20,7 +20,7 @@ class Talking:
         self,
         served: Ledger | Served,
         settings: Settings | None = None,
-        run: Callable[[Coroutine[Any, Any, httpx.Response]], httpx.Response] = asyncio.run,
+        run: Callable[[Coroutine[Any, Any, httpx.Response]], httpx.Response] = loop.run,
     ) -> None:
         self.ledger = served.ledger if isinstance(served, Served) else served
         self._run = run

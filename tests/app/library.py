@@ -1,12 +1,13 @@
 """An operation carried out by the GraphQL library alone, to see that we do what it does."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import strawberry
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from tests.loop import run
 
 Answer = tuple[Any, list[dict[str, Any]]]
 """The data and the errors of an answer, as they travel."""
@@ -27,7 +28,7 @@ def answer(
     schema: strawberry.Schema, document: str, variables: dict[str, Any], context: object
 ) -> Answer:
     """What an operation is answered."""
-    result = asyncio.run(schema.execute(document, variables, context_value=context))
+    result = run(schema.execute(document, variables, context_value=context))
     return result.data, [dict(error.formatted) for error in result.errors or ()]
 
 

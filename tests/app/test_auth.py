@@ -51,10 +51,17 @@ def served(tmp_path: Path) -> Iterator[Keyed]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Keyed]:
+    """The same for all who are not let in, and for those who only look."""
+    with keyed(tmp_path_factory.mktemp(kept_in)) as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/graphql", *DOORS, "/invoices/inv_1", "/metrics", "/nothing"])
-def test_without_a_key_nothing_is_even_looked_at(served: Keyed, method: str, path: str) -> None:
-    answer = served.request(method, path, None, content=b"{" * 2_000_000)
+def test_without_a_key_nothing_is_even_looked_at(closed: Keyed, method: str, path: str) -> None:
+    answer = closed.request(method, path, None, content=b"{" * 2_000_000)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith('Bearer realm="tallybook"')
     assert answer.headers["content-type"].startswith("application/")
@@ -64,24 +71,24 @@ def test_without_a_key_nothing_is_even_looked_at(served: Keyed, method: str, pat
 @pytest.mark.parametrize(
     "text", ["", "x", "sk_test_1", "tbk_", written("key_" + "0" * 26, "0" * 43), "tbk_é"]
 )
-def test_a_bad_key_is_not_repeated(served: Keyed, text: str) -> None:
+def test_a_bad_key_is_not_repeated(closed: Keyed, text: str) -> None:
     headers = {"authorization": f"Bearer {text}".encode("latin-1")}
-    answer = served.request("POST", "/graphql", None, json={"query": ID}, headers=headers)
+    answer = closed.request("POST", "/graphql", None, json={"query": ID}, headers=headers)
     assert error(answer) == (401, "UNAUTHENTICATED")
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
     assert not text or text not in answer.text.replace("tbk_...", "")
 
 
 @pytest.mark.parametrize("place", sorted(PUBLIC))
-def test_a_host_is_no_part_of_the_address(served: Keyed, place: str) -> None:
+def test_a_host_is_no_part_of_the_address(closed: Keyed, place: str) -> None:
     headers = {"host": f"localhost{place}?"}
     for path in ("/metrics", "/graphql", "/invoices/inv_1"):
-        assert served.request("GET", path, None, headers=headers).status_code == 401
+        assert closed.request("GET", path, None, headers=headers).status_code == 401
 
 
-def test_two_keys_are_none(served: Keyed) -> None:
-    headers = [("authorization", f"Bearer {served.key()}")] * 2
-    answer = Talking(served.served, served.settings).request("GET", "/metrics", headers=headers)
+def test_two_keys_are_none(closed: Keyed) -> None:
+    headers = [("authorization", f"Bearer {closed.key()}")] * 2
+    answer = Talking(closed.served, closed.settings).request("GET", "/metrics", headers=headers)
     assert error(answer) == (400, "BAD_REQUEST")
 
 
@@ -92,9 +99,9 @@ def test_a_key_decides_the_ledger(served: Keyed) -> None:
 
 
 @pytest.mark.parametrize("name", [OTHER, "nix", "../other"])
-def test_a_key_opens_no_other_ledger_by_name(served: Keyed, name: str) -> None:
+def test_a_key_opens_no_other_ledger_by_name(closed: Keyed, name: str) -> None:
     headers = {"x-tallybook-ledger": name}
-    answer = served.request("GET", "/metrics", served.key(), headers=headers)
+    answer = closed.request("GET", "/metrics", closed.key(), headers=headers)
     assert error(answer) == (404, "NOT_FOUND")
 
 
@@ -138,15 +145,15 @@ def test_what_a_mutation_does_is_noted_with_the_id_of_the_key(served: Keyed) -> 
     ],
 )
 def test_a_key_is_a_password_only_where_one_is_asked_for(
-    served: Keyed, path: str, status: int
+    closed: Keyed, path: str, status: int
 ) -> None:
-    text = base64.b64encode(f"{served.key()}:".encode()).decode()
+    text = base64.b64encode(f"{closed.key()}:".encode()).decode()
     headers = {"authorization": f"Basic {text}"}
-    assert served.request("GET", path, None, headers=headers).status_code == status
+    assert closed.request("GET", path, None, headers=headers).status_code == status
 
 
-def test_a_browser_is_asked_for_the_key_of_an_invoice(served: Keyed) -> None:
-    answer = served.request("GET", "/invoices/inv_1", None)
+def test_a_browser_is_asked_for_the_key_of_an_invoice(closed: Keyed) -> None:
+    answer = closed.request("GET", "/invoices/inv_1", None)
     assert answer.headers["www-authenticate"].endswith('Basic realm="tallybook"')
 
 
@@ -160,18 +167,18 @@ def test_figures_are_for_admins_and_of_their_ledger(served: Keyed) -> None:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/graphiql", "/", "/graphiql/tabs.json"])
-def test_what_says_nothing_of_a_ledger_is_for_everybody(served: Keyed, path: str) -> None:
-    answer = served.request("GET", path, None)
+def test_what_says_nothing_of_a_ledger_is_for_everybody(closed: Keyed, path: str) -> None:
+    answer = closed.request("GET", path, None)
     assert answer.status_code in (200, 307)
-    assert served.served.ledger.state.id not in answer.text
+    assert closed.served.ledger.state.id not in answer.text
 
 
-def test_the_explorer_says_where_the_key_goes(served: Keyed) -> None:
-    prepared = served.request("GET", "/graphiql/tabs.json", None).json()
+def test_the_explorer_says_where_the_key_goes(closed: Keyed) -> None:
+    prepared = closed.request("GET", "/graphiql/tabs.json", None).json()
     assert len(prepared["tabs"]) > 10
     for tab in prepared["tabs"]:
         assert '{"Authorization": "Bearer tbk_..."}' in tab["query"]
-        assert served.ask(served.key(), tab["query"]).status_code == 200  # it is a comment
+        assert closed.ask(closed.key(), tab["query"]).status_code == 200  # it is a comment
 
 
 def test_every_route_says_what_it_needs(ledger: Ledger) -> None:
@@ -236,9 +243,9 @@ def test_without_keys_only_names_of_this_machine_are_answered(
         assert (answer.status_code == 403) == (status == 403), path
 
 
-def test_with_keys_any_name_is_answered(served: Keyed) -> None:
+def test_with_keys_any_name_is_answered(closed: Keyed) -> None:
     headers = {"host": "tallybook.example"}
-    answer = served.request("GET", "/metrics", served.key(), headers=headers)
+    answer = closed.request("GET", "/metrics", closed.key(), headers=headers)
     assert answer.status_code == 200
 
 

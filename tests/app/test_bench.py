@@ -9,7 +9,7 @@ from app import bench_floor, cli
 from app.bench_floor import Timing
 from tests import marks
 
-pytestmark = marks.CAMPAIGN
+pytestmark = marks.COMMANDS
 
 FIGURE = r"[\d,.]+(?:/s| ms)"
 

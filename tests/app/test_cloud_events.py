@@ -11,8 +11,11 @@ from cloudevents.core.bindings.http import (
 from cloudevents.core.v1.event import CloudEvent
 
 from app.ledger import Ledger
+from tests import marks
 from tests.app.http import Talking
 from tests.app.shapes import kept, metered
+
+pytestmark = marks.HTTP
 
 SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 

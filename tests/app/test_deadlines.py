@@ -34,10 +34,10 @@ def reader(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, reader: str) -> Iterator[Server]:
+def strict(tmp_path_factory: pytest.TempPathFactory, reader: str, kept_in: str) -> Iterator[Server]:
     """A server that waits for a second or two only, but for the next request of a connection."""
     with serving(
-        tmp_path_factory.mktemp("strict"),
+        tmp_path_factory.mktemp(f"strict-{kept_in}"),
         http=reader,
         header_limit_bytes=HEAD_BYTES,
         header_deadline_seconds=1,
@@ -52,10 +52,12 @@ def strict(tmp_path_factory: pytest.TempPathFactory, reader: str) -> Iterator[Se
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory, reader: str) -> Iterator[Server]:
+def patient(
+    tmp_path_factory: pytest.TempPathFactory, reader: str, kept_in: str
+) -> Iterator[Server]:
     """A server that waits for everything but the next request of a connection."""
     with serving(
-        tmp_path_factory.mktemp("patient"),
+        tmp_path_factory.mktemp(f"patient-{kept_in}"),
         http=reader,
         header_limit_bytes=HEAD_BYTES,
         header_deadline_seconds=60,

@@ -12,7 +12,7 @@ import pytest
 from app import verification
 from app.cli import main
 from app.exports.journals import Form
-from app.exports.spreadsheets import Subject
+from app.exports.subjects import Subject
 from tests import marks
 from tests.benchmarks.serving import Server
 

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from app.ledger import Ledger
+from tests import marks
 from tests.app.http import Talking
 from tests.app.shapes import kept, metered, post
+
+pytestmark = marks.HTTP
 
 PATH = "/api/v1/events"
 

@@ -18,6 +18,7 @@ from tests.app.keyed import OTHER
 from tests.app.watching import Closed, Watching, streaming
 from tests.benchmarks.serving import Server, serving
 from tests.conftest import CLOCK
+from tests.places import place_of
 
 pytestmark = marks.HTTP
 
@@ -29,10 +30,10 @@ ID = "{ ledger { id } }"
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def keyed(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Server]:
     """A server of two ledgers, for whoever has a key."""
-    data = tmp_path_factory.mktemp("keyed")
-    note_ledger(data, OTHER)
+    data = tmp_path_factory.mktemp(kept_in)
+    note_ledger(data, OTHER, place_of(place(data, OTHER)))
     for name in (MAIN, OTHER):
         Ledger(place(data, name), name=name).close()
     with serving(data, "--auth", "keys") as server:
@@ -157,7 +158,7 @@ def test_the_first_key_ends_what_was_open_before(tmp_path: Path) -> None:
 
 
 def test_a_key_counts_on_an_open_server_too(tmp_path: Path) -> None:
-    note_ledger(tmp_path, OTHER)
+    note_ledger(tmp_path, OTHER, place_of(place(tmp_path, OTHER)))
     Ledger(place(tmp_path, OTHER), name=OTHER).close()
     with serving(tmp_path, "--auth", "open") as server:
         key = made(server, ledger=OTHER)

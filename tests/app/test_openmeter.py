@@ -10,10 +10,13 @@ import pytest
 from app.jobs import CommandJob
 from app.ledger import Ledger
 from app.writer import Group
+from tests import marks
 from tests.app.http import Talking
 from tests.app.shapes import KEY, kept, metered, post
 from tests.app.test_cloud_events import BATCH, SINGLE, event
 from tests.app.test_compressed import DOORS
+
+pytestmark = marks.HTTP
 
 PATH = "/api/v1/events"
 

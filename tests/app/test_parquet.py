@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from app.cli import main
 from app.exports import parquet as exporting
 from app.exports.parquet import AS_TEXT, exact, parquet
-from app.exports.spreadsheets import SHEETS, Plain, Subject, spreadsheet
+from app.exports.spreadsheets import SHEETS, Plain, spreadsheet
+from app.exports.subjects import Subject
 from app.ledger import Ledger
 from domain.periods import Period, format_instant
 from domain.usage import RecordInput

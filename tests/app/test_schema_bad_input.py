@@ -1,15 +1,15 @@
 """Bad input through the schema: a typed answer that names the field, and nothing written."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from app.ledger import Ledger
 from tests import marks
-from tests.app.asking import CREATE, GRADUATED, Asking, Story, client, story
+from tests.app.asking import CREATE, GRADUATED, NOW, Asking, Story
 
 pytestmark = marks.HTTP
-
-__all__ = ["client", "story"]
 
 TIER = {"unitAmount": "1"}
 
@@ -17,6 +17,11 @@ TIER = {"unitAmount": "1"}
 def per_unit(amount: object) -> dict[str, Any]:
     """A pricing of one amount."""
     return {"perUnit": {"unitAmount": amount}}
+
+
+def package(**more: str) -> dict[str, Any]:
+    """A pricing of packages of one unit."""
+    return {"package": {"size": "1", "amount": "1", **more}}
 
 
 def tiers(*bounds: object, model: str = "graduated") -> dict[str, Any]:
@@ -90,18 +95,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "LIMIT_EXCEEDED",
         "pricing.graduated.tiers",
     ),
-    (
-        "price",
-        {"pricing": {"package": {"size": "0", "amount": "1"}}},
-        "INVALID_VALUE",
-        "pricing.package.size",
-    ),
-    (
-        "price",
-        {"pricing": {"package": {"size": "1", "amount": "1", "freeUnits": "-1"}}},
-        "INVALID_VALUE",
-        "pricing.package.freeUnits",
-    ),
+    ("price", {"pricing": package(size="0")}, "INVALID_VALUE", "pricing.package.size"),
+    ("price", {"pricing": package(freeUnits="-1")}, "INVALID_VALUE", "pricing.package.freeUnits"),
     ("subscription", {"customerId": "cus_nobody"}, "NOT_FOUND", "customerId"),
     ("subscription", {"customerId": "\ud800"}, "NOT_FOUND", "customerId"),
     ("subscription", {"items": []}, "REQUIRED", "items"),
@@ -143,8 +138,27 @@ def filled(value: Any, names: dict[str, str]) -> Any:
     return names.get(value[1:-1], value) if isinstance(value, str) else value
 
 
-@pytest.fixture
-def inputs(client: Asking, story: Story) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, kept_in: str) -> Iterator[Asking]:
+    """A client of one ledger for all of this, for each test sees that nothing was written."""
+    with Ledger(tmp_path_factory.mktemp(kept_in), test_clock_at=NOW) as ledger:
+        yield Asking(ledger)
+
+
+@pytest.fixture(scope="module")
+def story(client: Asking) -> Story:
+    """The reference story up to its subscription."""
+    return Story(client)
+
+
+@pytest.fixture(scope="module")
+def euro(client: Asking, inputs: dict[str, dict[str, Any]]) -> str:
+    """A price in another currency."""
+    return client.create("price", **{**inputs["price"], "currency": "EUR"})
+
+
+@pytest.fixture(scope="module")
+def inputs(story: Story) -> dict[str, dict[str, Any]]:
     """An input for each kind of object that would be accepted."""
     return {
         "meter": {"name": "Calls", "eventName": "calls", "aggregation": "COUNT"},
@@ -168,12 +182,12 @@ def test_a_mutation_refuses(
     client: Asking,
     story: Story,
     inputs: dict[str, dict[str, Any]],
+    euro: str,
     kind: str,
     change: dict[str, Any],
     code: str,
     path: str,
 ) -> None:
-    euro = client.create("price", **{**inputs["price"], "currency": "EUR"})
     position = client.position
     mutation, input_type = CREATE[kind]
     input = {**inputs[kind], **filled(change, {**vars(story), "euro": euro})}

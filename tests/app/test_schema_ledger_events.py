@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from domain.periods import parse_instant
+from tests import marks
 from tests.app.asking import Asking, Story, client, story, tokens
 
 __all__ = ["client", "story"]
@@ -179,6 +180,7 @@ def test_facts_by_the_time_at_which_they_were_recorded(
     assert feed(client, recordedUntil="2020-01-01T00:00:00Z")["nodes"] == []
 
 
+@marks.CAMPAIGN
 def test_every_filter_with_every_other_one(client: Asking, story: Story, other: str) -> None:
     """Each page, from either end, is what looking at every fact gives."""
     happened(client, story)

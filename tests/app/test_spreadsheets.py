@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
-from app.exports.spreadsheets import SHEETS, Subject, spreadsheet
+from app.exports.spreadsheets import SHEETS, spreadsheet
+from app.exports.subjects import Subject
 from app.ledger import Ledger
 from domain.customers import CreateCustomer, Customer
 from domain.decider import Rejected

@@ -11,9 +11,12 @@ import pytest
 import stripe
 
 from app.ledger import Ledger
+from tests import marks
 from tests.app.http import Talking
 from tests.app.shapes import FORM, KEY, kept, metered, post
 from tests.benchmarks.serving import serving
+
+pytestmark = marks.HTTP
 
 PATH = "/v1/billing/meter_events"
 DAY = 86_400

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from projections import supersessions
+from tests import marks
 from tests.app.asking import Asking, Story, client, story, tokens
 from tests.app.test_schema_late_usage import INVOICE, adjustments, cancel, move
 
@@ -195,6 +196,7 @@ def test_the_largest_differences_stand_first_and_nothing_is_written(
     assert (alone["subscriptionCount"], alone["subscriptions"]) == (1, [one])
 
 
+@marks.CAMPAIGN
 @pytest.mark.parametrize(
     "since",
     [

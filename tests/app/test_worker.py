@@ -117,21 +117,23 @@ def test_the_worker_wakes_when_something_falls_due(behind: Ledger) -> None:
     """What comes to be due while it sleeps, without anybody asking."""
     with behind.snapshot() as views:
         [_, one] = current.select(views, Subscription, {}, limit=2)
+    soon = behind.clock.now() + timedelta(seconds=1)
     again = subscriptions.CreateSubscription(
         customer_id=one.state.customer_id,
         items=(subscription_items.NewItem(price_id=one.state.items[0].price_id),),
-        start_at=behind.clock.now() + timedelta(seconds=1),
+        start_at=soon,
     )
 
     def eighth() -> bool:
         if issued(behind, 7)() and not asked:
             asked.append(behind.execute_now(again))
-            assert len(invoices(behind)) == 7
+            early = len(invoices(behind)) == 7
+            assert early or behind.clock.now() >= soon
         return issued(behind, 8)()
 
     asked: list[Done] = []
     working(behind, eighth)
-    assert invoices(behind)[-1].at == again.start_at
+    assert invoices(behind)[-1].at == soon
 
 
 def test_what_fails_is_tried_again_later(

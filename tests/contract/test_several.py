@@ -223,14 +223,18 @@ def test_whoever_lost_the_connection_looks_how_far_the_others_have_come(
     one, other = two
     patiently(lambda: sum(duties(one, other)) == 1)
     told = Event()
+    duty = f"tallybook duty {place.schema}"
     with other.writer.listening(told.set), psycopg.connect(place.url, autocommit=True) as cutting:
         told.clear()
-        for sql in (  # who listens without the duty, and then who has it
+        for sql in (  # who listens without the duty, and then who has it; nobody of another ledger
             (
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $$%duty%$$"
-                " AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                f" WHERE query LIKE $$%{duty}'%$$ AND pid <> pg_backend_pid()"
             ),
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'",
+            (
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                f" AND (classid::bigint << 32) | objid::bigint = {postgres.lock_of(duty)}"
+            ),
         ):
             cutting.execute(sql.encode())
         assert told.wait(PATIENCE_SECONDS)
