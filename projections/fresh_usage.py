@@ -176,10 +176,10 @@ class Fresh:
         hours = self._held.take(share, standing)
         if hours is None:
             _count(views, share, standing[0], self._matching, self._folding)
-        else:
-            for meter_ref, added in hours.items():
-                self._folding.days.merge(meter_ref, added)
-        self._folding.days.write(views)
+            self._folding.days.write(views)
+            return
+        for meter_ref, added in hours.items():
+            usage_days.write(views, meter_ref, added)
 
 
 def _count(views: Views, share: int, after: int, matching: Matching, folding: Folding) -> None:

@@ -103,11 +103,7 @@ class Days:
     def write(self, views: Views) -> None:
         """Write what was added; a day without a record left is none."""
         for meter_ref, hours in self._added.items():
-            groups = _by_group(hours)
-            places = sorted(groups)
-            for start in range(0, len(places), _ROWS_PER_QUERY):
-                some = places[start : start + _ROWS_PER_QUERY]
-                _write(views, meter_ref, {place: groups[place] for place in some})
+            write(views, meter_ref, hours)
         self._added.clear()
 
     def rows(self) -> Iterator[Row]:
@@ -125,6 +121,16 @@ class Days:
 
 
 # ------------------------------------------------------------------------------------- writing
+
+
+def write(views: Views, meter_ref: int, hours: Mapping[Hour, Sequence[int]]) -> None:
+    """Add hours of a meter to the rows of their days."""
+    groups = _by_group(hours)
+    places = sorted(groups)
+    for start in range(0, len(places), _ROWS_PER_QUERY):
+        some = places[start : start + _ROWS_PER_QUERY]
+        _write(views, meter_ref, {place: groups[place] for place in some})
+
 
 _Place = tuple[int, int]
 """(day since 1970, group of customers) of a row of one meter."""

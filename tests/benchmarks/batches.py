@@ -36,7 +36,7 @@ def run(directory: Path, sizes: Sizes) -> None:
             per_slice = max(1, full * sizes.records // _FULL // sizes.slices)
             place = directory / f"batches-{size}-{ids}"
             place.mkdir()
-            records = Records(ids, sizes.customers, sizes.slices * per_slice * size)
+            records = Records(ids, sizes.customers, sizes.among(sizes.slices * per_slice * size))
             with business(place, sizes) as subject, floor(place / "floor.db") as bare:
                 measured = measure(subject.ledger, bare, records, sizes.slices, per_slice, size)
             rows.append(row(f"{size:,}, {ids} ids", size * per_slice, measured))

@@ -48,7 +48,7 @@ def run(directory: Path, sizes: Sizes) -> None:
 
 
 def _order(url: str, kind: str, sizes: Sizes, clients: int, requests: int, size: int) -> Order:
-    among = sizes.records
+    among = sizes.filled
     return Order(*host_and_port(url), kind, sizes.customers, clients, requests, size, among=among)
 
 

@@ -30,7 +30,7 @@ def run(directory: Path, sizes: Sizes) -> None:
     with postgres.running(on_disk=True) as server:
         for ids in sizes.some(kinds):
             place = Place.of(server.address(f"batches_{ids.replace('-', '_')}"))
-            records = Records(ids, sizes.customers, sizes.slices * per_slice * _SIZE)
+            records = Records(ids, sizes.customers, sizes.among(sizes.slices * per_slice * _SIZE))
             with business(directory / ids, sizes, place) as subject, _copying(place) as bare:
                 measured = batches.measure(
                     subject.ledger, bare, records, sizes.slices, per_slice, _SIZE

@@ -61,6 +61,13 @@ class Sizes:
         """Those of the ways to do something that are measured."""
         return ways[: self.ways]
 
+    def among(self, records: int) -> int:
+        """How many records a month has of which these are the first: millions, as where it matters.
+
+        The fewer there are, the further apart they lie, and the more hours each batch is about.
+        """
+        return max(records, self.filled)
+
     @property
     def small(self) -> int:
         """How many records the small ledger holds."""
