@@ -24,7 +24,7 @@ from tests.test_histories import STORY
 
 pytestmark = marks.KILLED
 
-FIRST, CASES = 2046, 18
+FIRST, CASES = 2046, 14
 FAILED = Path(__file__).parent / "histories" / "failed.txt"
 
 

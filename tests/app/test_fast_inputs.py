@@ -152,7 +152,7 @@ def sent(ledger: Ledger, document: str, given: dict[str, Any]) -> tuple[Any, lis
 @example(IN_JSON, {"input": {"records": [FULL]}, "records": [FULL]})
 @example(BY_INPUT, {"input": {"records": [{**GOOD, "\ud800": ""}]}})
 @example(CHOSEN, {"input": {"records": [FULL]}})
-@settings(max_examples=200)
+@settings(max_examples=130)
 def test_what_is_sent_is_read_as_the_library_would(
     quiet: Ledger, document: str, given: dict[str, Any]
 ) -> None:

@@ -120,13 +120,13 @@ def said(offered: Offered) -> list[object]:
     return [getattr(offered, name) for name in FIELDS]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(CLOUD | st.builds(lambda one: {**USUAL_CLOUD, **one}, CLOUD), max_size=3))
 def test_cloud_events_are_never_read_otherwise(events: list[Event]) -> None:
     agree(cloud, events)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(LAGO | st.builds(lambda one: {**USUAL_LAGO, **one}, LAGO), max_size=3))
 def test_events_of_lago_are_never_read_otherwise(events: list[Event]) -> None:
     agree(lagos, events)

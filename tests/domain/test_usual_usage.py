@@ -98,13 +98,13 @@ def agree(sent: list[RecordInput], facts: Facts) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(records(st.none() | TIMES), FACTS)
 def test_the_quick_way_never_answers_otherwise(sent: list[RecordInput], facts: Facts) -> None:
     agree(sent, facts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     records(
         st.none() | USUAL_TIMES,
