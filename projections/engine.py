@@ -117,8 +117,7 @@ class Engine:
     def _stands_at(self, position: int) -> None:
         """Note up to which position the views are folded."""
         views = self.database.writing
-        self._usage.fresh.write(views)
-        views.set_meta("position", position)
+        views.note({**self._usage.fresh.noted(), "position": position})
 
     def _apply_one(self, views: Views, one: Recorded) -> None:
         """Fold any fact."""
@@ -198,7 +197,7 @@ class Engine:
         views = self.database.writing
         if fresh_usage.standing(views) is not None:
             self._usage.fresh.settle_all(views, views.checkpoint())
-            self._usage.fresh.write(views)
+            views.note(self._usage.fresh.noted())
 
     def _went_by(self, position: int) -> None:
         """Facts up to a position were added to days as they came."""

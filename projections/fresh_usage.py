@@ -7,7 +7,7 @@ whoever asks for a customer's totals adds what is fresh to them. How far the day
 changes no answer, so a dump shows every day as if nothing were fresh.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from heapq import merge
 from itertools import groupby
@@ -161,11 +161,12 @@ class Fresh:
             self._known = Standing.at(position)
             self._changed = True
 
-    def write(self, views: Views) -> None:
-        """Note how far the days stand."""
-        if self._changed:
-            views.set_meta(_NOTED, _encode(self._known))
-            self._changed = False
+    def noted(self) -> Mapping[str, object]:
+        """What is to be noted of how far the days stand, now that it will be."""
+        if not self._changed:
+            return {}
+        self._changed = False
+        return {_NOTED: _encode(self._known)}
 
     def _standing(self, views: Views) -> Standing | None:
         if self._known is None:

@@ -4,7 +4,7 @@ The tables and what is in them are the same as in a file (`tables.py`), so that 
 canonical dump. A rebuild fills another schema, which then takes the name of this one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -94,10 +94,9 @@ class PostgresViews(Views):
         of_all = sql.replace("IN :them", "= ANY(?)")
         return iter(self._session.execute(of_all, [*parameters, list(values)]))
 
-    def set_meta(self, name: str, value: object) -> None:
-        """Note something about the views themselves."""
-        on_conflict = "ON CONFLICT (name) DO UPDATE SET value=excluded.value"
-        self.execute(f"INSERT INTO meta VALUES (?,?) {on_conflict}", (name, _encode(value)))
+    def note(self, values: Mapping[str, object]) -> None:
+        """Note several things about the views themselves, at once."""
+        super().note({name: _encode(value) for name, value in values.items()})
 
     def meta(self, name: str) -> Any:
         """What was noted, or None."""

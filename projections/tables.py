@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -194,8 +194,13 @@ class Views:
 
     def set_meta(self, name: str, value: object) -> None:
         """Note something about the views themselves."""
+        self.note({name: value})
+
+    def note(self, values: Mapping[str, object]) -> None:
+        """Note several things about the views themselves, at once."""
+        marks = ",".join(["(?,?)"] * len(values))
         on_conflict = "ON CONFLICT (name) DO UPDATE SET value=excluded.value"
-        self.execute(f"INSERT INTO meta VALUES (?,?) {on_conflict}", (name, value))
+        self.execute(f"INSERT INTO meta VALUES {marks} {on_conflict}", [*chain(*values.items())])
 
     def meta(self, name: str) -> Any:
         """What was noted, or None."""
