@@ -1,7 +1,7 @@
 """The tables of a ledger in PostgreSQL, and how events and what goes with them get into them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
@@ -13,12 +13,14 @@ from app.identities import Identities, IdentityRow, IdentityRun
 from app.store import CorruptLedger, KeyRow
 from domain.record_ids import ID_BYTES, stored_ids
 from domain.record_ids import written_id as written
-from projections.postgres import Row, translated
+from projections.postgres import Row
 
 _STATEMENT_BYTES = 2 * 1024 * 1024
 """Events that go in one statement, of which the last may make it larger."""
 
-_HEAD = "SELECT position, hash FROM event_hashes ORDER BY position DESC LIMIT 1"
+_ENDS = b"""SELECT (SELECT max(notification_id) FROM stored_events), position, hash
+    FROM (SELECT) AS one
+    LEFT JOIN (SELECT * FROM event_hashes ORDER BY position DESC LIMIT 1) AS newest ON true"""
 TABLES = (
     # As the library makes it, but for the order of its texts, and without a sequence to count.
     """CREATE TABLE IF NOT EXISTS stored_events (originator_id TEXT NOT NULL,
@@ -46,6 +48,7 @@ _LENGTH = Struct("!i").pack
 _FIELDS = Struct("!h").pack(5)
 _KEYS = b"""INSERT INTO idempotency_keys
     SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bigint[])"""
+_NUMBER_OF = b"SELECT number FROM usage_sources WHERE name=$1"
 _SOURCE = b"""INSERT INTO usage_sources SELECT coalesce(max(number), 0) + 1, $1 FROM usage_sources
     ON CONFLICT DO NOTHING"""
 
@@ -54,11 +57,10 @@ def insert_events(
     c: RawCursor[Row], stored_events: Sequence[StoredEvent]
 ) -> list[tuple[int, bytes]]:
     """Events after the head, each with its link of the chain; which those are is the answer."""
-    found = c.execute(translated(_HEAD), binary=True).fetchone()
-    before, head = found or (0, GENESIS)
-    end = c.execute(b"SELECT max(notification_id) FROM stored_events").fetchone()
-    if end is not None and (end[0] or 0) != before:
-        message = f"event {(end[0] or 0) + 1} would follow {before}: the log has a hole"
+    [end, before, head] = c.execute(_ENDS, binary=True).fetchone() or (None, None, None)
+    before, head = before or 0, head or GENESIS
+    if (end or 0) != before:
+        message = f"event {(end or 0) + 1} would follow {before}: the log has a hole"
         raise CorruptLedger(message)
     portion: list[Row] = []
     size, hashes = 0, list[tuple[int, bytes]]()
@@ -84,22 +86,24 @@ def insert_identities(c: RawCursor[Row], identities: Identities) -> None:
         return
     numbers: dict[str, int] = {}
     for name in sorted({identity.source for identity in identities}):
-        c.execute(_SOURCE, (name,))
-        c.execute(b"SELECT number FROM usage_sources WHERE name=$1", (name,))
-        [numbers[name]] = c.fetchone() or ()
+        known = c.execute(_NUMBER_OF, (name,)).fetchone()
+        if known is None:
+            c.execute(_SOURCE, (name,))
+            known = c.execute(_NUMBER_OF, (name,)).fetchone()
+        [numbers[name]] = known or ()
     singles = [one for one in identities if isinstance(one, IdentityRow)]
-    ids = [kept_id(id) for id in stored_ids([one.id for one in singles])]
+    ids = stored_ids([one.id for one in singles])
     rows = [
-        (numbers[source], id, _NUMBER(8, position) + _NUMBER(8, row), mark)
+        b"".join((*_before(numbers[source], kept_id(id)), *_place(position, row), *_last(mark)))
         for (source, _, position, row, mark), id in zip(singles, ids, strict=True)
     ]
     for run in identities:
         if isinstance(run, IdentityRun):
             rows += _rows_of(run, numbers[run.source])
-    rows.sort()
+    rows.sort()  # by source and id, those of one length, as the index has them
     # Copied, which takes half the time of an insertion.
     with c.copy(_IDENTITIES) as copy:
-        copy.write(b"".join((_COPY_HEAD, *map(_copied, rows), _COPY_END)))
+        copy.write(b"".join((_COPY_HEAD, *rows, _COPY_END)))
 
 
 def insert_keys(c: RawCursor[Row], keys: Sequence[KeyRow]) -> None:
@@ -116,24 +120,29 @@ def keys_are_there(c: RawCursor[Row], keys: Sequence[KeyRow]) -> bool:
     return found == [(key.digest,) for key in keys]
 
 
-_Copied = tuple[int, bytes, bytes, bytes]
-"""An identity on its way: its source, its id as it is kept, its place as fields, its mark."""
+def _rows_of(run: IdentityRun, source: int) -> list[bytes]:
+    """The identities of a run as they are copied, of which only id and row differ."""
+    ids = [run.ids[at : at + ID_BYTES] for at in range(0, len(run.ids), ID_BYTES)]
+    first = b"".join(_before(source, kept_id(ids[0])))[:-ID_BYTES]
+    position, _ = _place(run.position, 0)
+    last = b"".join(_last(run.mark))
+    rows = [position + _NUMBER(8, row) + last for row in range(len(ids))]
+    return [first + id + row for id, row in zip(ids, rows, strict=True)]
 
 
-def _rows_of(run: IdentityRun, source: int) -> Iterator[_Copied]:
-    """The identities of a run, one by one."""
-    position = _NUMBER(8, run.position)
-    for row in range(len(run.ids) // ID_BYTES):
-        id = run.ids[row * ID_BYTES : (row + 1) * ID_BYTES]
-        yield source, b"\1" + id, position + _NUMBER(8, row), run.mark
+def _before(source: int, id: bytes) -> tuple[bytes, ...]:
+    """What an identity that is copied begins with: its source, and its id as it is kept."""
+    return _FIELDS, _NUMBER(8, source), _LENGTH(len(id)), id
 
 
-def _copied(row: _Copied) -> bytes:
-    """An identity as it is copied into its table."""
-    source, id, place, mark = row
-    return b"".join(
-        (_FIELDS, _NUMBER(8, source), _LENGTH(len(id)), id, place, _LENGTH(len(mark)), mark)
-    )
+def _place(position: int, row: int) -> tuple[bytes, bytes]:
+    """Where its record stands."""
+    return _NUMBER(8, position), _NUMBER(8, row)
+
+
+def _last(mark: bytes) -> tuple[bytes, bytes]:
+    """How it was sent."""
+    return _LENGTH(len(mark)), mark
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:
