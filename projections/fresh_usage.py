@@ -90,11 +90,14 @@ class Fresh:
         """What folds usage that stays fresh."""
         self._known: Standing | None = None
         self._changed = False
+        self._brought = 0
+        """How many records this transaction brought, until the next one begins."""
 
     def forget(self) -> None:
         """Trust nothing remembered: it may have been undone."""
         self._known = None
         self._changed = False
+        self._brought = 0
         self._held.forget()
 
     def came(self, views: Views, position: int, blocks: Sequence[tuple[int, int]]) -> None:
@@ -105,25 +108,28 @@ class Fresh:
         for share, records in blocks:
             standing.blocks[share] += 1
             standing.records[share] += records
+            self._brought += records
         self._held.came(standing.positions, blocks)
         self._changed = True
 
     def take_turns(self, views: Views, position: int) -> None:
-        """As a transaction begins, bring up to date the days of the share of which most is fresh.
+        """As a transaction begins, bring up to date the days of the shares of which most is fresh.
 
-        Up to a position, if that is enough, and of every other one of which far too much is: so
-        nobody has to wait for all shares.
+        Up to a position, if that is enough: one share, about as many records as the transaction
+        before brought, and all of which far too much is fresh, so that none waits for all of them.
         """
         if not self._held.begins(views):
             return
+        brought, self._brought = self._brought, 0
         standing = self._standing(views)
         if standing is None or not standing.is_enough:
             return
         full = sorted(((*standing.fullness(share), share) for share in range(SHARES)), reverse=True)
-        for turn, (times, _, share) in enumerate(full):
-            if times < (TOO_MANY if turn else 1):
+        for turn, (times, records, share) in enumerate(full):
+            if times < (1 if brought > 0 or not turn else TOO_MANY):
                 break
             self.settle(views, share, position)
+            brought -= records
 
     def settle(self, views: Views, share: int, position: int) -> None:
         """Add what is fresh of a share, of events up to a position, to the rows of its days."""

@@ -13,8 +13,8 @@ from projections.tables import Views
 from projections.usage_blocks import SHARES
 from projections.usage_days import Days, Hour
 
-MOST = 200_000
-"""Hours that are held, some 50 MB; with more of them nothing is held for a while."""
+MOST = 100_000
+"""Hours that are held, some 30 MB; with more of them nothing is held for a while."""
 
 Blocks = Iterable[tuple[int, int]]
 """Blocks that an event brought: of which share each is, and how many records it has."""
