@@ -41,7 +41,7 @@ from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
 
-CODE_VERSION = 14
+CODE_VERSION = 15
 """Counts up when what a fold does changes without its tables changing; then views are rebuilt."""
 
 TABLES: Sequence[Table] = (
@@ -101,8 +101,11 @@ class Engine:
         views = self.database.writing
         position = None
         for one in recorded:
-            if fresh and position is None:  # what brings nothing takes no turn
-                self._usage.fresh.take_turns(views, one.position - 1)
+            if position is None:  # what brings nothing changes nothing: nobody would hear of it
+                if fresh:
+                    self._usage.fresh.take_turns(views, one.position - 1)
+                else:
+                    self._settle()
             position = one.position
             if isinstance(one.event, UsageRecorded):
                 history.apply_batch(views, one)
@@ -157,7 +160,6 @@ class Engine:
                     self.forget()
                     at = views.checkpoint()
                     events = iter(read(at))
-                    self._settle()
                 # One at a time, so that each is folded while it is at hand, and then forgotten.
                 position = self._apply(islice(events, _CATCH_UP_EVENTS), fresh=False)
                 if position is not None:
@@ -174,11 +176,10 @@ class Engine:
     ) -> None:
         """As `catch_up`, while other processes fold the parts that come next."""
         parts = others.parts(self.database.writing.checkpoint())
-        with self.database.transaction():
-            self._settle()
         for part, future in ahead.handed_over(others, parts):
             run = future.result() if future else None
             with self.database.transaction():
+                self._settle()
                 if run is None or not self.take(run):
                     self._apply(read(part.after, part.until), fresh=False)
                 self._went_by(part.until)

@@ -29,7 +29,7 @@ from domain.decider import Code, Envelope, Rejected
 from domain.periods import to_us
 from domain.products import CreateProduct
 from domain.usage import Status
-from projections import engine, postgres
+from projections import engine, fresh_usage, postgres
 from projections.places import Place
 from tests.app.billed import PRICES, dump, invoices
 from tests.app.test_worker import subscription
@@ -73,6 +73,23 @@ def test_each_decides_by_what_the_other_wrote(two: tuple[Ledger, Ledger]) -> Non
         assert statuses(ledger.record_now(sent)) == [Status.ACCEPTED, Status.DUPLICATE, conflict]
     positions = [recorded.position for recorded in one.store.read()]
     assert positions == [*range(1, one.store.head()[0] + 1)]
+
+
+def test_who_only_opens_a_ledger_changes_nothing(
+    two: tuple[Ledger, Ledger], place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fresh_usage, "ENOUGH_RECORDS", 2)
+    one, _ = two
+    Story(one).tell("""
+2026-01-01 meter alpaca-tokens: sum of tokens
+2026-01-01 customer alpaca-lover
+""")
+    one.record_now([tokens("a")])
+    with Ledger(tmp_path / "third", place=place, test_clock_at=CLOCK):
+        pass  # nobody hears of it
+    for id in ("b", "c", "d"):
+        one.record_now([tokens(id)])
+    assert verification.verify_open(one).findings == ()
 
 
 def product(name: str) -> Command:

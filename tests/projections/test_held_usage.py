@@ -1,5 +1,7 @@
 """Held usage: what a writer remembers of its own batches is what stands in their blocks."""
 
+from contextlib import closing
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,6 +121,20 @@ def test_a_transaction_that_brings_nothing_takes_no_turn(book: Book) -> None:
         assert total(views) == fresh_usage.ENOUGH_RECORDS + 1
 
 
+def test_who_only_looks_takes_no_turn(book: Book, read: list[int]) -> None:
+    opened(book)
+    book.usage(used("1"))
+    with closing(Engine(book.live.path)) as other:  # which the first one never hears of
+        other.follow(lambda: len(book.log), lambda after: book.log[after:], lambda _: b"")
+    assert written(book) == 0
+    book.usage(used("2"))
+    book.usage(used("4"))
+    assert written(book) == 1
+    assert read == []
+    for views in book.everywhere():
+        assert total(views) == 7
+
+
 def test_too_much_to_hold_is_read(
     book: Book, read: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,12 +148,8 @@ def test_too_much_to_hold_is_read(
         assert total(views) == 7
 
 
-steps = st.lists(
-    st.sampled_from(
-        ["use", "use", "use", "undo", "void", "group", "other", "none", "open", "meter", "bo"]
-    ),
-    max_size=14,
-)
+STEPS = "use use use undo void group other none look open meter bo".split()
+steps = st.lists(st.sampled_from(STEPS), max_size=14)
 
 
 @settings(max_examples=25)
@@ -170,6 +182,9 @@ def _take(book: Book, step: str, number: int) -> None:
             undone(book, value)
         case "void":
             book.void(book.usage(used(value), used("1")), row=1)
+        case "look":
+            with closing(Engine(book.live.path)) as other:
+                other.catch_up(lambda after: book.log[after:])
         case "none":
             with book.live.database.transaction():
                 book.live.apply([])
