@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from struct import Struct
 from typing import Any
 
 from eventsourcing.persistence import StoredEvent
@@ -40,12 +39,12 @@ _EVENTS = b"""INSERT INTO stored_events
     (originator_id, originator_version, topic, state, notification_id)
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[])"""
 _HASHES = b"INSERT INTO event_hashes SELECT * FROM unnest($1::bigint[], $2::bytea[])"
-_IDENTITIES = b"COPY usage_identities FROM STDIN (FORMAT BINARY)"
-_COPY_HEAD, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-_NUMBER = Struct("!iq").pack
-"""A whole number as a field of a row that is copied: its length before it."""
-_LENGTH = Struct("!i").pack
-_FIELDS = Struct("!h").pack(5)
+_OF_RUN = f"""INSERT INTO usage_identities
+    SELECT $1, '\\x01'::bytea || substr($3, at * {ID_BYTES} + 1, {ID_BYTES}), $2, at, $4
+    FROM generate_series(0, length($3) / {ID_BYTES} - 1) AS at""".encode()
+"""The identities of a run, which the database takes apart; sorted, it would take longer."""
+_SINGLES = b"""INSERT INTO usage_identities
+    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])"""
 _KEYS = b"""INSERT INTO idempotency_keys
     SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bigint[])"""
 _NUMBER_OF = b"SELECT number FROM usage_sources WHERE name=$1"
@@ -53,15 +52,25 @@ _SOURCE = b"""INSERT INTO usage_sources SELECT coalesce(max(number), 0) + 1, $1 
     ON CONFLICT DO NOTHING"""
 
 
-def insert_events(
-    c: RawCursor[Row], stored_events: Sequence[StoredEvent]
-) -> list[tuple[int, bytes]]:
-    """Events after the head, each with its link of the chain; which those are is the answer."""
-    [end, before, head] = c.execute(_ENDS, binary=True).fetchone() or (None, None, None)
-    before, head = before or 0, head or GENESIS
-    if (end or 0) != before:
-        message = f"event {(end or 0) + 1} would follow {before}: the log has a hole"
+def end_of(c: RawCursor[Row]) -> tuple[int, bytes]:
+    """Where the log ends: (position, hash). Raises `CorruptLedger` when events are missing."""
+    [events, hashes, head] = c.execute(_ENDS, binary=True).fetchone() or (None, None, None)
+    return without_hole(events, hashes), head or GENESIS
+
+
+def without_hole(events: int | None, hashes: int | None) -> int:
+    """The head, where the last event and the last hash stand. Raises `CorruptLedger`."""
+    if (events or 0) != (hashes or 0):
+        message = f"event {(events or 0) + 1} would follow {hashes or 0}: the log has a hole"
         raise CorruptLedger(message)
+    return events or 0
+
+
+def insert_events(
+    c: RawCursor[Row], stored_events: Sequence[StoredEvent], end: tuple[int, bytes]
+) -> list[tuple[int, bytes]]:
+    """Events after the end of the log, each with its link of the chain, which is the answer."""
+    before, head = end
     portion: list[Row] = []
     size, hashes = 0, list[tuple[int, bytes]]()
     for position, stored in enumerate(stored_events, start=before + 1):
@@ -80,30 +89,31 @@ def insert_events(
     return hashes
 
 
-def insert_identities(c: RawCursor[Row], identities: Identities) -> None:
-    """The identities in the order of their index."""
-    if not identities:
-        return
-    numbers: dict[str, int] = {}
-    for name in sorted({identity.source for identity in identities}):
-        known = c.execute(_NUMBER_OF, (name,)).fetchone()
-        if known is None:
-            c.execute(_SOURCE, (name,))
-            known = c.execute(_NUMBER_OF, (name,)).fetchone()
-        [numbers[name]] = known or ()
+def insert_identities(c: RawCursor[Row], identities: Identities, numbers: dict[str, int]) -> None:
+    """The identities; `numbers` are those of sources that are known, to which others are added."""
+    for name in sorted({identity.source for identity in identities} - numbers.keys()):
+        numbers[name] = _number_of(c, name)
     singles = [one for one in identities if isinstance(one, IdentityRow)]
-    ids = stored_ids([one.id for one in singles])
-    rows = [
-        b"".join((*_before(numbers[source], kept_id(id)), *_place(position, row), *_last(mark)))
-        for (source, _, position, row, mark), id in zip(singles, ids, strict=True)
-    ]
+    if singles:
+        ids = stored_ids([one.id for one in singles])
+        rows = [
+            (numbers[source], kept_id(id), position, row, mark)
+            for (source, _, position, row, mark), id in zip(singles, ids, strict=True)
+        ]
+        c.execute(_SINGLES, _columns(sorted(rows)))
     for run in identities:
         if isinstance(run, IdentityRun):
-            rows += _rows_of(run, numbers[run.source])
-    rows.sort()  # by source and id, those of one length, as the index has them
-    # Copied, which takes half the time of an insertion.
-    with c.copy(_IDENTITIES) as copy:
-        copy.write(b"".join((_COPY_HEAD, *rows, _COPY_END)))
+            c.execute(_OF_RUN, (numbers[run.source], run.position, run.ids, run.mark))
+
+
+def _number_of(c: RawCursor[Row], source: str) -> int:
+    """The small number of a source, which it keeps for ever."""
+    known = c.execute(_NUMBER_OF, (source,)).fetchone()
+    if known is None:
+        c.execute(_SOURCE, (source,))
+        known = c.execute(_NUMBER_OF, (source,)).fetchone()
+    [number] = known or ()
+    return int(number)
 
 
 def insert_keys(c: RawCursor[Row], keys: Sequence[KeyRow]) -> None:
@@ -118,31 +128,6 @@ def keys_are_there(c: RawCursor[Row], keys: Sequence[KeyRow]) -> bool:
     sql = b"SELECT digest FROM idempotency_keys WHERE key=$1 AND position=$2"
     found = [c.execute(sql, (key.key, key.position)).fetchone() for key in keys]
     return found == [(key.digest,) for key in keys]
-
-
-def _rows_of(run: IdentityRun, source: int) -> list[bytes]:
-    """The identities of a run as they are copied, of which only id and row differ."""
-    ids = [run.ids[at : at + ID_BYTES] for at in range(0, len(run.ids), ID_BYTES)]
-    first = b"".join(_before(source, kept_id(ids[0])))[:-ID_BYTES]
-    position, _ = _place(run.position, 0)
-    last = b"".join(_last(run.mark))
-    rows = [position + _NUMBER(8, row) + last for row in range(len(ids))]
-    return [first + id + row for id, row in zip(ids, rows, strict=True)]
-
-
-def _before(source: int, id: bytes) -> tuple[bytes, ...]:
-    """What an identity that is copied begins with: its source, and its id as it is kept."""
-    return _FIELDS, _NUMBER(8, source), _LENGTH(len(id)), id
-
-
-def _place(position: int, row: int) -> tuple[bytes, bytes]:
-    """Where its record stands."""
-    return _NUMBER(8, position), _NUMBER(8, row)
-
-
-def _last(mark: bytes) -> tuple[bytes, bytes]:
-    """How it was sent."""
-    return _LENGTH(len(mark)), mark
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:

@@ -32,6 +32,7 @@ from app.lock import LedgerInUse
 from app.postgres_rows import (
     NAMES,
     TABLES,
+    end_of,
     insert_events,
     insert_identities,
     insert_keys,
@@ -223,8 +224,8 @@ class PostgresLedgerRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection, connection.transaction():
             connection.execute(postgres.waiting_for(self._place.turn).encode())
             c = RawCursor(connection, row_factory=tuple_row)
-            hashes = insert_events(c, stored_events)
-            insert_identities(c, kwargs.get("identities", ()))
+            hashes = insert_events(c, stored_events, end_of(c))
+            insert_identities(c, kwargs.get("identities", ()), {})
             insert_keys(c, kwargs.get("keys", ()))
         return [position for position, _ in hashes]
 
@@ -316,20 +317,16 @@ class PostgresStore(Store):
         self,
         connection: Connection[Any],
         events: Sequence[Pending],
-        identities: Identities,
         keys: Sequence[KeyRow],
+        end: tuple[int, bytes],
     ) -> list[tuple[int, bytes]]:
-        """Write a group in a transaction that somebody else ends; return its part of the chain.
+        """Write a group after the log's end, in a transaction that somebody else ends.
 
-        Raises `TakenError`.
+        The answer is its part of the chain.
         """
         c = RawCursor(connection, row_factory=tuple_row)
-        try:
-            hashes = insert_events(c, [self._mapper.to_stored_event(event) for event in events])
-            insert_identities(c, identities)
-            insert_keys(c, keys)
-        except psycopg.IntegrityError as error:
-            raise TakenError(str(error)) from error
+        hashes = insert_events(c, [self._mapper.to_stored_event(one) for one in events], end)
+        insert_keys(c, keys)
         return hashes
 
     def hashes(self, positions: Sequence[int]) -> dict[int, bytes]:

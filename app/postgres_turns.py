@@ -16,11 +16,12 @@ from psycopg.errors import UndefinedTable
 from psycopg.rows import tuple_row
 
 from app import facts, postgres_store
+from app.chain import GENESIS
 from app.identities import Identities
 from app.jobs import Busy
-from app.postgres_rows import keys_are_there
+from app.postgres_rows import insert_identities, keys_are_there, without_hole
 from app.postgres_store import PostgresStore, ServerLost, is_away
-from app.store import CorruptLedger, KeyRow, Pending
+from app.store import CorruptLedger, KeyRow, Pending, TakenError
 from app.turns import Turns
 from domain.usage import UsageRecorded
 from projections import postgres
@@ -33,8 +34,9 @@ CHANNEL = "tallybook_moved"
 """Where it is told that a ledger has moved on; the rest is said in the message."""
 
 _STANDS = """
-    SELECT (SELECT max(notification_id) FROM stored_events),
-        (SELECT max(position) FROM event_hashes), 'meta'::regclass::oid::bigint;
+    SELECT (SELECT max(notification_id) FROM stored_events), position, hash,
+        'meta'::regclass::oid::bigint FROM (SELECT) AS one
+        LEFT JOIN (SELECT * FROM event_hashes ORDER BY position DESC LIMIT 1) AS newest ON true;
     SELECT value FROM meta WHERE name IN ('position', 'stamp') ORDER BY name DESC
 """
 """Where the log and the views stand, and which views these are: others may be in their place."""
@@ -54,6 +56,11 @@ class PostgresTurns(Turns):
         self._origin = origin
         self._stamp = stamp()
         self._views: int | None = None
+        self._sources: dict[str, int] = {}
+        """The numbers of sources, as this process has seen them kept."""
+        self._link = GENESIS
+        self._identified = 0
+        """How many identities of this turn are on their way."""
         self._away = False
         store.rest()
 
@@ -63,6 +70,7 @@ class PostgresTurns(Turns):
         Raises `Busy` when they take too long, and `Unreachable` when the database does not answer.
         """
         self.written_all_the_same = False
+        self._identified = 0
         try:
             while not self._begun():
                 self._engine.forget()
@@ -75,12 +83,7 @@ class PostgresTurns(Turns):
 
     def _begun(self) -> bool:
         """Begin a turn, unless the views have to be brought up to date before."""
-        events, hashes, views, folded = self._stands()
-        if (events or 0) != (hashes or 0):
-            self._database.rollback()
-            message = f"event {(events or 0) + 1} would follow {hashes or 0}: the log has a hole"
-            raise CorruptLedger(message)
-        head = events or 0
+        head, views, folded = self._stands()
         if folded < head:
             self._database.rollback()
             return False
@@ -91,15 +94,21 @@ class PostgresTurns(Turns):
             self._follow(head)
         return True
 
-    def _stands(self) -> tuple[int | None, int | None, int, int]:
-        """The newest event and hash, which views these are, and how far they are folded."""
-        [(events, hashes, views), *metas] = self._answered()
+    def _stands(self) -> tuple[int, int, int]:
+        """The head of the log, which views these are, and how far they are folded."""
+        [(events, hashes, link, views), *metas] = self._answered()
         made_by, *position = [self._database.decoded(value) for (value,) in metas] or [None]
         if made_by != self._stamp:
             self._database.rollback()
             message = f"the views of {self._place} were made by another version of Tallybook"
             raise Superseded(message)
-        return events, hashes, views, int(position[0]) if position else 0
+        try:
+            head = without_hole(events, hashes)
+        except CorruptLedger:
+            self._database.rollback()
+            raise
+        self._link = link or GENESIS
+        return head, views, int(position[0]) if position else 0
 
     def _answered(self) -> list[Row]:
         """What the database answers to whoever begins a turn; one that restarts is waited for."""
@@ -133,6 +142,16 @@ class PostgresTurns(Turns):
         self.last_us = facts.recorded_at_us(self._store, head)
         self.head = head
 
+    def identify(self, identities: Identities) -> None:
+        """Let identities be written while their usage is folded here.
+
+        Nobody waits for them until the turn ends; if one is taken, it is said then, or before.
+        """
+        self._database.send_on()
+        c = RawCursor(self._database.session.connection, row_factory=tuple_row)
+        insert_identities(c, identities, self._sources)
+        self._identified += len(identities)
+
     def keep(
         self,
         pending: Sequence[Pending],
@@ -146,10 +165,13 @@ class PostgresTurns(Turns):
         """
         hashes: list[tuple[int, bytes]] = []
         if pending or keys:
+            self.identify(identities[self._identified :])
             connection = self._database.session.connection
-            hashes = self._log.insert_group(connection, pending, identities, keys)
+            hashes = self._log.insert_group(connection, pending, keys, (self.head, self._link))
         try:
             self._database.commit_group(CHANNEL, self._message(pending, now_us))
+        except psycopg.IntegrityError:
+            raise
         except psycopg.Error as error:
             if not self._kept(hashes[-1:], keys, error):
                 raise
@@ -161,6 +183,9 @@ class PostgresTurns(Turns):
         """Leave everything as it was; where only the connection was lost, it may be tried again."""
         self._database.rollback()
         self._engine.forget()
+        self._sources.clear()
+        if isinstance(error, psycopg.IntegrityError):
+            return TakenError(str(error))
         said = isinstance(error, ServerLost | Superseded)
         if not said and (isinstance(error, Unreachable) or is_away(error)):
             return Unwritten(f"the database went away, and nothing was written: {error}")

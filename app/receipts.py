@@ -4,12 +4,12 @@ Where everything was accepted, most senders want to know no more than how many t
 """
 
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import overload
 
 from app.identities import IdentityRow, IdentityRun
 from app.jobs import Receipt
-from domain.usage import BATCH_RECORDS, Status, UsageRecorded, Verdict
+from domain.usage import BATCH_RECORDS, Decided, Status, UsageRecorded, Verdict
 from domain.usual_usage import Accepted
 
 
@@ -67,7 +67,20 @@ def receipt_of(verdict: Verdict, first: int) -> Receipt:
     return Receipt(verdict.id, verdict.source, verdict.status, position, verdict.error)
 
 
-def identities_of(
+def identities_of(decided: Decided | Accepted, first: int) -> list[IdentityRow | IdentityRun]:
+    """The identities of what was accepted, of which the events begin at a position."""
+    if isinstance(decided, Decided):
+        return [
+            IdentityRow(one.source, one.id, first + one.event, one.row, one.mark)
+            for one in decided.verdicts
+            if one.row >= 0
+        ]
+    events = zip(decided.events, decided.marks, strict=True)
+    each = [_of_event(event, first + at, marks) for at, (event, marks) in enumerate(events)]
+    return list(chain.from_iterable(each))
+
+
+def _of_event(
     event: UsageRecorded, position: int, marks: Sequence[bytes]
 ) -> Sequence[IdentityRow | IdentityRun]:
     """The identities of an event's records, in one run if they are alike."""

@@ -42,21 +42,23 @@ class Group:
     """One transaction in the making: its events, folded into the views as they are decided.
 
     `now_us` is when they are recorded; only a test clock is moved on within a group. `grace` is how
-    long a draft with usage waits for late records.
+    long a draft with usage waits for late records. `usage_only` says that no command will be in it.
     """
 
     def __init__(
-        self, engine: Engine, store: Store, head: int, now_us: int, grace: timedelta
+        self, engine: Engine, store: Store, turns: Turns, now_us: int, grace: timedelta
     ) -> None:
         self.now_us = now_us
         self.grace = grace
+        self.usage_only = False
         self.pending: list[Pending] = []
         self.identities: list[IdentityRow | IdentityRun] = []
         self.keys: dict[str, KeyRow] = {}
         self._cause: int | None = None
         self._engine = engine
         self._store = store
-        self._head = head
+        self._turns = turns
+        self._head = turns.head
 
     @property
     def views(self) -> Views:
@@ -147,17 +149,16 @@ class Group:
         facts = self.facts(names, {record.customer for record in records}, taken)
         command = usage.RecordUsage(records=records)
         decided = usual_usage.decide(command, facts) or usage.decide(command, facts)
+        added = [self._add(new_id("ub"), 1, event, actor) for event in decided.events]
+        identities = identities_of(decided, first)
+        self.identities += identities
+        if added and self.usage_only:
+            self._engine.take_turns(first - 1)  # what it asks would wait for the identities
+            self._turns.identify(identities)
         # Folded together, so that what several of them add to is written once.
-        self._engine.apply([self._add(new_id("ub"), 1, event, actor) for event in decided.events])
+        self._engine.apply(added)
         if isinstance(decided, usage.Decided):
-            self.identities += [
-                IdentityRow(one.source, one.id, first + one.event, one.row, one.mark)
-                for one in decided.verdicts
-                if one.row >= 0
-            ]
             return [receipt_of(one, first) for one in decided.verdicts]
-        for at, (event, marks) in enumerate(zip(decided.events, decided.marks, strict=True)):
-            self.identities += identities_of(event, first + at, marks)
         return Written(decided, first)
 
 
@@ -327,7 +328,8 @@ class Writer:
         try:
             taken = self._store.recorded(_identities(jobs)) if look else {}
             now_us = max(turns.last_us, to_us(self._clock.now()))
-            group = Group(self._engine, self._store, turns.head, now_us, self._grace)
+            group = Group(self._engine, self._store, turns, now_us, self._grace)
+            group.usage_only = not _any_command(jobs)
             _decide(group, jobs, taken)
             keys = list(group.keys.values())
             turns.keep(group.pending, group.identities, keys, group.now_us)

@@ -92,9 +92,12 @@ class Engine:
 
         Usage among them stays fresh for a while (`fresh_usage.py`).
         """
-        position = self._apply(recorded, fresh=True)
-        if position is not None:
+        if position := self._apply(recorded, fresh=True):
             self._stands_at(position)
+
+    def take_turns(self, position: int) -> None:
+        """Bring some days up to date before usage is folded, which is bound to come now."""
+        self._usage.fresh.take_turns(self.database.writing, position)
 
     def _apply(self, recorded: Iterable[Recorded], *, fresh: bool) -> int | None:
         """Fold facts; the answer is the position of the last one."""
@@ -102,10 +105,7 @@ class Engine:
         position = None
         for one in recorded:
             if position is None:  # what brings nothing changes nothing: nobody would hear of it
-                if fresh:
-                    self._usage.fresh.take_turns(views, one.position - 1)
-                else:
-                    self._settle()
+                self.take_turns(one.position - 1) if fresh else self._settle()
             position = one.position
             if isinstance(one.event, UsageRecorded):
                 history.apply_batch(views, one)

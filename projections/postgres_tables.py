@@ -5,7 +5,7 @@ canonical dump. A rebuild fills another schema, which then takes the name of thi
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -115,6 +115,8 @@ class _Writing(Session):
     def __init__(self, place: Place) -> None:
         self._place = place
         self._open = False
+        self._pipeline: psycopg.Pipeline | None = None
+        self._piped = ExitStack()
         super().__init__(self._connect())
 
     def _connect(self) -> Connection[Row]:
@@ -156,11 +158,22 @@ class _Writing(Session):
         self._open = True
         return _rows_of_each(cursor)
 
+    def send_on(self) -> None:
+        """Until the transaction ends, wait for no answer but of what is asked.
+
+        What failed is raised by whatever comes later.
+        """
+        if self._pipeline is None:
+            self._pipeline = self._piped.enter_context(self.connection.pipeline())
+
     def commit(self, sql: str = "") -> None:
         """Keep what it changed, saying something more with it."""
-        cursor = self.connection.execute(f"{sql}; COMMIT".encode() if sql else b"COMMIT")
-        while cursor.nextset():
-            pass
+        if sql:
+            self.connection.execute(sql.encode(), prepare=False)
+        cursor = self.connection.execute(b"COMMIT", prepare=False)
+        if self._pipeline is not None:
+            self._pipeline.sync()  # which raises what failed first, as leaving it would not
+            self._leave()
         self._open = False
         if cursor.statusmessage != "COMMIT":  # something had failed, and nobody had noticed
             raise psycopg.errors.InFailedSqlTransaction("the transaction was undone")
@@ -169,10 +182,18 @@ class _Writing(Session):
         """Undo what it changed; a connection that was lost has done so."""
         if self._open:
             self._open = False
+            if self._pipeline is not None:
+                with suppress(psycopg.Error):
+                    self._leave()
+                self.connection._prepared.clear()  # some may not have been, after what failed
             with suppress(psycopg.Error):
                 super().execute("ROLLBACK")
                 return
             self.connection.close()
+
+    def _leave(self) -> None:
+        self._pipeline = None
+        self._piped.close()
 
 
 def _rows_of_each(cursor: psycopg.Cursor[Row]) -> list[Row]:
@@ -241,6 +262,10 @@ class ViewsSchema(ViewsDatabase):
         rows = self._session.begin(f"{postgres.waiting_for(*turns)}; {sql}")
         self.writing.transaction += 1
         return rows[len(turns) :]  # each lock has answered, too
+
+    def send_on(self) -> None:
+        """Wait for no answer of the open transaction but of what is asked."""
+        self._session.send_on()
 
     def commit_group(self, channel: str, told: str) -> None:
         """Keep what a group changed and wrote; whoever listens is told, with the commit."""

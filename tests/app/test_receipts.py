@@ -44,10 +44,7 @@ def test_both_ways_say_the_same(prefix: str, sources: int) -> None:
         assert written[part].newest == receipts[part][-1].position
     kept = [
         row
-        for at, (event, marks) in enumerate(
-            zip(accepted.events, accepted.marks, strict=True), POSITION
-        )
-        for one in identities_of(event, at, marks)
+        for one in identities_of(accepted, POSITION)
         for row in (one.rows() if isinstance(one, IdentityRun) else [one])
     ]
     assert [(one.id, one.source, one.position) for one in kept] == [
@@ -56,6 +53,7 @@ def test_both_ways_say_the_same(prefix: str, sources: int) -> None:
     assert [(one.row, one.mark) for one in kept] == [
         (one.row, one.mark) for one in decided.verdicts
     ]
+    assert kept == identities_of(decided, POSITION)
 
 
 def test_nothing_stands_beyond_the_last() -> None:

@@ -75,6 +75,20 @@ def test_each_decides_by_what_the_other_wrote(two: tuple[Ledger, Ledger]) -> Non
     assert positions == [*range(1, one.store.head()[0] + 1)]
 
 
+def test_what_was_taken_is_told_however_often_it_comes(two: tuple[Ledger, Ledger]) -> None:
+    """Statements are prepared while a turn goes on; of one that is undone nothing is left."""
+    one, _ = two
+    Story(one).tell(
+        "2026-01-01 meter alpaca-tokens: sum of tokens\n2026-01-01 customer alpaca-lover"
+    )
+    before = one.store.head()[0]
+    for number in range(12):
+        assert statuses(one.record_now([tokens(f"new-{number}")])) == [Status.ACCEPTED]
+        sent = [tokens(f"also-new-{number}"), tokens(f"new-{number}")]
+        assert statuses(one.record_now(sent)) == [Status.ACCEPTED, Status.DUPLICATE]
+    assert one.store.head()[0] == before + 24
+
+
 def test_who_only_opens_a_ledger_changes_nothing(
     two: tuple[Ledger, Ledger], place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
