@@ -44,9 +44,9 @@ test: $(DEV) ## Check format, lint and types, then run every test
 		$(TESTS) --store both; tests=$$?; \
 		wait $$types; types=$$?; cat .venv/types.txt; exit $$((tests || types))
 
-# `make test` runs on PostgreSQL whatever opens a ledger, but for campaigns, what HTTP and GraphQL
-# make of a request, and some dear files (`tests/marks.py`): these do so only here.
-test-postgres: $(DEV) ## Run on PostgreSQL all that can be, also what `make test` leaves out (takes long)
+# `make test` runs on PostgreSQL whatever opens a ledger, of the dearest tests some cases
+# (`tests/marks.py`); here it is all of them.
+test-postgres: $(DEV) ## Run every case on PostgreSQL, also those that `make test` leaves out (takes long)
 	$(TESTS) --store postgres
 
 bench: $(DEV) ## Measure the promises that have a figure

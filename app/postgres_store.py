@@ -164,6 +164,9 @@ class _Datastore(PostgresDatastore):
         self.pool = pool
         self.place = place
 
+    def register_type_adapters(self) -> None:
+        """Look for no types: those of the function mode, which nobody needs."""
+
 
 def _readers(place: Place) -> ConnectionPool[Connection[Any]]:
     """Connections that cannot write; one that was lost is replaced before it is handed out."""

@@ -135,6 +135,9 @@ KINDS: Mapping[str, Kind] = {kind.prefix: kind for kind in _KINDS}
 
 KIND_OF: Mapping[type[Any], Kind] = {kind.state: kind for kind in KINDS.values()}
 
+_KNOWN = 1_000
+"""How many objects a transaction remembers that it looked up."""
+
 _encode = msgspec.msgpack.Encoder(enc_hook=encode_number).encode
 
 
@@ -160,6 +163,8 @@ def apply(views: Views, recorded: Recorded) -> None:
         _forget_keys(views, kind, before)
     row = (recorded.stream_id, kind.name, position, recorded.stream_version, _encode(state))
     views.put(OBJECTS, row)
+    if views.known is not None:
+        views.known.pop((kind.name, recorded.stream_id), None)
     for field, value in kind.keys(state):
         if value is not None:
             key = (kind.name, field, value, position, recorded.stream_id)
@@ -188,11 +193,17 @@ def find(views: Views, type: type[T], id: str) -> Found | None:
     """The object of this type with this id, and where it was created."""
     if not storable(id):
         return None
-    kind = KIND_OF[type]
+    kind, known = KIND_OF[type], views.known
+    if known is not None and (kind.name, id) in known:
+        found: Found | None = known[kind.name, id]
+        return found
     row = views.row(
         "SELECT position, version, state FROM objects WHERE id=? AND kind=?", (id, kind.name)
     )
-    return _found(kind, row) if row else None
+    found = _found(kind, row) if row else None
+    if known is not None and len(known) < _KNOWN:
+        known[kind.name, id] = found
+    return found
 
 
 def get(views: Views, type: type[T], id: str) -> T | None:

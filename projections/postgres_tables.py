@@ -42,8 +42,10 @@ _decode = msgspec.msgpack.decode
 class PostgresViews(Views):
     """A connection to views in PostgreSQL."""
 
-    def __init__(self, session: Session, tables: Sequence[Table]) -> None:
-        super().__init__(session)
+    def __init__(
+        self, session: Session, tables: Sequence[Table], known: dict[Any, Any] | None = None
+    ) -> None:
+        super().__init__(session, known)
         self._session = session
         self._types = {
             table.name: [postgres.column_type(type) for type in table.columns.values()]
@@ -253,14 +255,14 @@ class ViewsSchema(ViewsDatabase):
         turn = postgres.waiting_for(self.place.turn)
         # What is in the views can be made again from the ledger.
         self._session.begin(f"{turn}; SET LOCAL synchronous_commit TO off")
-        self.writing.transaction += 1
+        self.writing.begins()
 
     def begin_group(self, sql: str) -> list[Row]:
         """Begin a transaction that writes the ledger too, as `_Writing.begin` does."""
         assert self.place.log, "a group is written to a ledger and its own views"
         turns = (self.place.turn, f"tallybook {self.place.log}")
         rows = self._session.begin(f"{postgres.waiting_for(*turns)}; {sql}")
-        self.writing.transaction += 1
+        self.writing.begins()
         return rows[len(turns) :]  # each lock has answered, too
 
     def send_on(self) -> None:
@@ -269,10 +271,12 @@ class ViewsSchema(ViewsDatabase):
 
     def commit_group(self, channel: str, told: str) -> None:
         """Keep what a group changed and wrote; whoever listens is told, with the commit."""
+        self.writing.known = None
         self._session.commit(f"NOTIFY {channel}, '{told}'" if told else "")
 
     def commit(self) -> None:
         """Keep what the writer's transaction changed."""
+        self.writing.known = None
         self._session.commit()
 
     @staticmethod
@@ -282,6 +286,7 @@ class ViewsSchema(ViewsDatabase):
 
     def rollback(self) -> None:
         """Undo what the writer's transaction changed."""
+        self.writing.known = None
         self._session.rollback()
 
     @contextmanager
@@ -291,7 +296,7 @@ class ViewsSchema(ViewsDatabase):
         with answering(self.place), self._pool.connection() as connection:
             connection.execute(_SNAPSHOT)
             try:
-                yield PostgresViews(Session(connection), self.tables)
+                yield PostgresViews(Session(connection), self.tables, {})
             finally:
                 with suppress(psycopg.Error):  # it was lost, and is not handed out again
                     connection.execute(b"ROLLBACK")

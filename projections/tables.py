@@ -123,8 +123,15 @@ class Views:
     transaction = 0
     """Which of the writer's transactions this is, counted since the views were opened."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, known: dict[Any, Any] | None = None) -> None:
         self._connection = connection
+        self.known = known
+        """What was looked up, for as long as nobody else can change it; None where they can."""
+
+    def begins(self) -> None:
+        """The writer's transaction begins: until it ends nobody else changes anything."""
+        self.transaction += 1
+        self.known = {}
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query."""
@@ -258,6 +265,7 @@ class ViewsDatabase(ABC):
         try:
             yield
         except BaseException:
+            self.writing.known = {}
             self.writing.execute("ROLLBACK TO part")
             self.writing.execute("RELEASE part")
             raise
@@ -303,12 +311,14 @@ class ViewsFile(ViewsDatabase):
 
     def begin(self) -> None:
         self._writer.execute("BEGIN IMMEDIATE")
-        self.writing.transaction += 1
+        self.writing.begins()
 
     def commit(self) -> None:
+        self.writing.known = None
         self._writer.execute("COMMIT")
 
     def rollback(self) -> None:
+        self.writing.known = None
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
 
@@ -317,7 +327,7 @@ class ViewsFile(ViewsDatabase):
         connection = self._take()
         connection.execute("BEGIN")
         try:
-            yield Views(connection)
+            yield Views(connection, {})
         finally:
             connection.execute("ROLLBACK")
             self._give_back(connection)

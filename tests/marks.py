@@ -1,12 +1,12 @@
-"""Why a test does not run on PostgreSQL, or only in the long form, `make test-postgres`.
+"""Why a test does not run on PostgreSQL, or fewer of its cases do than `make test-postgres` tries.
 
-Whatever opens a ledger runs on both, unless it is marked or in `DEAR_THERE`. What is in the long
-form was chosen by what it costs there.
+Whatever opens a ledger runs on both, unless it is marked. Of what was chosen by its cost there
+`make test` tries less: the first case of each test, or some examples of a campaign.
 """
 
 import pytest
 
-_only, _long = pytest.mark.files_only, pytest.mark.in_long_form
+_only = pytest.mark.files_only
 
 COMMANDS = _only("commands that move ledgers: tests/contract tries them on PostgreSQL")
 TOUCHED = _only("touches what a file holds; tests/contract touches rows of PostgreSQL")
@@ -17,8 +17,12 @@ HELD = _only("about a ledger that one process alone holds; in PostgreSQL several
 FAILED = _only("lets a write fail as it does in files; tests/contract cuts off the server")
 SIZES = _only("the sizes of files; in PostgreSQL they are not measured")
 
-HTTP = _long("what HTTP and GraphQL make of a request, whatever keeps the ledger")
-CAMPAIGN = _long("a campaign of random or many cases, and dear")
+ABOUT_CASES = _only("what the cases of a campaign have in them, which is the same on both")
+BENCHMARKS = _only("benchmarks say themselves which stores they are about")
+
+HTTP = pytest.mark.first_case("what HTTP and GraphQL make of a request, whatever keeps the ledger")
+CAMPAIGN = pytest.mark.campaign("random cases, and dear")
+"""Some of its examples are tried on PostgreSQL, and the first of its other cases."""
 
 _NAMES = (
     "adjusted_invoices advance cli client client_spool control_commands ingest invoice_page"
@@ -29,5 +33,4 @@ _NAMES = (
 ).split()
 DEAR_THERE = tuple(f"tests/app/test_{name}.py" for name in _NAMES)
 """Files that take PostgreSQL more than a second of CPU, and are no story, no view and no way to
-write: they are asked of it in the long form. A new file runs on both."""
-LONG = "more than a second of CPU on PostgreSQL, and in the long form there"
+write: the first case of each test is tried on it. Of a new file every one is."""

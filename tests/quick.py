@@ -49,9 +49,13 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: no more need to look again and again whether it could go."""
+    """What is imported by now stays: no more need to look again and again whether it could go.
+
+    What comes is looked at less often, too: of twenty seconds that saves one.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_sessionfinish() -> None:

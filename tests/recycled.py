@@ -73,6 +73,7 @@ def recycling(place: Place, worker: str) -> Iterator[Recycled]:
                 if connection.execute(sql.encode()).fetchone()["found"] is None and free._free[LOG]:
                     connection.execute(f'DROP SCHEMA IF EXISTS "{schema}"'.encode())
                     free.take(connection, LOG, schema)
+                    return  # with every table
         make_log(recorder)
 
     def views(database: Any, place: Place) -> None:

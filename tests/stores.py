@@ -9,10 +9,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import settings
 
 from projections.places import Place
 from tests import marks
@@ -27,7 +29,10 @@ CONTRACT = ROOT / "tests" / "contract"
 _NAMED = re.compile(rf"[\[\-]{POSTGRES}[\]\-]")
 """What stands in the name of a test that runs there."""
 CHOICES = {SQLITE: [SQLITE], POSTGRES: [POSTGRES], "both": [SQLITE, POSTGRES]}
-_ONLY, _LONG = "files_only", "in_long_form"
+_ONLY, _FIRST, _CAMPAIGN = "files_only", "first_case", "campaign"
+PART = 6
+"""Of so many examples of a campaign one is tried on PostgreSQL, where both are asked for."""
+_EXAMPLES = "_hypothesis_internal_use_settings"
 _SHARED = ("server", "postgres", "recycled", "kept_in", "own_ledgers", "kept_loop")
 """Fixtures of the whole session, which no single test keeps anywhere."""
 _PORT = "postgres_port"
@@ -52,14 +57,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{_ONLY}(reason): about files, and not run on PostgreSQL")
-    said = "run on PostgreSQL with --store postgres, and not with --store both"
-    config.addinivalue_line("markers", f"{_LONG}(reason): {said}")
+    said = "with --store both, its first case on PostgreSQL, and not the others"
+    config.addinivalue_line("markers", f"{_FIRST}(reason): {said}")
+    said = f"the same, and one in {PART} of its random examples"
+    config.addinivalue_line("markers", f"{_CAMPAIGN}(reason): {said}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test is run once for each store that it is asked for on."""
     chosen, on = metafunc.config.getoption("store"), [SQLITE]
-    if not _reason(metafunc.definition, long=chosen != POSTGRES) and _opens(metafunc):
+    if not _reason(metafunc.definition) and _opens(metafunc):
         on = CHOICES[chosen]
     values = [pytest.param(one, id=pytest.HIDDEN_PARAM if one == SQLITE else one) for one in on]
     metafunc.parametrize("kept_in", values, indirect=True, scope="module")
@@ -86,13 +93,12 @@ def _may_open(function: Any, defined: Mapping[str, Sequence[Any]]) -> bool:
     return opens_a_ledger(function, fixtures)
 
 
-def _reason(item: Any, *, long: bool = True) -> str | None:
-    """Why a test is only run on files; `long` when it could be run, but for its cost."""
+def _reason(item: Any) -> str | None:
+    """Why a test is only run on files."""
     if item.path.is_relative_to(CONTRACT):
         return "says itself which stores it is about"
-    found = [item.get_closest_marker(_ONLY), item.get_closest_marker(_LONG) if long else None]
-    dear = long and item.path.relative_to(ROOT).as_posix() in marks.DEAR_THERE
-    return next((str(mark.args[0]) for mark in found if mark), marks.LONG if dear else None)
+    only = item.get_closest_marker(_ONLY)
+    return str(only.args[0]) if only else None
 
 
 def named_store(nodeid: str) -> str:
@@ -106,17 +112,59 @@ def _on(item: pytest.Item) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    reason = _reason(item, long=item.config.getoption("store") != POSTGRES)
+    reason = _reason(item)
     if reason is not None:
         item.user_properties.append((_ONLY, reason))
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Asked for PostgreSQL alone, whatever does not run there is left out."""
-    if config.getoption("store") == POSTGRES:
-        left = [item for item in items if _on(item) != POSTGRES]
-        items[:] = [item for item in items if _on(item) == POSTGRES]
-        config.hook.pytest_deselected(items=left)
+    """Asked for PostgreSQL alone, what does not run there; asked for both, what is dear there."""
+    chosen = config.getoption("store")
+    if chosen == SQLITE:
+        return
+    tried: set[str] = set()
+    kept = [item for item in items if takes_part(item, chosen, tried)]
+    left = set(items).difference(kept)
+    items[:] = kept
+    config.hook.pytest_deselected(items=list(left))
+
+
+def takes_part(item: pytest.Item, chosen: str, tried: set[str]) -> bool:
+    """Whether a test is run, in their order, when others were tried before it."""
+    if chosen == POSTGRES:
+        return _on(item) == POSTGRES
+    first = item.nodeid.partition("[")[0] not in tried
+    if _on(item) == POSTGRES:
+        tried.add(item.nodeid.partition("[")[0])
+    return first or _on(item) != POSTGRES or not _is_dear(item)
+
+
+def _is_dear(item: pytest.Item) -> bool:
+    marked = item.get_closest_marker(_FIRST) or item.get_closest_marker(_CAMPAIGN)
+    return marked is not None or item.path.relative_to(ROOT).as_posix() in marks.DEAR_THERE
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: Any) -> Iterator[None]:
+    """Asked for both, a campaign tries fewer examples on PostgreSQL."""
+    campaign = item.get_closest_marker(_CAMPAIGN) is not None
+    if campaign and item.config.getoption("store") == "both" and _on(item) == POSTGRES:
+        with fewer(item.function):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def fewer(function: Any) -> Iterator[None]:
+    """Let a random test try one in some of its examples."""
+    given = getattr(function, _EXAMPLES, None)
+    if given is None:
+        yield
+        return
+    some = settings(given, max_examples=max(1, given.max_examples // PART))
+    with mock.patch.object(function, _EXAMPLES, some):
+        yield
 
 
 # --------------------------------------------------------------------------------- where they run

@@ -65,6 +65,7 @@ def test_what_was_answered_is_answered_again(tmp_path: Path, seed: int) -> None:
             assert again == answer, (id, position)
 
 
+@marks.ABOUT_CASES
 def test_histories_have_all_kinds_of_objects(tmp_path: Path) -> None:
     """So that there is something to compare."""
     kinds = set[str]()

@@ -113,7 +113,7 @@ def needed(document: str) -> frozenset[Scope]:
     return frozenset(scope for _, scope in needs(SCHEMA, Same(parse(document)), None))
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", TYPES, scope="module")
 def test_another_key_finds_what_nobody_has(ledgers: Rich, type: str) -> None:
     before = ledgers.served.served.ledger.store.head()
     documents = [
@@ -131,14 +131,14 @@ def test_another_key_finds_what_nobody_has(ledgers: Rich, type: str) -> None:
     assert ledgers.served.served.ledger.store.head() == before
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", TYPES, scope="module")
 def test_without_a_key_nothing_is_looked_at(ledgers: Rich, type: str) -> None:
     for selection in ledgers.matrix.fields(type).values():
         answer = ask(ledgers, None, ledgers.matrix.ways[type].asking(selection))
         assert error(answer) == (401, "UNAUTHENTICATED")
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", TYPES, scope="module")
 def test_each_scope_that_is_needed_is_asked_for(ledgers: Rich, type: str) -> None:
     for name, selection in ledgers.matrix.fields(type).items():
         document = ledgers.matrix.ways[type].asking(selection)

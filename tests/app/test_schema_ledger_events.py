@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from domain.periods import parse_instant
-from tests import marks
 from tests.app.asking import Asking, Story, client, story, tokens
+from tests.stores import SQLITE
 
 __all__ = ["client", "story"]
 
@@ -180,8 +180,9 @@ def test_facts_by_the_time_at_which_they_were_recorded(
     assert feed(client, recordedUntil="2020-01-01T00:00:00Z")["nodes"] == []
 
 
-@marks.CAMPAIGN
-def test_every_filter_with_every_other_one(client: Asking, story: Story, other: str) -> None:
+def test_every_filter_with_every_other_one(
+    client: Asking, story: Story, other: str, kept_in: str
+) -> None:
     """Each page, from either end, is what looking at every fact gives."""
     happened(client, story)
     every = feed(client, first=100)["nodes"]
@@ -200,7 +201,8 @@ def test_every_filter_with_every_other_one(client: Asking, story: Story, other: 
     }
     seen = 0
     names = [name for name, _ in chosen]
-    for values in product(*(values for _, values in chosen)):
+    every_one = list(product(*(values for _, values in chosen)))
+    for values in every_one if kept_in == SQLITE else every_one[::5]:
         parts = list(zip(names, values, strict=True))
         filters = {name: given for part in parts for name, given in asked(*part).items()}
         expected = sorted(set.intersection(*(alone[name, str(one)] for name, one in parts)))
@@ -208,7 +210,7 @@ def test_every_filter_with_every_other_one(client: Asking, story: Story, other: 
         assert everything_backwards(client, **filters) == expected
         assert feed(client, **filters)["totalCount"] == len(expected)
         seen += len(expected)
-    assert seen > 200
+    assert seen > (200 if kept_in == SQLITE else 40)
 
 
 def asked(name: str, value: Any) -> dict[str, Any]:

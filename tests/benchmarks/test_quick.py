@@ -20,7 +20,7 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.__main__ import main
 
-pytestmark = marks.CAMPAIGN
+pytestmark = marks.BENCHMARKS
 
 
 def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,3 +116,32 @@ def test_many_keys_mean_what_each_of_them_means(book: Book) -> None:
         found = customer_refs(views, keys)
         assert found == {key: customer_ref(views, key) for key in keys}
         assert [found[key] for key in keys[:6]] == [1, 2, 3, None, 1, None]
+
+
+def renamed_and_failed(book: Book) -> None:
+    """A customer is renamed and found so, then something goes wrong."""
+    book.happened("cus_1", CustomerUpdated(id="cus_1", external_id="bo"))
+    changed = current.find(book.live.database.writing, Customer, "cus_1")
+    assert changed is not None
+    assert (changed.version, changed.state.external_id) == (2, "bo")
+    raise KeyError
+
+
+def test_what_was_looked_up_is_what_it_is_after_it_changed(book: Book) -> None:
+    """A transaction remembers what it looked up, until it changes or a part of it is undone."""
+    database = book.live.database
+    with database.snapshot() as before, book.together():
+        views = database.writing
+        assert current.get(views, Customer, "cus_1") is None
+        book.customer()
+        first = current.find(views, Customer, "cus_1")
+        assert first is not None
+        assert current.find(views, Customer, "cus_1") is first
+        with pytest.raises(KeyError), database.savepoint():
+            renamed_and_failed(book)
+        assert current.find(views, Customer, "cus_1") == first
+        assert current.get(before, Customer, "cus_1") is None
+    assert views.known is None  # between transactions others may write
+    with database.snapshot() as after:
+        assert current.find(after, Customer, "cus_1") == first
+        assert current.find(before, Customer, "cus_1") is None
