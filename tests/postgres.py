@@ -20,6 +20,7 @@ _ICU = ("--locale-provider=icu", "--icu-locale=en-US")
 _OPTIONS = (
     *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"),
     *("-c", "shared_buffers=32MB", "-c", "jit=off"),
+    *("-c", "hot_standby_feedback=on"),  # a replica lets nobody be cut off who reads for long
 )
 
 

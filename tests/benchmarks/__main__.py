@@ -24,6 +24,7 @@ from tests.benchmarks import (
     postgres,
     processes,
     rebuild,
+    replicas,
     scale,
     small_queries,
     verifying,
@@ -41,6 +42,7 @@ ALONE: Mapping[str, Alone] = {
     "small-queries": small_queries.run,
     "postgres": postgres.run,
     "processes": processes.run,
+    "replicas": replicas.run,
 }
 """The parts that make a ledger each."""
 LONG: Mapping[str, Alone] = {"scale": scale.run}

@@ -14,6 +14,7 @@ from tests.benchmarks import (
     postgres,
     processes,
     rebuild,
+    replicas,
     scale,
     small_queries,
     verifying,
@@ -27,7 +28,7 @@ def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
     main(["--quick"])
     printed = capsys.readouterr().out
     parts = (batches, billing, group_commit, over_http, latency, many_items, rebuild)
-    for part in (*parts, verifying, explaining, small_queries, postgres, processes):
+    for part in (*parts, verifying, explaining, small_queries, postgres, processes, replicas):
         assert f"## {part.TITLE}\n" in printed
 
 
