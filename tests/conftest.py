@@ -63,7 +63,9 @@ if forked.DESCRIPTORS.is_dir():
 
 pytest.register_assert_rewrite("tests.spec")
 
-settings.register_profile("tallybook", derandomize=True, deadline=None, print_blob=False)
+settings.register_profile(
+    "tallybook", max_examples=60, derandomize=True, deadline=None, print_blob=False
+)
 settings.load_profile("tallybook")
 
 # They import what only their own environments have.

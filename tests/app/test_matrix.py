@@ -27,6 +27,7 @@ from tests.app.keyed import OTHER, Keyed, error, serving_directory
 from tests.app.matrix import KINDS, Matrix
 from tests.app.rich import rich
 from tests.conftest import CLOCK
+from tests.stores import SQLITE
 
 pytestmark = marks.HTTP
 
@@ -152,10 +153,10 @@ def test_each_scope_that_is_needed_is_asked_for(ledgers: Rich, type: str) -> Non
                 assert "data" not in answer.json(), name
 
 
-def test_the_own_key_is_answered(ledgers: Rich) -> None:
-    """At the end, because what can be done is done here."""
+def test_the_own_key_is_answered(ledgers: Rich, kept_in: str) -> None:
+    """At the end, because what can be done is done here; of one type in five on PostgreSQL."""
     found, about = 0, 0
-    for type in TYPES:
+    for type in TYPES if kept_in == SQLITE else TYPES[::5]:
         selections, absent = ledgers.matrix.fields(type), NOBODYS.fields(type)
         for name, selection in selections.items():
             document = ledgers.matrix.ways[type].asking(selection)
