@@ -147,8 +147,9 @@ class PostgresTurns(Turns):
 
         Nobody waits for them until the turn ends; if one is taken, it is said then, or before.
         """
-        self._database.send_on()
-        c = RawCursor(self._database.session.connection, row_factory=tuple_row)
+        session = self._database.session
+        session.send_on()
+        c = RawCursor(session.connection, row_factory=tuple_row)
         insert_identities(c, identities, self._sources)
         self._identified += len(identities)
 

@@ -265,10 +265,6 @@ class ViewsSchema(ViewsDatabase):
         self.writing.begins()
         return rows[len(turns) :]  # each lock has answered, too
 
-    def send_on(self) -> None:
-        """Wait for no answer of the open transaction but of what is asked."""
-        self._session.send_on()
-
     def commit_group(self, channel: str, told: str) -> None:
         """Keep what a group changed and wrote; whoever listens is told, with the commit."""
         self.writing.known = None

@@ -30,6 +30,7 @@ _NAMED = re.compile(rf"[\[\-]{POSTGRES}[\]\-]")
 """What stands in the name of a test that runs there."""
 CHOICES = {SQLITE: [SQLITE], POSTGRES: [POSTGRES], "both": [SQLITE, POSTGRES]}
 _ONLY, _FIRST, _CAMPAIGN = "files_only", "first_case", "campaign"
+_LEFT = "left to the long form"
 PART = 6
 """Of so many examples of a campaign one is tried on PostgreSQL, where both are asked for."""
 _EXAMPLES = "_hypothesis_internal_use_settings"
@@ -126,6 +127,11 @@ def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     kept = [item for item in items if takes_part(item, chosen, tried)]
     left = set(items).difference(kept)
     items[:] = kept
+    if chosen != POSTGRES:  # told at the end by those that are run
+        others = Counter(item.nodeid.partition("[")[0] for item in left)
+        for item in kept:
+            if _on(item) == POSTGRES and (count := others.get(item.nodeid.partition("[")[0])):
+                item.user_properties.append((_LEFT, count))
     config.hook.pytest_deselected(items=list(left))
 
 
@@ -251,13 +257,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How many ran on each store, and what did not run on both."""
     ran: Counter[str] = Counter()
     why: Counter[str] = Counter()
+    left = 0
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
             if report.when == "call":
                 ran[named_store(report.nodeid)] += 1
                 why.update(str(value) for name, value in report.user_properties if name == _ONLY)
+                left += sum(int(value) for name, value in report.user_properties if name == _LEFT)
     if ran[POSTGRES]:
         said = f"{ran[SQLITE]} tests in files or without a ledger, {ran[POSTGRES]} on PostgreSQL"
         terminalreporter.write_line(said)
+        if left:
+            said = f"on PostgreSQL {left} more cases of these are tried by make test-postgres"
+            terminalreporter.write_line(said)
         for reason, times in sorted(why.items()):
             terminalreporter.write_line(f"only in files: {times}: {reason}")
