@@ -16,8 +16,10 @@ MINUTES ?=
 # How many requests `make fuzz` sends; SEED says which.
 REQUESTS ?= 20000
 
-# How many usage records `make scale` puts into each ledger before it measures.
+# How many usage records `make scale` puts into each ledger before it measures, and with which ids:
+# "time-ordered" or "random", or both, one after the other.
 FILLED ?= 10000000
+IDS ?=
 
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes
@@ -52,8 +54,8 @@ test-postgres: $(DEV) ## Run every case on PostgreSQL, also those that `make tes
 bench: $(DEV) ## Measure the promises that have a figure
 	$(VENV) -m tests.benchmarks
 
-scale: $(DEV) ## Measure the writer with 10 million records in the ledger (FILLED=; takes long)
-	$(VENV) -m tests.benchmarks --only scale --filled $(FILLED)
+scale: $(DEV) ## Measure the writer with 10 million records in the ledger (FILLED=, IDS=; takes long)
+	$(VENV) -m tests.benchmarks --only scale --filled $(FILLED) $(if $(IDS),--ids $(IDS))
 
 clients: $(DEV) ## Let the clients of others ask a running server: audits and client suites (needs Node)
 	$(VENV) -m tests.clients

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from tests.benchmarks import (
     batches,
@@ -29,7 +30,7 @@ from tests.benchmarks import (
     small_queries,
     verifying,
 )
-from tests.benchmarks.workload import QUICK, Business, Sizes, business
+from tests.benchmarks.workload import QUICK, Business, Ids, Sizes, business
 
 Alone = Callable[[Path, Sizes], None]
 Asking = Callable[[Path, Sizes, Business], None]
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sizes = replace(sizes, records=parsed.records)
     if parsed.filled:
         sizes = replace(sizes, filled=parsed.filled)
+    if parsed.ids:
+        sizes = replace(sizes, ids=parsed.ids)
     wanted = parsed.only or [*ALONE, *ASKING]
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -88,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--records", type=int, help="records in the large ledger")
     parser.add_argument("--filled", type=int, help="records in the ledger of the part scale")
+    parser.add_argument("--ids", choices=get_args(Ids), help="only these in the part scale")
     parser.add_argument(
         "--only", action="append", choices=[*ALONE, *LONG, *ASKING], help="a part; may be repeated"
     )

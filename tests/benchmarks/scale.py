@@ -3,7 +3,8 @@
 It takes long, so it is measured only when it is asked for: `make scale`.
 """
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -50,33 +51,39 @@ class Filled:
 
 
 def run(directory: Path, sizes: Sizes) -> None:
-    """Fill a ledger with each kind of ids, then write to it over HTTP, and print the tables."""
-    stretches: list[list[str]] = []
-    served: list[list[str]] = []
-    memory: list[str] = []
+    """Fill a ledger with each kind of ids, then write to it over HTTP; print what is known so far.
+
+    It takes so long that it may be stopped before its end, and then what was measured stays.
+    """
     kinds: tuple[Ids, ...] = ("time-ordered", "random")
-    for ids in sizes.some(kinds):
+    for ids in (sizes.ids,) if sizes.ids else sizes.some(kinds):
         data = directory / f"scale-{ids}"
         data.mkdir()
         with business(data, replace(sizes, customers=sizes.many)) as subject:
-            filled = _fill(subject.ledger, data, sizes, ids)
-        stretches += _stretches(ids, filled)
+            _tell_filling(ids, sizes, _fill(subject.ledger, data, sizes, ids))
         with serving(data) as server, serving_nothing() as bare:
-            served += _served(server, bare, sizes, ids, subject.subscription_id)
-            memory.append(f"{ids} ids: {_memory(server)}")
+            served = list(_served(server, bare, sizes, ids, subject.subscription_id))
+            _tell_serving(ids, sizes, served, _memory(server))
+        shutil.rmtree(data)  # the next is as large
+
+
+def _tell_filling(ids: Ids, sizes: Sizes, filled: Filled) -> None:
     report.table(
-        f"{TITLE}: batches of 1,000 while it is filled to {sizes.filled:,}",
+        f"{TITLE}: batches of 1,000, {ids} ids, while it is filled to {sizes.filled:,}",
         f"{sizes.many:,} customers. Timed: `ledger.record_now(batch)` until the answer. Floor: one "
         "table with a\nunique index on (source, id), WAL, synchronous=FULL, 256 MiB of cache, one "
         "transaction for\neach batch; it is filled alongside.",
         ["records", "ledger", "floor", "ratio to floor", "batch p50", "batch p99"],
-        stretches,
+        [_stretch(filled, number) for number in (0, _STRETCHES // 2 - 1, _STRETCHES - 1)],
     )
+
+
+def _tell_serving(ids: Ids, sizes: Sizes, served: Sequence[list[str]], memory: str) -> None:
     report.table(
-        f"{TITLE}: over HTTP, with {sizes.filled:,} records in the ledger",
+        f"{TITLE}: over HTTP, {ids} ids, with {sizes.filled:,} records in the ledger",
         "A client in another process; an invoice is previewed by GraphQL all the while. Floor: the "
         "same\nrequests to a bare Starlette that reads them and keeps nothing. The most memory of "
-        f"the server:\n{'; '.join(memory)}.",
+        f"the server: {memory}.",
         [
             "endpoint",
             "clients",
@@ -109,6 +116,7 @@ def _fill(ledger: Ledger, directory: Path, sizes: Sizes, ids: Ids) -> Filled:
             filled.ledger.append(seconds[0])
             filled.floor.append(seconds[1])
             filled.batches.append(batches)
+            print(f"{ids} ids, {', '.join(_stretch(filled, len(filled.ledger) - 1))}", flush=True)
     return filled
 
 
@@ -124,17 +132,14 @@ def _both(ledger: Ledger, bare: Floor, batch: list[RecordInput]) -> Iterator[flo
     yield perf_counter() - started
 
 
-def _stretches(ids: Ids, filled: Filled) -> list[list[str]]:
+def _stretch(filled: Filled, number: int) -> list[str]:
     return [
-        [
-            f"up to {filled.records * (number + 1):,}, {ids} ids",
-            report.rate(filled.records / filled.ledger[number]),
-            report.rate(filled.records / filled.floor[number]),
-            report.ratio(filled.floor[number] / filled.ledger[number]),
-            report.millis(report.percentile(filled.batches[number], 50)),
-            report.millis(report.percentile(filled.batches[number], 99)),
-        ]
-        for number in (0, _STRETCHES // 2 - 1, _STRETCHES - 1)
+        f"up to {filled.records * (number + 1):,}",
+        report.rate(filled.records / filled.ledger[number]),
+        report.rate(filled.records / filled.floor[number]),
+        report.ratio(filled.floor[number] / filled.ledger[number]),
+        report.millis(report.percentile(filled.batches[number], 50)),
+        report.millis(report.percentile(filled.batches[number], 99)),
     ]
 
 
@@ -160,15 +165,15 @@ def _served(
         first += clients * requests * size
         host, port = host_and_port(bare.url)
         nowhere = msgspec.structs.replace(order, host=host, port=port, previewed="", checked=False)
-        yield _row(ids, order, nowhere)
+        yield _row(order, nowhere)
 
 
-def _row(ids: Ids, order: Order, nowhere: Order) -> list[str]:
+def _row(order: Order, nowhere: Order) -> list[str]:
     done, floor = sent(order), sent(nowhere)
     requests = order.clients * order.requests
     hot = ", one customer" if order.customers == 1 else ""
     return [
-        f"{PATHS[order.kind]}, {ids} ids{hot}",
+        f"{PATHS[order.kind]}{hot}",
         f"{order.clients}",
         f"{order.size:,}",
         report.rate(requests / done.seconds),

@@ -35,5 +35,11 @@ def test_every_part_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_writer_at_scale_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--quick", "--only", "scale"])
     printed = capsys.readouterr().out
-    assert f"## {scale.TITLE}: batches of 1,000 while it is filled to 1,000\n" in printed
-    assert f"## {scale.TITLE}: over HTTP, with 1,000 records in the ledger\n" in printed
+    assert (
+        f"## {scale.TITLE}: batches of 1,000, time-ordered ids, while it is filled to 1,000\n"
+        in printed
+    )
+    assert (
+        f"## {scale.TITLE}: over HTTP, time-ordered ids, with 1,000 records in the ledger\n"
+        in printed
+    )

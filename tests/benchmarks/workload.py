@@ -54,6 +54,8 @@ class Sizes:
     """How many records are in the ledger that is written to at scale."""
     many: int = 100_000
     """How many customers that ledger has."""
+    ids: Ids | None = None
+    """Of which kind its ids are; None for each in turn."""
     ways: int | None = None
     """How many of the ways to do something are measured; None for all."""
 
