@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from app.writer import Writer
+from app.listeners import Listeners
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Board:
 class Announcements:
     """Who follows one ledger."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Listeners) -> None:
         self._writer = writer
         self._boards: dict[asyncio.AbstractEventLoop, tuple[Board, ExitStack]] = {}
 

@@ -28,6 +28,12 @@ def parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
     serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
+    serve.add_argument(
+        "--read-only",
+        action="store_true",
+        default=None,
+        help="only answer questions, beside the server that writes",
+    )
     serve.add_argument("--demo", action="store_true", help="load the demo data first")
     others = [
         serve,

@@ -37,6 +37,7 @@ from app.ledger import Ledger, WrongClock
 from app.lock import LedgerInUse
 from app.new_directories import check_finished
 from app.opening import Home, is_there, open_store
+from app.read_only import ReadOnlyLedger
 from app.settings import Settings, from_environment
 from app.store import CorruptLedger
 from app.verification import VerificationRunning
@@ -108,7 +109,13 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
     # The server hands the signal on when it has stopped; the ledger is closed on the way out.
     serving.end_on_signals()
 
+    if settings.read_only and parsed.demo:
+        raise ValueError("--demo changes a ledger, and --read-only does not")
+
     def opened(home: Home, name: str) -> Ledger:
+        if settings.read_only:
+            check_finished(home.directory)
+            return ReadOnlyLedger(home.directory, place=home.place)
         if name == settings.ledger:  # it may be a new one, as the settings want it
             return _open(_at(settings, home))
         return _opened(settings, home.directory, name, None, home.place)

@@ -15,7 +15,7 @@ from time import sleep
 import msgspec
 from msgspec.structs import replace
 
-from app.jobs import BetweenJob, Busy, Closed
+from app.jobs import BetweenJob, Busy, Closed, ReadOnly
 from app.ledger import Ledger
 from app.logs import fields
 from app.served import Served
@@ -160,5 +160,5 @@ def _fold(ledger: Ledger) -> None:
 
     try:
         ledger.writer.submit(BetweenJob(fold))
-    except (Busy, Closed):
-        return  # whoever waits writes, and that folds it too
+    except (Busy, Closed, ReadOnly):
+        return  # whoever writes folds it too

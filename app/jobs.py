@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+READ_ONLY = "this server only answers questions; send it to the one that writes the ledger"
+"""What is said to whoever wants to change something where nothing is written."""
+
 
 class Busy(Exception):
     """Too many requests wait already; nothing of this one was written."""
@@ -22,6 +25,10 @@ class Busy(Exception):
 
 class Closed(Exception):
     """The ledger is being closed; nothing of this request was written."""
+
+
+class ReadOnly(Exception):
+    """Here the ledger is only asked; nothing of this request was written."""
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):

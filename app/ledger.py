@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from app import facts, worker
 from app.announcements import Announcements
@@ -28,6 +28,10 @@ from projections.engine import Engine
 from projections.places import Place
 from projections.tables import Views
 
+if TYPE_CHECKING:
+    from app.postgres_following import Follower
+    from app.read_only import NoWriter, Onlooker
+
 WORTH_TELLING = 1_000
 """So many events not folded yet take seconds, in which whoever starts a server wants to be told."""
 
@@ -46,6 +50,9 @@ class Ledger:
     unfolded. Raises `LedgerInUse` when another process holds it, `WrongClock` when it was begun
     with another kind of clock.
     """
+
+    read_only = False
+    """Whether somebody else writes it, and nothing is done here but to answer questions."""
 
     def __init__(
         self,
@@ -77,8 +84,12 @@ class Ledger:
         self.clock: Clock = TestClock(kept) if kept else SystemClock()
         origin = new_id("proc")
         turns = turns_of(self.store, self.engine, origin)
-        self.writer = Writer(self.store, self.engine, turns, self.clock, queue_limit, grace)
-        self.follower = following(place, self.store, self.writer, origin)
+        self.writer: Writer | NoWriter = Writer(
+            self.store, self.engine, turns, self.clock, queue_limit, grace
+        )
+        self.follower: Follower | Onlooker | None = following(
+            place, self.store, self.writer, origin
+        )
         self.announcements = Announcements(self.writer)
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from app import checkpoints, replay
 from app.ledger import Ledger
+from app.read_only import Onlooker
 from app.served import Served
 from app.webhooks import Delivery, Hook
 from app.worker import Worker
@@ -83,6 +84,9 @@ class Living:
     @asynccontextmanager
     async def _on_duty(self, ledger: Ledger) -> AsyncIterator[None]:
         """All of it, by one process: where there may be several, by the one that has the duty."""
+        if isinstance(ledger.follower, Onlooker):
+            yield  # whoever writes it does all that
+            return
         if ledger.follower is None:
             async with self._telling(ledger), self._working(ledger):
                 yield

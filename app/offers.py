@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from app.jobs import Busy, Closed, Receipt
+from app.jobs import READ_ONLY, Busy, Closed, ReadOnly, Receipt
 from app.ledger import Ledger
 from app.logs import note
 from app.receipts import Written
@@ -79,6 +79,8 @@ async def judge(
         raise Refused(429, "TOO_BUSY", message, headers) from None
     except Unreachable:
         raise away() from None
+    except ReadOnly:
+        raise Refused(503, "READ_ONLY", READ_ONLY) from None
     except Closed:
         message = "the server is stopping; nothing was written"
         raise Refused(503, "SHUTTING_DOWN", message) from None

@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a new ledger is called."""
     test_clock: str | None = None
     """Instant at which a new ledger's test clock stands; without it the system's clock is kept."""
+    read_only: bool = False
+    """Whether it only answers questions, beside the server that writes the same ledgers."""
     grace_period: str = "PT1H"
     """How long a draft with usage waits for late records: `PT0S` to `P30D`, as ISO 8601 has it."""
     checkpoint_period: str = "PT1H"

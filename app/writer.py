@@ -8,16 +8,16 @@ request is nobody else's failure.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from app.clock import Clock, TestClock, new_id
 from app.identities import IdentityRow, IdentityRun, place_among
 from app.jobs import BetweenJob, Busy, Closed, CommandJob, Job, Receipt, UsageJob, batches
+from app.listeners import Listeners
 from app.measures import Measures
 from app.receipts import Written, identities_of, receipt_of
 from app.store import KeyRow, Pending, Store, TakenError
@@ -162,15 +162,7 @@ class Group:
         return Written(decided, first)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Listener:
-    """Somebody who wants to know that something was written, and whether usage counts."""
-
-    told: Callable[[], object]
-    usage: bool
-
-
-class Writer:
+class Writer(Listeners):
     """The thread that alone writes one ledger."""
 
     def __init__(
@@ -182,6 +174,7 @@ class Writer:
         queue_limit: int,
         grace: timedelta,
     ) -> None:
+        super().__init__()
         self._store = store
         self._turns = turns
         self._grace = grace
@@ -194,7 +187,6 @@ class Writer:
         self._idle = False
         """Whether its thread waits, and nobody has woken it yet."""
         self._closing = False
-        self._listeners: tuple[Listener, ...] = ()
         run = self.measures.watched(self._run)
         self._thread = threading.Thread(target=run, name="tallybook-writer", daemon=True)
         self._thread.start()
@@ -205,22 +197,6 @@ class Writer:
             self._closing = True
             self._ready.notify()
         self._thread.join()
-
-    @contextmanager
-    def listening(self, told: Callable[[], object], *, usage: bool = False) -> Iterator[None]:
-        """For as long as the block lasts, be told of each transaction once it is written.
-
-        Of those that wrote nothing but usage only if asked to: they are many. It is told in the
-        writer's own thread, so it must do no more than wake somebody.
-        """
-        listener = Listener(told, usage)
-        with self._ready:
-            self._listeners = (*self._listeners, listener)
-        try:
-            yield
-        finally:
-            with self._ready:
-                self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def submit(self, job: Job[T]) -> "Future[T]":
         """Queue a thread's request. Raises `Busy` when too many wait, `Closed` when closing."""
@@ -261,13 +237,6 @@ class Writer:
             _deliver(jobs)
             if self._turns.head > before:
                 self.tell(usage_only=not _any_command(jobs))
-
-    def tell(self, *, usage_only: bool) -> None:
-        """Tell whoever listens that something was written, here or by another process."""
-        for listener in self._listeners:
-            if listener.usage or not usage_only:
-                with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
-                    listener.told()
 
     def _take(self) -> list[Job[Any]]:
         """Whatever waits, up to what one commit holds; nothing once closing and done.

@@ -29,6 +29,17 @@ def stamp_of(at: Where) -> str | None:
     return _postgres().stamp_of(at) if isinstance(at, Place) else stamp_of_file(at)
 
 
+def mark_of(at: Where) -> object:
+    """What tells views from those that stood in their place before. Raises `FileNotFoundError`.
+
+    Only of files: a schema that is opened is the one of its name, whoever took the name.
+    """
+    if isinstance(at, Place):
+        return None
+    found = at.stat()  # its number is not given to another file while somebody has it open
+    return found.st_dev, found.st_ino
+
+
 def swap(aside: Where, at: Where, last: Callable[[], None] = lambda: None) -> None:
     """Put rebuilt views in the place of the old ones; `last` is done to them before.
 

@@ -15,6 +15,7 @@ from unittest import mock
 
 from app import opening, replay
 from app.ledger import Ledger
+from app.read_only import ReadOnlyLedger
 from projections.places import Place
 from tests.postgres import Server
 
@@ -78,13 +79,18 @@ def install() -> None:
     for name in ("open_store", "is_there", "views_of"):
         _instead(getattr(opening, name))
     _instead(replay.replay)
-    begin: Any = Ledger.__init__
+    for opened in (Ledger, ReadOnlyLedger):
+        _begin_instead(opened)
+
+
+def _begin_instead(opened: Any) -> None:
+    begin = opened.__init__
 
     @wraps(begin)
     def asking(self: Any, directory: Path, *, place: Place | None = None, **more: Any) -> None:
         begin(self, directory, place=place or place_of(directory), **more)
 
-    mock.patch.object(Ledger, "__init__", asking).start()
+    mock.patch.object(opened, "__init__", asking).start()
 
 
 def _instead(ask: Any) -> None:

@@ -27,7 +27,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionContext
 
-from app.jobs import Busy, Closed
+from app.jobs import READ_ONLY, Busy, Closed, ReadOnly
 from app.logs import error_id, fields
 from app.schema.guard import TOKENS_LIMIT
 from app.schema.phases import Phases
@@ -157,6 +157,8 @@ def _explained(error: GraphQLError, document: DocumentNode | None) -> tuple[str,
             return "too many requests wait already; try again", {"code": "TOO_BUSY"}
         case Unreachable():
             return "the database does not answer; try again", {"code": "UNAVAILABLE"}
+        case ReadOnly():
+            return READ_ONLY, {"code": "READ_ONLY"}
         case Closed():
             return "the server is shutting down", {"code": "SHUTTING_DOWN"}
         case MissingQueryError():

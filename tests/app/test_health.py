@@ -13,6 +13,7 @@ from app.jobs import BetweenJob, CommandJob
 from app.ledger import Ledger
 from app.server import create_app
 from app.settings import Settings
+from app.writer import Writer
 from domain.products import CreateProduct
 from tests import marks
 from tests.app.http import Talking
@@ -63,6 +64,7 @@ def test_not_ready_once_the_writer_died(ledger: Ledger) -> None:
 
     with pytest.raises(TimeoutError):
         ledger.writer.submit(CommandJob(die, None)).result(timeout=0.2)
+    assert isinstance(ledger.writer, Writer)
     ledger.writer._thread.join()
     status, content = ready(ledger)
     assert (status, list(content["problems"])) == (503, ["writer"])

@@ -11,7 +11,7 @@ import pytest
 
 from app.jobs import Busy, Closed, CommandJob, Receipt, UsageJob
 from app.ledger import Ledger
-from app.writer import GROUP_RECORDS, Group
+from app.writer import GROUP_RECORDS, Group, Writer
 from domain.customers import CreateCustomer
 from domain.decider import Code, Event, Rejected
 from domain.periods import EPOCH
@@ -252,6 +252,7 @@ def test_too_many_requests_are_told_so(tmp_path: Any) -> None:
 def test_closing_answers_everything_that_waits(alpaca: Ledger) -> None:
     with busy_writer(alpaca) as release:
         waiting = [alpaca.writer.submit(UsageJob([tokens(f"r{n}")], None)) for n in range(5)]
+        assert isinstance(alpaca.writer, Writer)
         closing = threading.Thread(target=alpaca.writer.close)
         with alpaca.writer._ready:
             closing.start()

@@ -17,18 +17,12 @@ MUTATION = (
     "mutation Record($input: RecordUsageInput!) "
     "{ recordUsage(input: $input) { accepted position userErrors { code } } }"
 )
-PREVIEW = (
-    "query Preview($id: ID!) { invoicePreview(subscriptionId: $id) "
-    "{ total { amount } lines { description amount { amount } } } }"
-)
 PATHS = {"bulk": "/v1/usage", "graphql": "/graphql"}
-_BETWEEN_PREVIEWS_S = 0.02
 
 
 class Order(msgspec.Struct, frozen=True):
     """What to send: `requests` to each of the `clients`, `size` records in each request.
 
-    With the id of a subscription its invoice is previewed all the while, over another connection.
     Whether everything was accepted is not `checked` where nothing is kept. The records are as close
     together in time as those `among` which they are, in a month; 0 is as many as are sent.
     """
@@ -42,17 +36,24 @@ class Order(msgspec.Struct, frozen=True):
     size: int
     ids: Ids = "time-ordered"
     first: int = 0
-    previewed: str = ""
     checked: bool = True
     among: int = 0
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """The seconds that all took together, each by itself, and each preview meanwhile."""
+    """When the first was sent, by a clock of the whole machine, and the seconds that it took.
 
+    All together, and each by itself.
+    """
+
+    at: float
     seconds: float
     latencies: list[float]
-    previews: list[float]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """When it began, and when it ended."""
+        return self.at, self.at + self.seconds
 
 
 class Refused(Exception):
@@ -69,8 +70,6 @@ async def send(order: Order) -> Sent:
     connections = [
         await asyncio.open_connection(order.host, order.port) for _ in range(order.clients)
     ]
-    previews: list[float] = []
-    asking = asyncio.create_task(_keep_asking(order, previews))
     accepted = b'"accepted":%d,' % order.size if order.checked else b"accepted"
     started = perf_counter()
     latencies = await asyncio.gather(
@@ -80,26 +79,10 @@ async def send(order: Order) -> Sent:
         )
     )
     seconds = perf_counter() - started
-    asking.cancel()
-    await asyncio.wait([asking])
-    if asking.done() and not asking.cancelled():
-        asking.result()
     for _, writer in connections:
         writer.close()
         await writer.wait_closed()
-    return Sent(seconds, [one for some in latencies for one in some], previews)
-
-
-async def _keep_asking(order: Order, previews: list[float]) -> None:
-    """Preview an invoice now and then, for as long as the others send."""
-    if not order.previewed:
-        return
-    body = msgspec.json.encode({"query": PREVIEW, "variables": {"id": order.previewed}})
-    request = _head(order, PATHS["graphql"], body) + body
-    reader, writer = await asyncio.open_connection(order.host, order.port)
-    while True:
-        previews += await _converse(reader, writer, [request], b'"lines":[{')
-        await asyncio.sleep(_BETWEEN_PREVIEWS_S)
+    return Sent(started, seconds, [one for some in latencies for one in some])
 
 
 def _request(order: Order, records: Records) -> bytes:

@@ -12,6 +12,7 @@ import msgspec
 from tests.benchmarks import report
 from tests.benchmarks.floor import NOTE, Floor, floor, rows_of
 from tests.benchmarks.http_client import PATHS, Order, Sent
+from tests.benchmarks.previews import previewing
 from tests.benchmarks.serving import serving
 from tests.benchmarks.workload import Records, Sizes, business
 from tests.house import ROOT
@@ -26,23 +27,45 @@ _MOST_TURNS = 3
 def run(directory: Path, sizes: Sizes) -> None:
     """Send every size of batch by one client and by many, and print the table."""
     data = directory / "over-http"
-    with business(data, sizes):
-        pass  # the server opens what was prepared here
+    with business(data, sizes) as subject:
+        previewed = subject.subscription_id  # the server opens what was prepared here
     turns = min(_MOST_TURNS, sizes.slices)
     rows: list[list[str]] = []
-    with serving(data) as server, floor(directory / "over-http.floor.db") as bare:
+    with (
+        serving(data) as server,
+        serving(data, "--read-only") as asked,
+        floor(directory / "over-http.floor.db") as bare,
+    ):
         for kind in PATHS:
             for size, full in sizes.some(tuple(_RECORDS.items())):
                 wanted = full * sizes.records // _FULL // size // turns
                 for clients in (1, sizes.clients):
                     order = _order(server.url, kind, sizes, clients, wanted // clients or 1, size)
-                    rows.append(_row(order, bare, turns))
+                    row = _row(order, bare, turns)
+                    with (
+                        previewing(server.url, previewed) as here,
+                        previewing(asked.url, previewed) as there,
+                    ):
+                        done = sent(order)
+                    rows.append([*row, here.p99([done.span]), there.p99([done.span])])
     report.table(
         TITLE,
         "Timed: a client in another process, from the first byte sent to the last answer read;\n"
         "its requests are made beforehand, connections are kept alive, ids are time-ordered.\n"
-        f"Floor: {NOTE},\none transaction for each batch. Slices of both alternate.",
-        ["endpoint", "clients", "batch", "records", "floor", "ratio to floor", "p50", "p99"],
+        f"Floor: {NOTE},\none transaction for each batch. Slices of both alternate. In one slice "
+        "more an invoice is previewed,\nby this server and by one that is read-only.",
+        [
+            "endpoint",
+            "clients",
+            "batch",
+            "records",
+            "floor",
+            "ratio to floor",
+            "p50",
+            "p99",
+            "preview p99",
+            "read-only",
+        ],
         rows,
     )
 

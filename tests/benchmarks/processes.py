@@ -10,6 +10,7 @@ from tests import postgres
 from tests.benchmarks import report
 from tests.benchmarks.http_client import PATHS, Order, Sent
 from tests.benchmarks.over_http import host_and_port, sent
+from tests.benchmarks.previews import Previews, previewing
 from tests.benchmarks.serving import Server, serving
 from tests.benchmarks.workload import Sizes, business
 
@@ -78,14 +79,19 @@ def _rows(
                 clients,
                 requests,
                 size,
-                previewed=previewed[at % len(previewed)],
             )
-            for at, server in enumerate(servers)
+            for server in servers
         ]
-        done, seconds = _all_sent(orders)
+        with ExitStack() as stack:
+            previews = [
+                stack.enter_context(previewing(server.url, previewed[at % len(previewed)]))
+                for at, server in enumerate(servers)
+            ]
+            done, seconds = _all_sent(orders)
         rate = sum(one.clients * one.requests * one.size for one in orders) / seconds
         latencies = [each for one in done for each in one.latencies]
-        previews = [each for one in done for each in one.previews]
+        all_previews = Previews()
+        all_previews.asked = [each for one in previews for each in one.asked]
         yield [
             label,
             PATHS[kind],
@@ -94,7 +100,7 @@ def _rows(
             report.ratio(rate / first.setdefault((kind, size), rate)),
             report.millis(report.percentile(latencies, 50)),
             report.millis(report.percentile(latencies, 99)),
-            report.millis(report.percentile(previews, 99)) if previews else "",
+            all_previews.p99([one.span for one in done]),
         ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +18,7 @@ from tests.benchmarks import report
 from tests.benchmarks.floor import Floor, floor, rows_of
 from tests.benchmarks.http_client import PATHS, Order
 from tests.benchmarks.over_http import host_and_port, sent
+from tests.benchmarks.previews import previewing
 from tests.benchmarks.serving import Server, serving, serving_nothing
 from tests.benchmarks.workload import Ids, Records, Sizes, business
 
@@ -61,8 +63,13 @@ def run(directory: Path, sizes: Sizes) -> None:
         data.mkdir()
         with business(data, replace(sizes, customers=sizes.many)) as subject:
             _tell_filling(ids, sizes, _fill(subject.ledger, data, sizes, ids))
-        with serving(data) as server, serving_nothing() as bare:
-            served = list(_served(server, bare, sizes, ids, subject.subscription_id))
+        with (
+            serving(data) as server,
+            serving(data, "--read-only") as asked,
+            serving_nothing() as bare,
+        ):
+            servers = _Servers(server, asked, bare, subject.subscription_id)
+            served = list(_served(servers, sizes, ids))
             _tell_serving(ids, sizes, served, _memory(server))
         shutil.rmtree(data)  # the next is as large
 
@@ -81,9 +88,10 @@ def _tell_filling(ids: Ids, sizes: Sizes, filled: Filled) -> None:
 def _tell_serving(ids: Ids, sizes: Sizes, served: Sequence[list[str]], memory: str) -> None:
     report.table(
         f"{TITLE}: over HTTP, {ids} ids, with {sizes.filled:,} records in the ledger",
-        "A client in another process; an invoice is previewed by GraphQL all the while. Floor: the "
-        "same\nrequests to a bare Starlette that reads them and keeps nothing. The most memory of "
-        f"the server: {memory}.",
+        "A client in another process; an invoice is previewed by GraphQL all the while, by this "
+        "server and by one\nthat is read-only. Floor: the same requests to a bare Starlette that "
+        "reads them and keeps nothing.\nThe most memory of the server that writes: "
+        f"{memory}.",
         [
             "endpoint",
             "clients",
@@ -94,6 +102,7 @@ def _tell_serving(ids: Ids, sizes: Sizes, served: Sequence[list[str]], memory: s
             "p50",
             "p99",
             "preview p99",
+            "read-only",
         ],
         served,
     )
@@ -143,15 +152,22 @@ def _stretch(filled: Filled, number: int) -> list[str]:
     ]
 
 
-def _served(
-    server: Server, bare: Server, sizes: Sizes, ids: Ids, previewed: str
-) -> Iterator[list[str]]:
+class _Servers(NamedTuple):
+    """Who writes a ledger, who only answers, who does nothing, and a subscription."""
+
+    writes: Server
+    asked: Server
+    bare: Server
+    subscription_id: str
+
+
+def _served(servers: _Servers, sizes: Sizes, ids: Ids) -> Iterator[list[str]]:
     """One row for each way to write to a ledger that is served."""
     first = sizes.filled  # random ids are counted on from those of the filling
     for kind, size, customers, clients, full in sizes.some(_WAYS):
         requests = max(1, full * sizes.filled // _FULL // size // clients)
         order = Order(
-            *host_and_port(server.url),
+            *host_and_port(servers.writes.url),
             kind,
             customers or sizes.many,
             clients,
@@ -159,17 +175,20 @@ def _served(
             size,
             ids=ids,
             first=first,
-            previewed=previewed,
             among=sizes.filled,
         )
         first += clients * requests * size
-        host, port = host_and_port(bare.url)
-        nowhere = msgspec.structs.replace(order, host=host, port=port, previewed="", checked=False)
-        yield _row(order, nowhere)
+        yield _row(order, servers)
 
 
-def _row(order: Order, nowhere: Order) -> list[str]:
-    done, floor = sent(order), sent(nowhere)
+def _row(order: Order, servers: _Servers) -> list[str]:
+    with (
+        previewing(servers.writes.url, servers.subscription_id) as here,
+        previewing(servers.asked.url, servers.subscription_id) as there,
+    ):
+        done = sent(order)
+    host, port = host_and_port(servers.bare.url)
+    floor = sent(msgspec.structs.replace(order, host=host, port=port, checked=False))
     requests = order.clients * order.requests
     hot = ", one customer" if order.customers == 1 else ""
     return [
@@ -181,7 +200,8 @@ def _row(order: Order, nowhere: Order) -> list[str]:
         report.ratio(floor.seconds / done.seconds),
         report.millis(report.percentile(done.latencies, 50)),
         report.millis(report.percentile(done.latencies, 99)),
-        report.millis(report.percentile(done.previews, 99)) if done.previews else "",
+        here.p99([done.span]),
+        there.p99([done.span]),
     ]
 
 

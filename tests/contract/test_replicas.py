@@ -2,15 +2,22 @@
 
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psycopg
+import pytest
 
 from app.cli import main
+from app.jobs import ReadOnly
 from app.ledger import Ledger
+from app.read_only import ReadOnlyLedger
+from app.web import positions
+from domain.customers import CreateCustomer
 from domain.invoices import Invoice
 from projections import current
 from projections.places import Place
+from tests.app.http import Talking
 from tests.app.rich import rich
 from tests.conftest import CLOCK
 from tests.postgres import Server, running
@@ -28,6 +35,21 @@ def wait_for(replica: Place, log_position: str) -> None:
             connection.rollback()
             time.sleep(0.05)
     raise AssertionError("the replica does not follow")
+
+
+def follows(data: Path, primary: Place, asked: ReadOnlyLedger) -> None:
+    """What is written is there, for who waits for it and for who wants to be told."""
+    heard = Event()
+    with Ledger(data, place=primary) as ledger, asked.writer.listening(heard.set):
+        at = ledger.execute_now(CreateCustomer(name="Late")).position
+        headers = {positions.HEADER: str(at)}
+        query = {"query": "{ ledger { position } ledgerVerification { ok } }"}
+        answer = Talking(asked).request("POST", "/graphql", json=query, headers=headers)
+        seen = {"ledger": {"position": str(at)}, "ledgerVerification": {"ok": True}}
+        assert answer.json()["data"] == seen
+        assert heard.wait(PATIENCE_S)
+        with pytest.raises(ReadOnly):
+            asked.execute_now(CreateCustomer(name="Later"))
 
 
 def test_what_reads_reads_from_a_replica(
@@ -56,6 +78,8 @@ def test_what_reads_reads_from_a_replica(
                 assert main([*command, "--data", str(data), "--database", address]) == 0
                 written.append(capfdbinary.readouterr().out)
             assert written[0] == written[1] != b""
+        with ReadOnlyLedger(tmp_path / "asked", place=Place.of(replica)) as asked:
+            follows(tmp_path / "data", Place.of(primary), asked)
         named = ["--data", str(tmp_path / "from-1"), "--database", replica]
         assert main(["demo", *named]) == 2
         assert b"is in a replica, which can only be read" in capfdbinary.readouterr().err
