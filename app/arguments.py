@@ -13,30 +13,8 @@ def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
     parser = argparse.ArgumentParser(prog="tallybook", description="Usage billing you can replay.")
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="serve a ledger over HTTP")
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    serve.add_argument("--port", type=int, help="port to listen on (default 8000)")
-    serve.add_argument("--name", help="what a new ledger is called (default main)")
-    serve.add_argument("--test-clock", help="instant at which a new ledger's test clock stands")
-    serve.add_argument(
-        "--grace-period", help="how long a draft waits for late usage (default PT1H)"
-    )
-    serve.add_argument("--log-format", choices=list(logs.LogFormat), help="how lines are logged")
-    serve.add_argument("--log-level", choices=logs.LEVELS, help="the least of what is logged")
-    serve.add_argument(
-        "--auth", type=Auth, choices=list(Auth), help="who may ask: keys, or open to anybody"
-    )
-    serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
-    serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
-    serve.add_argument(
-        "--read-only",
-        action="store_true",
-        default=None,
-        help="only answer questions, beside the server that writes",
-    )
-    serve.add_argument("--demo", action="store_true", help="load the demo data first")
     others = [
-        serve,
+        _serve_parser(commands.add_parser("serve", help="serve a ledger over HTTP")),
         commands.add_parser("demo", help="load the demo data into a ledger"),
         commands.add_parser("replay", help="rebuild the views from the log"),
         _verify_parser(commands.add_parser("verify", help="check the log, views and invoices")),
@@ -70,6 +48,31 @@ def parser() -> argparse.ArgumentParser:
     control_commands.add_key_parser(commands.add_parser("key", help="create, list, revoke"))
     commands.add_parser("schema", help="print the GraphQL schema")
     return parser
+
+
+def _serve_parser(serve: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (default 8000)")
+    serve.add_argument("--name", help="what a new ledger is called (default main)")
+    serve.add_argument("--test-clock", help="instant at which a new ledger's test clock stands")
+    serve.add_argument(
+        "--grace-period", help="how long a draft waits for late usage (default PT1H)"
+    )
+    serve.add_argument("--log-format", choices=list(logs.LogFormat), help="how lines are logged")
+    serve.add_argument("--log-level", choices=logs.LEVELS, help="the least of what is logged")
+    serve.add_argument(
+        "--auth", type=Auth, choices=list(Auth), help="who may ask: keys, or open to anybody"
+    )
+    serve.add_argument("--webhook-url", help="where facts of the ledger are delivered to")
+    serve.add_argument("--checkpoint-period", help="how often a checkpoint is noted (default PT1H)")
+    serve.add_argument(
+        "--read-only",
+        action="store_true",
+        default=None,
+        help="only answer questions, beside the server that writes",
+    )
+    serve.add_argument("--demo", action="store_true", help="load the demo data first")
+    return serve
 
 
 def _export_parser(export: argparse.ArgumentParser) -> argparse.ArgumentParser:

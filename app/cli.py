@@ -130,7 +130,8 @@ def _serve(settings: Settings, parsed: argparse.Namespace) -> int:
         if is_open_now(settings, served.keyring):
             door = _OPEN
             _log.warning(OPEN_WARNING)
-        print(_WELCOME.format(address=address, data=settings.data, door=door), flush=True)
+        welcome = _WELCOME_TO_ASK if settings.read_only else _WELCOME
+        print(welcome.format(address=address, data=settings.data, door=door), flush=True)
         return 0 if serving.serve(app, settings) else 1
 
 
@@ -373,6 +374,14 @@ _WELCOME = """Tallybook serves the ledgers in {data}
   explorer   {address}/graphiql   every step of the story is a tab: press play from left to right
   GraphQL    {address}/graphql
   bulk usage {address}/v1/usage
+
+{door}
+Ctrl+C stops it."""
+
+_WELCOME_TO_ASK = """Tallybook answers questions about the ledgers in {data}, and changes nothing
+
+  explorer   {address}/graphiql
+  GraphQL    {address}/graphql
 
 {door}
 Ctrl+C stops it."""

@@ -4,9 +4,12 @@
 how long it took: every connection sends its requests one after the other and keeps alive.
 """
 
-import asyncio
+import re
+import selectors
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from time import perf_counter
 
 import msgspec
@@ -17,6 +20,9 @@ MUTATION = (
     "mutation Record($input: RecordUsageInput!) "
     "{ recordUsage(input: $input) { accepted position userErrors { code } } }"
 )
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_AT_ONCE = 65_536
+_LENGTH = re.compile(rb"(?im)^content-length: *([0-9]+)")
 PATHS = {"bulk": "/v1/usage", "graphql": "/graphql"}
 
 
@@ -60,29 +66,89 @@ class Refused(Exception):
     """The server did not accept what it should have."""
 
 
-async def send(order: Order) -> Sent:
+def send(order: Order) -> Sent:
     """Make all requests, then send them and time only that."""
     total = order.clients * order.requests * order.size
     records = Records(order.ids, order.customers, max(total, order.among), order.first)
-    requests = [
-        [_request(order, records) for _ in range(order.requests)] for _ in range(order.clients)
-    ]
-    connections = [
-        await asyncio.open_connection(order.host, order.port) for _ in range(order.clients)
-    ]
     accepted = b'"accepted":%d,' % order.size if order.checked else b"accepted"
-    started = perf_counter()
-    latencies = await asyncio.gather(
-        *(
-            _converse(reader, writer, theirs, accepted)
-            for (reader, writer), theirs in zip(connections, requests, strict=True)
-        )
-    )
-    seconds = perf_counter() - started
-    for _, writer in connections:
-        writer.close()
-        await writer.wait_closed()
-    return Sent(started, seconds, [one for some in latencies for one in some])
+    with ExitStack() as stack:
+        clients = [
+            _Client(
+                stack.enter_context(socket.create_connection((order.host, order.port))),
+                [_request(order, records) for _ in range(order.requests)],
+                accepted,
+            )
+            for _ in range(order.clients)
+        ]
+        watching = stack.enter_context(selectors.DefaultSelector())
+        for client in clients:
+            watching.register(client.socket, _READ, client)
+        started = perf_counter()
+        for client in clients:
+            _watch(watching, client, client.begin())
+        while watching.get_map():
+            for key, events in watching.select():
+                client = key.data
+                _watch(watching, client, client.go_on() if events & _WRITE else client.read())
+        seconds = perf_counter() - started
+    return Sent(started, seconds, [one for client in clients for one in client.latencies])
+
+
+def _watch(watching: selectors.BaseSelector, client: "_Client", events: int) -> None:
+    """Wait for what a client waits for; one that waits for nothing has done."""
+    if events == 0:
+        watching.unregister(client.socket)
+    elif watching.get_key(client.socket).events != events:
+        watching.modify(client.socket, events, client)
+
+
+class _Client:
+    """One connection, which sends each request after the answer to the one before.
+
+    It does as little as can be done, so that what is measured is the server.
+    """
+
+    def __init__(
+        self, connection: socket.socket, requests: Sequence[bytes], expected: bytes
+    ) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connection
+        self.latencies: list[float] = []
+        self._requests = iter(requests)
+        self._expected = expected
+        self._left = memoryview(b"")
+        self._answer = b""
+        self._started = 0.0
+
+    def begin(self) -> int:
+        """Send the next request; the answer is what to wait for, 0 when there is none."""
+        request = next(self._requests, None)
+        if request is None:
+            return 0
+        self._started = perf_counter()
+        self._left = memoryview(request)
+        return self.go_on()
+
+    def go_on(self) -> int:
+        """Send what is left of a request."""
+        with suppress(BlockingIOError):
+            while self._left:
+                self._left = self._left[self.socket.send(self._left) :]
+        return _WRITE if self._left else _READ
+
+    def read(self) -> int:
+        """Read an answer, or a part of it; when it is whole, the next request is sent."""
+        part = self.socket.recv(_AT_ONCE)
+        self._answer += part
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        if part and (not end or len(body) < _length(head)):
+            return _READ
+        self.latencies.append(perf_counter() - self._started)
+        if self._expected not in body and self._expected not in body.replace(b" ", b""):
+            raise Refused(self._answer[:1_000].decode())
+        self._answer = b""
+        return self.begin()
 
 
 def _request(order: Order, records: Records) -> bytes:
@@ -101,35 +167,14 @@ def _head(order: Order, path: str, body: bytes) -> bytes:
     ).encode()
 
 
-async def _converse(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    requests: Sequence[bytes],
-    expected: bytes,
-) -> list[float]:
-    """Send requests over one connection, each after the answer to the one before."""
-    latencies: list[float] = []
-    for request in requests:
-        started = perf_counter()
-        writer.write(request)
-        await writer.drain()
-        head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readexactly(_length(head))
-        latencies.append(perf_counter() - started)
-        if expected not in body.replace(b" ", b""):
-            raise Refused((head + body[:1_000]).decode())
-    return latencies
-
-
 def _length(head: bytes) -> int:
     """The length of the body that follows."""
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    raise Refused(f"an answer without a length:\n{head.decode()}")
+    found = _LENGTH.search(head)
+    if found is None:
+        raise Refused(f"an answer without a length:\n{head.decode()}")
+    return int(found[1])
 
 
 if __name__ == "__main__":
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    print(msgspec.json.encode(asyncio.run(send(asked))).decode())
+    print(msgspec.json.encode(send(asked)).decode())

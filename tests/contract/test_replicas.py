@@ -61,6 +61,8 @@ def test_what_reads_reads_from_a_replica(
         with ledger.snapshot() as views:
             [invoice] = current.select(views, Invoice, {}, limit=1)
     with psycopg.connect(Place.of(primary).url) as connection:
+        connection.execute(b"CREATE ROLE onlooker LOGIN; GRANT pg_read_all_data TO onlooker")
+        connection.commit()
         row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
     assert row is not None
     with running(follows=postgres) as server:
@@ -78,7 +80,8 @@ def test_what_reads_reads_from_a_replica(
                 assert main([*command, "--data", str(data), "--database", address]) == 0
                 written.append(capfdbinary.readouterr().out)
             assert written[0] == written[1] != b""
-        with ReadOnlyLedger(tmp_path / "asked", place=Place.of(replica)) as asked:
+        place = Place.of(replica.replace("//postgres@", "//onlooker@"))
+        with ReadOnlyLedger(tmp_path / "asked", place=place) as asked:
             follows(tmp_path / "data", Place.of(primary), asked)
         named = ["--data", str(tmp_path / "from-1"), "--database", replica]
         assert main(["demo", *named]) == 2
