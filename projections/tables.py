@@ -291,14 +291,12 @@ class ViewsFile(ViewsDatabase):
         with opening(path):
             self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._writer.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            if self._writer.execute("PRAGMA schema_version").fetchone() == (0,):
+                _copy_empty(self.tables, self._writer)
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=NORMAL")
             self._writer.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             self._writer.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-            if path == IN_MEMORY:
-                _copy_empty(self.tables, self._writer)
-            else:
-                _create(self.tables, self._writer)
         self.writing = Views(self._writer)
 
     def close(self) -> None:
@@ -352,20 +350,18 @@ class ViewsFile(ViewsDatabase):
         connection.close()
 
 
-def _create(tables: Sequence[Table], connection: sqlite3.Connection) -> None:
-    """Create what is not there yet."""
-    connection.execute(_META)
-    for table in tables:
-        for statement in table.statements:
-            connection.execute(statement)
-
-
 def _copy_empty(tables: tuple[Table, ...], connection: sqlite3.Connection) -> None:
-    """The empty tables as a copy of those made before: views in memory come and go."""
+    """Copy the empty tables from those made before: that takes a quarter as long as to make them.
+
+    Views come and go, most of them in memory.
+    """
     with _empty_lock:
         if tables not in _empty:
-            _empty[tables] = sqlite3.connect(IN_MEMORY, check_same_thread=False)
-            _create(tables, _empty[tables])
+            made = sqlite3.connect(IN_MEMORY, isolation_level=None, check_same_thread=False)
+            made.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            for statement in (_META, *(each for table in tables for each in table.statements)):
+                made.execute(statement)
+            _empty[tables] = made
         _empty[tables].backup(connection)
 
 

@@ -36,10 +36,10 @@ def run(directory: Path, sizes: Sizes) -> None:
         serving(data, "--read-only") as asked,
         floor(directory / "over-http.floor.db") as bare,
     ):
-        for kind in PATHS:
+        for kind in sizes.some(tuple(PATHS)):
             for size, full in sizes.some(tuple(_RECORDS.items())):
                 wanted = full * sizes.records // _FULL // size // turns
-                for clients in (1, sizes.clients):
+                for clients in sizes.some((sizes.clients, 1)):
                     order = _order(server.url, kind, sizes, clients, wanted // clients or 1, size)
                     row = _row(order, bare, turns)
                     with (
