@@ -1,9 +1,11 @@
 """The keys that a server holds in memory, as the control database has them at each moment.
 
-A look into the database costs a request nothing but the question whether anything changed. Thus a
-key that is revoked, by whichever process, opens nothing from the next request on.
+A look into the database costs a request nothing but the question whether anything changed, and
+those that come at once share the question. Thus a key that is revoked, by whichever process, opens
+nothing from the next request on.
 """
 
+import asyncio
 import hmac
 import threading
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pathlib import Path
 from app.clock import SystemClock, new_secret
 from app.control import Control
 from app.keys import SECRET_BYTES, Key, Rates, Scope, digest_of, id_in, new_key
+from app.logs import running_loop
 from domain.periods import to_us
 from domain.text import check_text
 
@@ -39,6 +42,8 @@ class Keyring:
         self._keys: dict[str, Key] = {}
         self._used_at_us: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._looked: asyncio.AbstractEventLoop | None = None
+        """The event loop in whose present round it was looked."""
 
     @property
     def empty(self) -> bool:
@@ -79,12 +84,24 @@ class Keyring:
             note_uses(self._control.data, used)
 
     def _as_they_are(self) -> dict[str, Key]:
-        """The keys by id, read again when anything was changed."""
-        version = self._control.version()
-        if version != self._version:
-            self._keys = {key.id: key for key in self._control.every_key()}
-            self._version = version
+        """The keys by id, read again when anything was changed.
+
+        Once in a round of an event loop: what is asked in it was received before. To look lets go
+        of the interpreter, and has to wait for it again where somebody writes.
+        """
+        loop = running_loop()
+        if loop is None or loop is not self._looked:
+            version = self._control.version()
+            if version != self._version:
+                self._keys = {key.id: key for key in self._control.every_key()}
+                self._version = version
+            if loop is not None:
+                self._looked = loop
+                loop.call_soon(self._look_again)
         return self._keys
+
+    def _look_again(self) -> None:
+        self._looked = None
 
 
 def note_uses(data: Path, used_at_us: dict[str, int]) -> None:

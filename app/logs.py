@@ -119,7 +119,7 @@ class Lines(logging.StreamHandler[TextIO]):
             self._waiting.append(self.format(record) + self.terminator)
         except Exception:  # noqa: BLE001  # a line that cannot be made is no reason to stop
             self.handleError(record)
-        loop = _running_loop() if record.levelno <= logging.INFO else None
+        loop = running_loop() if record.levelno <= logging.INFO else None
         if loop is None:
             self.flush()
         elif len(self._waiting) == 1 or loop is not self._loop:
@@ -140,7 +140,8 @@ class Lines(logging.StreamHandler[TextIO]):
             self.release()
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread, if one is running in it."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

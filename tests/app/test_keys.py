@@ -1,5 +1,6 @@
 """Keys: how they are written, what is kept of them, and what opens a ledger and when."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -123,6 +124,34 @@ def test_a_wrong_secret_and_an_unknown_id_are_told_alike(
     monkeypatch.setattr("app.keyring.digest_of", digest)
     assert refusal(keyring, wrong) == refusal(keyring, unknown) == "there is no such key"
     assert compared[0] == compared[1]
+
+
+def test_what_is_asked_at_once_is_one_question(
+    control: Control, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an event loop does in one round was received before it; the next round looks again."""
+    key, text = made(control)
+    asked: list[tuple[int, int]] = []
+    ask = control.version
+
+    def version() -> tuple[int, int]:
+        asked.append(ask())
+        return asked[-1]
+
+    monkeypatch.setattr(control, "version", version)
+
+    async def rounds() -> None:
+        assert {keyring.opened_by(text).id for _ in range(9)} == {key.id}
+        assert keyring.opens(key.id)
+        assert len(asked) == 1
+        await asyncio.sleep(0)
+        control.revoke(key.id, to_us(NOW))
+        assert not keyring.opens(key.id)
+        assert len(asked) == 2
+
+    asyncio.run(rounds())
+    assert not keyring.opens(key.id)
+    assert len(asked) == 3
 
 
 def test_a_revoked_key_opens_nothing_from_the_next_request_on(
