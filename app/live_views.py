@@ -50,7 +50,7 @@ def caught_up(
     snapshot: Callable[[], AbstractContextManager[Views]], position: int
 ) -> Iterator[Views]:
     """A snapshot of views that somebody else folds, once they have come to a position."""
-    for _ in range(_BEHIND_S * 100):
+    for _ in range(int(_BEHIND_S * 100)):
         with snapshot() as views:
             if views.checkpoint() >= position:
                 yield views

@@ -8,11 +8,11 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from app import facts
+from app import facts, live_views
 from app.announcements import Announcements
 from app.clock import Clock, SystemClock, TestClock
 from app.jobs import Job, ReadOnly
@@ -38,7 +38,8 @@ _log = logging.getLogger("tallybook.ledger")
 class ReadOnlyLedger(Ledger):
     """A ledger that is there already, and that this process only asks; it has no engine.
 
-    Raises `ValueError` when there is none, or its views are of another version than this program.
+    Raises `ValueError` when there is none, when its views are of another version than this program,
+    or when they lag behind the log and nobody mends that for ten seconds.
     """
 
     read_only = True
@@ -54,14 +55,27 @@ class ReadOnlyLedger(Ledger):
             self._views = StandingViews(views_of(directory, place))
         except ValueError as error:
             raise ValueError(f"the views in {where} cannot be asked: {error}") from error
-        self.store = open_store(directory, place, exclusive=False)
-        with self.snapshot() as views:
-            state: LedgerState = current.ledger(views).state
-        self.state = state
-        self.clock: Clock = TestClock(state.clock_at) if state.clock_at else SystemClock()
+        with ExitStack() as opened:
+            opened.callback(self._views.close)
+            self.store = open_store(directory, place, exclusive=False)
+            opened.callback(self.store.close)
+            self.state = self._wait_for_views()
+            opened.pop_all()
+        kept = self.state.clock_at
+        self.clock: Clock = TestClock(kept) if kept else SystemClock()
         self.writer = NoWriter(self.clock)
         self.follower = self._onlooker = Onlooker(self, self.writer)
         self.announcements = Announcements(self.writer)
+
+    def _wait_for_views(self) -> LedgerState:
+        """Wait until the views are where the log was. Raises `ValueError` if they do not come."""
+        head, _ = self.store.head()
+        with live_views.caught_up(self.snapshot, head) as views:
+            if (position := views.checkpoint()) < head:
+                said = f"the views in {self.place or self.directory} are at {position} of {head}"
+                raise ValueError(f"{said}: the server that writes the ledger must fold them first")
+            state: LedgerState = current.ledger(views).state
+            return state
 
     def close(self) -> None:
         """Let go of everything; closing again does nothing."""

@@ -1,7 +1,7 @@
 """Views that somebody else keeps, for whoever only asks them, and goes on asking.
 
-Whoever keeps them may put rebuilt ones in their place, or throw them away because a later program
-looks after them now: neither may be noticed by a wrong answer.
+Whoever keeps them may put rebuilt ones in their place, fold them anew from the beginning, or be a
+later program by now, with views of its own: none of it may be noticed by a wrong answer.
 """
 
 import threading
@@ -20,6 +20,8 @@ class StandingViews:
         self._at = at
         self._stamp = engine.stamp()
         self._lock = threading.Lock()
+        self._seen = 0
+        """The last position that anybody here was shown."""
         self._mark = views_at.mark_of(at)
         self._database = engine.of_same_version(at)
 
@@ -29,10 +31,19 @@ class StandingViews:
 
     @contextmanager
     def snapshot(self) -> Iterator[Views]:
-        """The views of one moment. Raises `Unreachable` while there are none of this version."""
+        """The views of one moment, never of an earlier one than were shown before.
+
+        Raises `Unreachable` while there are none of this version, or none as far as that.
+        """
+        shown = self._seen  # before it begins: others may see something later meanwhile
         with self._standing().snapshot() as views:
             if views.meta("stamp") != self._stamp:
                 raise _of_another_version(self._at)
+            position = views.checkpoint()
+            if position < shown:
+                raise Unreachable(f"the views in {self._at} are at {position}, and were at {shown}")
+            with self._lock:
+                self._seen = max(self._seen, position)
             yield views
 
     def _standing(self) -> ViewsDatabase:

@@ -213,6 +213,32 @@ def test_views_of_another_version_answer_nothing(ledger: Ledger, asked: ReadOnly
     assert data(asked) == data(ledger)
 
 
+def test_views_that_are_folded_anew_answer_nothing_until_they_are_there(
+    ledger: Ledger, asked: ReadOnlyLedger
+) -> None:
+    """What was seen once is never unseen: nobody is told that there is nothing."""
+    bill(ledger)
+    before = data(asked)
+    ledger.engine.start_over()
+    with pytest.raises(Unreachable, match=r"are at 0, and were at \d+"), asked.snapshot():
+        pass
+    ledger.engine.follow(lambda: ledger.store.head()[0], ledger.store.read, ledger.store.hash_at)
+    assert data(asked) == before
+
+
+def test_who_begins_waits_for_views_that_lag_behind(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.live_views._BEHIND_S", 0.02)
+    bill(ledger)
+    ledger.engine.start_over()
+    with pytest.raises(ValueError, match=r"the views in .* are at 0 of \d+"), asking(ledger):
+        pass
+    ledger.engine.follow(lambda: ledger.store.head()[0], ledger.store.read, ledger.store.hash_at)
+    with asking(ledger) as asked:
+        assert data(asked) == data(ledger)
+
+
 @marks.VIEWS
 def test_views_that_are_thrown_away_answer_nothing(ledger: Ledger, asked: ReadOnlyLedger) -> None:
     path = ledger.directory / "views.db"
