@@ -36,7 +36,7 @@ from projections.matched_columns import MatchedColumns
 from projections.needed_properties import Needs, needs
 from projections.places import W, Where
 from projections.recounts import recount
-from projections.tables import Table, Views, ViewsDatabase, version_stamp
+from projections.tables import Table, Views, ViewsDatabase
 from projections.usage_corrections import Counted
 from projections.usage_fold import UsageFold
 from projections.usage_records import MeterRef, Placed
@@ -379,14 +379,14 @@ def rebuild(
 
 def stamp() -> str:
     """The version of the views that this program makes and understands."""
-    return version_stamp(TABLES, CODE_VERSION)
+    return views_at.version_stamp(TABLES, CODE_VERSION)
 
 
 def of_same_version(path: Where) -> ViewsDatabase:
     """Views that another process keeps, to read them. Raises `ValueError` for another version."""
     if views_at.stamp_of(path) != stamp():
         raise ValueError("they are of another version than this program")
-    return views_at.open_views(path, TABLES)
+    return views_at.open_views(path, TABLES, stamp())
 
 
 def _open(path: Where) -> ViewsDatabase:
@@ -394,7 +394,7 @@ def _open(path: Where) -> ViewsDatabase:
     found = views_at.stamp_of(path)
     if found != stamp():
         remove(path)
-    database = views_at.open_views(path, TABLES)
+    database = views_at.open_views(path, TABLES, stamp())
     if found != stamp():
         database.writing.set_meta("stamp", stamp())
     return database

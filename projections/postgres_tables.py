@@ -5,18 +5,19 @@ canonical dump. A rebuild fills another schema, which then takes the name of thi
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import msgspec
 import psycopg
-from psycopg import Connection, RawCursor
-from psycopg.errors import LockNotAvailable
+from psycopg import Connection
+from psycopg.errors import LockNotAvailable, UndefinedTable
 from psycopg_pool import ConnectionPool
 
 from projections import postgres
 from projections.places import Place, Unreachable
 from projections.postgres import Session
+from projections.postgres_writing import Writing, rows_of_each
 from projections.tables import Row, Table, Views, ViewsDatabase
 
 _READERS = 40
@@ -29,8 +30,7 @@ _META = b"CREATE TABLE meta (name text PRIMARY KEY, value bytea)"
 
 # A swap waits until nobody holds this, and nobody sees tables of before it and after it at once.
 _SNAPSHOT = b"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-    LOCK TABLE meta IN ACCESS SHARE MODE"""
-_BEGIN = "BEGIN READ WRITE"
+    LOCK TABLE meta IN ACCESS SHARE MODE; SELECT value FROM meta WHERE name='stamp'"""
 
 _AWAY = ("08", "57P", "25P03", "53300")
 """How the codes begin by which a server says that it goes, or lets nobody in."""
@@ -111,102 +111,6 @@ def _text(value: str | None) -> str | None:
     return None if value is None else str(value)
 
 
-class _Writing(Session):
-    """The connection that writes, a new one when the last was lost between two transactions."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._open = False
-        self._pipeline: psycopg.Pipeline | None = None
-        self._piped = ExitStack()
-        super().__init__(self._connect())
-
-    def _connect(self) -> Connection[Row]:
-        connection = postgres.connect(self._place, self._place.schema)
-        try:
-            if self._place.log:  # whoever writes a group writes to both
-                path = f'SET search_path TO "{self._place.schema}", "{self._place.log}"'
-                connection.execute(path.encode())
-            postgres.prepare_writing(connection, self._place)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def reconnect(self) -> None:
-        """Connect anew when the connection was lost. Raises `psycopg.Error`."""
-        if self.connection.closed and not self._open:
-            self.connection = self._connect()
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> RawCursor[Row]:
-        """Run a statement. Of a transaction that was lost, nothing more is."""
-        self.reconnect()
-        return super().execute(sql, parameters)
-
-    def begin(self, sql: str) -> list[Row]:
-        """Begin a transaction with these statements; the answer is the rows that they gave.
-
-        Raises `TimeoutError` when others keep a lock for too long.
-        """
-        self.reconnect()
-        try:
-            cursor = self.connection.execute(f"{_BEGIN}; {sql}".encode())
-        except BaseException as error:
-            self._open = True
-            self.rollback()
-            if isinstance(error, LockNotAvailable):
-                raise TimeoutError(f"another process has kept {self._place} too long") from error
-            raise
-        self._open = True
-        return _rows_of_each(cursor)
-
-    def send_on(self) -> None:
-        """Until the transaction ends, wait for no answer but of what is asked.
-
-        What failed is raised by whatever comes later.
-        """
-        if self._pipeline is None:
-            self._pipeline = self._piped.enter_context(self.connection.pipeline())
-
-    def commit(self, sql: str = "") -> None:
-        """Keep what it changed, saying something more with it."""
-        if sql:
-            self.connection.execute(sql.encode(), prepare=False)
-        cursor = self.connection.execute(b"COMMIT", prepare=False)
-        if self._pipeline is not None:
-            self._pipeline.sync()  # which raises what failed first, as leaving it would not
-            self._leave()
-        self._open = False
-        if cursor.statusmessage != "COMMIT":  # something had failed, and nobody had noticed
-            raise psycopg.errors.InFailedSqlTransaction("the transaction was undone")
-
-    def rollback(self) -> None:
-        """Undo what it changed; a connection that was lost has done so."""
-        if self._open:
-            self._open = False
-            if self._pipeline is not None:
-                with suppress(psycopg.Error):
-                    self._leave()
-                self.connection._prepared.clear()  # some may not have been, after what failed
-            with suppress(psycopg.Error):
-                super().execute("ROLLBACK")
-                return
-            self.connection.close()
-
-    def _leave(self) -> None:
-        self._pipeline = None
-        self._piped.close()
-
-
-def _rows_of_each(cursor: psycopg.Cursor[Row]) -> list[Row]:
-    """The rows of each statement that gave any."""
-    rows: list[Row] = []
-    while True:
-        rows += cursor.fetchall() if cursor.description else ()
-        if not cursor.nextset():
-            return rows
-
-
 class ViewsSchema(ViewsDatabase):
     """Views in a schema, which is made when it is missing.
 
@@ -217,7 +121,7 @@ class ViewsSchema(ViewsDatabase):
         self.place = place
         self.tables = tuple(tables)
         with _opening(place):
-            self._session = _Writing(place)
+            self._session = Writing(place)
             try:
                 self._create(place)
             except BaseException:
@@ -246,7 +150,7 @@ class ViewsSchema(ViewsDatabase):
         self._session.connection.close()
 
     @property
-    def session(self) -> "_Writing":
+    def session(self) -> Writing:
         """The connection that writes."""
         return self._session
 
@@ -258,7 +162,7 @@ class ViewsSchema(ViewsDatabase):
         self.writing.begins()
 
     def begin_group(self, sql: str) -> list[Row]:
-        """Begin a transaction that writes the ledger too, as `_Writing.begin` does."""
+        """Begin a transaction that writes the ledger too, as `Writing.begin` does."""
         assert self.place.log, "a group is written to a ledger and its own views"
         turns = (self.place.turn, f"tallybook {self.place.log}")
         rows = self._session.begin(f"{postgres.waiting_for(*turns)}; {sql}")
@@ -290,12 +194,19 @@ class ViewsSchema(ViewsDatabase):
         """A read-only view of one moment, for a whole query; any number at a time."""
         self._pool.open()
         with answering(self.place), self._pool.connection() as connection:
-            connection.execute(_SNAPSHOT)
+            self._begin_reading(connection)
             try:
                 yield PostgresViews(Session(connection), self.tables, {})
             finally:
                 with suppress(psycopg.Error):  # it was lost, and is not handed out again
                     connection.execute(b"ROLLBACK")
+
+    def _begin_reading(self, connection: Connection[Any]) -> None:
+        try:
+            found = rows_of_each(connection.execute(_SNAPSHOT))
+        except UndefinedTable:  # another version is just making its own
+            found = []
+        self.check_stamp(_decode(found[0][0]) if found else None)
 
 
 def _readers(place: Place) -> ConnectionPool[Connection[Any]]:

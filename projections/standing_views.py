@@ -18,7 +18,6 @@ class StandingViews:
 
     def __init__(self, at: Where) -> None:
         self._at = at
-        self._stamp = engine.stamp()
         self._lock = threading.Lock()
         self._seen = 0
         """The last position that anybody here was shown."""
@@ -37,8 +36,6 @@ class StandingViews:
         """
         shown = self._seen  # before it begins: others may see something later meanwhile
         with self._standing().snapshot() as views:
-            if views.meta("stamp") != self._stamp:
-                raise _of_another_version(self._at)
             position = views.checkpoint()
             if position < shown:
                 raise Unreachable(f"the views in {self._at} are at {position}, and were at {shown}")

@@ -5,7 +5,6 @@ and rebuilt, never migrated, and it need not be flushed to disk at every commit.
 """
 
 import fcntl
-import hashlib
 import os
 import sqlite3
 import threading
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import msgspec
+
+from projections.places import Unreachable
 
 _CACHE_KIB = 131_072
 _READER_CACHE_KIB = 16_384
@@ -220,6 +221,8 @@ class ViewsDatabase(ABC):
 
     writing: Views
     tables: tuple[Table, ...]
+    stamp: str | None = None
+    """The version that the views must be of for whoever reads them; None for any."""
 
     @abstractmethod
     def close(self) -> None:
@@ -240,6 +243,11 @@ class ViewsDatabase(ABC):
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Views]:
         """A read-only view of one moment, for a whole query; any number at a time."""
+
+    def check_stamp(self, found: object) -> None:
+        """Refuse views of another version, which another program may keep here by now."""
+        if self.stamp is not None and found != self.stamp:
+            raise Unreachable("the views are of another version than this program")
 
     def __enter__(self) -> Self:
         return self
@@ -325,7 +333,9 @@ class ViewsFile(ViewsDatabase):
         connection = self._take()
         connection.execute("BEGIN")
         try:
-            yield Views(connection, {})
+            views = Views(connection, {})
+            self.check_stamp(views.meta("stamp"))
+            yield views
         finally:
             connection.execute("ROLLBACK")
             self._give_back(connection)
@@ -383,12 +393,6 @@ def stamp_of(path: Path) -> str | None:
         finally:
             connection.close()
     return str(row[0]) if row else None
-
-
-def version_stamp(tables: Sequence[Table], code_version: int) -> str:
-    """What the tables and the code that fills them look like; another stamp means a rebuild."""
-    text = "\n".join(statement for table in tables for statement in table.statements)
-    return hashlib.sha256(f"{code_version}\n{text}".encode()).hexdigest()
 
 
 def _canonical(value: object) -> str:

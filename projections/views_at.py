@@ -1,5 +1,6 @@
 """Views wherever they are kept: opened, removed, put in the place of others."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -16,12 +17,18 @@ def aside(at: W) -> W:
     return at.with_name(f"{at.stem}.rebuild{at.suffix}")
 
 
-def open_views(at: Where, tables: Sequence[Table]) -> ViewsDatabase:
-    """The views, made when there are none."""
-    if isinstance(at, Place):
-        opened: ViewsDatabase = _postgres().ViewsSchema(at, tables)
-        return opened
-    return ViewsFile(at, tables)
+def open_views(at: Where, tables: Sequence[Table], stamp: str | None = None) -> ViewsDatabase:
+    """The views, made when there are none; whoever reads them wants those of this version."""
+    opened: ViewsDatabase
+    opened = _postgres().ViewsSchema(at, tables) if isinstance(at, Place) else ViewsFile(at, tables)
+    opened.stamp = stamp
+    return opened
+
+
+def version_stamp(tables: Sequence[Table], code_version: int) -> str:
+    """What the tables and the code that fills them look like; another stamp means a rebuild."""
+    text = "\n".join(statement for table in tables for statement in table.statements)
+    return hashlib.sha256(f"{code_version}\n{text}".encode()).hexdigest()
 
 
 def stamp_of(at: Where) -> str | None:

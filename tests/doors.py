@@ -28,7 +28,10 @@ DOORS = {
     "prometheus_client": ("app/measures.py", "app/web/metrics.py"),
     "cryptography": ("app/checkpoints.py", "app/verifier.py"),
     "sqlite3": (*FILES, "projections/tables.py"),
-    **dict.fromkeys(("psycopg", "psycopg_pool"), (*POSTGRES, "projections/postgres_tables.py")),
+    **dict.fromkeys(
+        ("psycopg", "psycopg_pool"),
+        (*POSTGRES, "projections/postgres_tables.py", "projections/postgres_writing.py"),
+    ),
     **dict.fromkeys(("uuid", "random", "secrets"), (*CLOCK, *SENDER)),
     **dict.fromkeys(("http", "urllib", "socket", "ssl"), ("app/receiver.py", *SENDER)),
     "msgspec": ("app/", "domain/", "projections/"),

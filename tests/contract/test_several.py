@@ -30,7 +30,7 @@ from domain.periods import to_us
 from domain.products import CreateProduct
 from domain.usage import Status
 from projections import engine, fresh_usage, postgres
-from projections.places import Place
+from projections.places import Place, Unreachable
 from tests.app.billed import PRICES, dump, invoices
 from tests.app.test_worker import subscription
 from tests.app.test_writer import PATIENCE_SECONDS, statuses, tokens
@@ -180,13 +180,22 @@ def test_whoever_stands_still_in_their_turn_is_cut_off(
         dump(one)
 
 
-def test_an_older_version_does_not_write_to_newer_views(
-    two: tuple[Ledger, Ledger],
+def test_an_older_version_neither_writes_to_newer_views_nor_reads_them(
+    two: tuple[Ledger, Ledger], place: Place
 ) -> None:
     one, other = two
     other.engine.database.writing.set_meta("stamp", "another")
     with pytest.raises(Superseded, match="made by another version"):
         one.record_now([tokens("a")])
+    with pytest.raises(Unreachable, match="of another version"), one.snapshot():
+        pass
+    schema = place.beside("views").schema
+    with psycopg.connect(place.url) as connection:
+        connection.execute(f"ALTER SCHEMA {schema} RENAME TO {schema}_aside".encode())
+        connection.commit()
+        with pytest.raises(Unreachable, match="of another version"), one.snapshot():
+            pass
+        connection.execute(f"ALTER SCHEMA {schema}_aside RENAME TO {schema}".encode())
     other.engine.database.writing.set_meta("stamp", engine.stamp())
     assert statuses(other.record_now([tokens("a")])) == [Status.UNMATCHED]
 
