@@ -16,6 +16,7 @@ from app.cli import main
 from app.ledger import Ledger
 from app.lock import LedgerInUse
 from app.opening import VIEWS
+from app.read_only import ReadOnlyLedger
 from app.replay import HANDED_OVER, TAKEN, keep_taking_over, take_over
 from domain.customers import CreateCustomer, Customer
 from domain.usage import RecordInput
@@ -137,10 +138,10 @@ def test_who_opened_the_files_by_themselves_goes_on_too(billed: Ledger) -> None:
 
 
 def test_many_read_and_write_while_views_are_taken_over_again_and_again(alpaca: Ledger) -> None:
-    """Everybody reads their own writes, and no position ever goes back."""
+    """Everybody reads their own writes, also from who only answers; no position ever goes back."""
     stop, failed = threading.Event(), list[BaseException]()
 
-    def work(name: str) -> None:
+    def work(name: str, asked: Ledger) -> None:
         last, number = 0, 0
         try:
             while not stop.is_set():
@@ -150,24 +151,28 @@ def test_many_read_and_write_while_views_are_taken_over_again_and_again(alpaca: 
                 )
                 [receipt] = alpaca.record_now([record])
                 assert receipt.position is not None
-                with alpaca.snapshot() as views:
+                with asked.snapshot() as views:
                     assert views.checkpoint() >= receipt.position > last
                     last = views.checkpoint()
         except BaseException as error:
             failed.append(error)
             raise
 
-    threads = [threading.Thread(target=work, args=(str(number),)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(12):
-            rebuilt(alpaca)
-            take_over(alpaca)
-    finally:
-        stop.set()
+    with ReadOnlyLedger(alpaca.directory) as other:
+        threads = [
+            threading.Thread(target=work, args=(str(number), (alpaca, other)[number % 2]))
+            for number in range(4)
+        ]
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            for _ in range(12):
+                rebuilt(alpaca)
+                take_over(alpaca)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
     assert failed == []
     assert verification.verify_open(alpaca).ok
 
