@@ -82,23 +82,26 @@ class Door:
             caller, ledger = self._let_in(said)
         except Refused as refused:
             return self._turn_away(refused, scope, receive, send)
-        if said.position is not None:
+        if said.position is not None or (not said.is_public and positions.must_look(ledger)):
             return self._wait(said.position, caller, ledger, scope, receive, send)
         _put_behind(scope, caller, ledger)
         return self._app(scope, receive, send)
 
     async def _wait(
         self,
-        position: str,
+        position: str | None,
         caller: Caller | None,
         ledger: Ledger,
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
-        """Pass a request on when the ledger has come to the position that it must see."""
+        """Pass a request on when the ledger has come to the position that it must see.
+
+        One that names none sees what is there by now.
+        """
         try:
-            await positions.seen(ledger, position)
+            await positions.seen(ledger, "0" if position is None else position)
         except Refused as refused:
             await self._turn_away(refused, scope, receive, send)
             return
@@ -133,14 +136,13 @@ class Door:
 
     def _let_in(self, said: "_Said") -> tuple[Caller | None, Ledger]:
         """Who asks, and which ledger; nobody for what anybody may see. Raises `Refused`."""
-        path = said.path
         is_open = self._is_open()
         # A browser always says which host it asks.
         if is_open and said.host is not None and not _is_ours(said.host, self._settings.host):
             raise Refused(403, "FORBIDDEN", _NOT_OURS)
         text = _key_in(said)
         caller: Caller | None
-        if path in PUBLIC or path.startswith("/graphiql/"):
+        if said.is_public:
             caller, name = (self._anybody if is_open else None), self._served.default
         elif is_open and (text is None or not text.startswith(keys.PREFIX)):
             caller, name = self._anybody, self._named(said)
@@ -233,6 +235,11 @@ class _Said:
                 self.ledger = value.decode("latin-1")
             elif name == _POSITION and self.position is None:
                 self.position = value.decode("latin-1")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may see what is at this address."""
+        return self.path in PUBLIC or self.path.startswith("/graphiql/")
 
 
 def is_open_now(settings: Settings, keyring: Keyring | None) -> bool:

@@ -17,6 +17,11 @@ PATIENCE_SECONDS = 5.0
 _DIGITS = 18
 
 
+def must_look(ledger: Ledger) -> bool:
+    """Whether a request must look what time it is: another process may have moved the clock."""
+    return ledger.follower is not None and ledger.clock.is_test
+
+
 async def seen(ledger: Ledger, text: str) -> None:
     """Wait until queries see a position, as the header has it. Raises `Refused` naming that."""
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
@@ -47,6 +52,6 @@ def _seen(ledger: Ledger, wanted: int) -> int:
     """The position that queries see; a test clock that others moved on stands where it was then."""
     with ledger.snapshot() as views:
         position = views.checkpoint()
-    if position >= wanted and ledger.follower is not None and ledger.clock.is_test:
+    if position >= wanted and must_look(ledger):
         ledger.writer.set_clock(facts.recorded_at_us(ledger.store, position))
     return position

@@ -26,6 +26,7 @@ from domain.customers import CreateCustomer
 from domain.periods import format_instant
 from projections.places import Unreachable
 from tests import marks
+from tests.app.asking import Asking
 from tests.app.billed import END, PRICES, THREE, invoices
 from tests.app.http import Talking
 from tests.app.receiving import settings
@@ -110,6 +111,14 @@ def test_who_subscribes_is_told(ledger: Ledger, asked: ReadOnlyLedger) -> None:
 
     asyncio.run(talk())
     assert not asked.writer.heard
+
+
+def test_it_is_as_late_as_where_it_is_written(ledger: Ledger, asked: ReadOnlyLedger) -> None:
+    clock = "{ ledger { clock { now } } }"
+    for days in range(1, 6):  # faster than anybody looks by themselves
+        then = ledger.clock.now() + timedelta(days=days)
+        ledger.advance_now(then)
+        assert data(asked, clock) == {"ledger": {"clock": {"now": format_instant(then)}}}
 
 
 def test_a_position_is_waited_for_and_the_clock_is_as_it_was_there(
@@ -203,8 +212,10 @@ def test_views_of_another_version_answer_nothing(ledger: Ledger, asked: ReadOnly
     talking = Talking(asked)
     ready = talking.request("GET", "/readyz")
     assert (ready.status_code, "of another version" in ready.text) == (503, True)
-    answer = talking.request("POST", "/graphql", json={"query": EVERYTHING}).json()
-    assert {error["extensions"]["code"] for error in answer["errors"]} == {"UNAVAILABLE"}
+    errors = Asking(asked).ask(EVERYTHING)["errors"]
+    assert {error["extensions"]["code"] for error in errors} == {"UNAVAILABLE"}
+    refused = talking.request("POST", "/graphql", json={"query": EVERYTHING})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "UNAVAILABLE")
     message = "the views in .* cannot be asked: they are of another version"
     with pytest.raises(ValueError, match=message):
         ReadOnlyLedger(ledger.directory, place=ledger.place)
