@@ -51,9 +51,6 @@ class Ledger:
     with another kind of clock.
     """
 
-    read_only = False
-    """Whether somebody else writes it, and nothing is done here but to answer questions."""
-
     def __init__(
         self,
         directory: Path,

@@ -15,7 +15,7 @@ from typing import TypeVar
 from app import facts, live_views
 from app.announcements import Announcements
 from app.clock import Clock, SystemClock, TestClock
-from app.jobs import Job, ReadOnly
+from app.jobs import READ_ONLY, Job, ReadOnly
 from app.ledger import Ledger
 from app.listeners import Listeners
 from app.measures import Measures
@@ -23,7 +23,7 @@ from app.opening import is_there, open_store, views_of
 from domain.ledgers import LedgerState
 from domain.periods import from_us
 from projections import current
-from projections.places import Place
+from projections.places import Place, Unreachable
 from projections.standing_views import StandingViews
 from projections.tables import Views
 
@@ -38,23 +38,18 @@ _log = logging.getLogger("tallybook.ledger")
 class ReadOnlyLedger(Ledger):
     """A ledger that is there already, and that this process only asks; it has no engine.
 
-    Raises `ValueError` when there is none, when its views are of another version than this program,
-    or when they lag behind the log and nobody mends that for ten seconds.
+    Raises `ValueError` when there is none. Raises `Unreachable` when no views of this version are
+    there, or they lag behind the log and nobody mends that for ten seconds: it may be tried again.
     """
-
-    read_only = True
 
     def __init__(self, directory: Path, *, place: Place | None = None) -> None:
         self.directory = directory
         self.place = place
         self._closed = False
-        where = place or directory
         if not is_there(directory, place):
+            where = place or directory
             raise ValueError(f"there is no ledger in {where}: start the server that writes it")
-        try:
-            self._views = StandingViews(views_of(directory, place))
-        except ValueError as error:
-            raise ValueError(f"the views in {where} cannot be asked: {error}") from error
+        self._views = StandingViews(views_of(directory, place))
         with ExitStack() as opened:
             opened.callback(self._views.close)
             self.store = open_store(directory, place, exclusive=False)
@@ -68,12 +63,12 @@ class ReadOnlyLedger(Ledger):
         self.announcements = Announcements(self.writer)
 
     def _wait_for_views(self) -> LedgerState:
-        """Wait until the views are where the log was. Raises `ValueError` if they do not come."""
+        """Wait until the views are where the log was. Raises `Unreachable` if they do not come."""
         head, _ = self.store.head()
         with live_views.caught_up(self.snapshot, head) as views:
             if (position := views.checkpoint()) < head:
                 said = f"the views in {self.place or self.directory} are at {position} of {head}"
-                raise ValueError(f"{said}: the server that writes the ledger must fold them first")
+                raise Unreachable(f"{said}: the server that writes the ledger must fold them first")
             state: LedgerState = current.ledger(views).state
             return state
 
@@ -100,15 +95,15 @@ class NoWriter(Listeners):
 
     def submit(self, job: Job[T]) -> "Future[T]":
         """Raises `ReadOnly`."""
-        raise ReadOnly
+        raise ReadOnly(READ_ONLY)
 
     async def ask(self, job: Job[T]) -> T:
         """Raises `ReadOnly`."""
-        raise ReadOnly
+        raise ReadOnly(READ_ONLY)
 
     def asking(self, job: Job[T]) -> "asyncio.Future[T]":
         """Raises `ReadOnly`."""
-        raise ReadOnly
+        raise ReadOnly(READ_ONLY)
 
     def close(self) -> None:
         """There is nothing to answer."""

@@ -14,15 +14,17 @@ from projections.tables import Views, ViewsDatabase
 
 
 class StandingViews:
-    """The views at a path or in a schema, whichever stand there when they are asked."""
+    """The views at a path or in a schema, whichever stand there when they are asked.
+
+    Raises `Unreachable` where there are none of this version.
+    """
 
     def __init__(self, at: Where) -> None:
         self._at = at
         self._lock = threading.Lock()
         self._seen = 0
         """The last position that anybody here was shown."""
-        self._mark = views_at.mark_of(at)
-        self._database = engine.of_same_version(at)
+        self._mark, self._database = self._opened()
 
     def close(self) -> None:
         """Close every connection; snapshots still open close as they end."""
@@ -46,18 +48,22 @@ class StandingViews:
     def _standing(self) -> ViewsDatabase:
         """The database that stands there now; another one than before is opened first."""
         with self._lock:
-            try:
-                mark = views_at.mark_of(self._at)
-                if mark != self._mark:
-                    found = engine.of_same_version(self._at)
-                    self._mark, (before, self._database) = mark, (self._database, found)
-                    before.close()
-            except FileNotFoundError as error:
-                raise Unreachable(f"there are no views in {self._at}") from error
-            except ValueError as error:
-                raise _of_another_version(self._at) from error
+            if self._found() != self._mark:
+                before = self._database
+                self._mark, self._database = self._opened()
+                before.close()
             return self._database
 
+    def _found(self) -> object:
+        """What tells the views that stand there from others."""
+        try:
+            return views_at.mark_of(self._at)
+        except FileNotFoundError as error:
+            raise Unreachable(f"there are no views in {self._at}") from error
 
-def _of_another_version(at: Where) -> Unreachable:
-    return Unreachable(f"the views in {at} are of another version than this program")
+    def _opened(self) -> tuple[object, ViewsDatabase]:
+        mark = self._found()  # before they are opened: others that come meanwhile have another
+        try:
+            return mark, engine.of_same_version(self._at)
+        except ValueError as error:
+            raise Unreachable(f"the views in {self._at} cannot be asked: {error}") from error

@@ -43,8 +43,12 @@ def mark_of(at: Where) -> object:
     """
     if isinstance(at, Place):
         return None
-    found = at.stat()  # its number is not given to another file while somebody has it open
-    return found.st_dev, found.st_ino
+    try:
+        found = at.stat()
+    except FileNotFoundError:
+        with opening(at):  # perhaps others are just being put in their place
+            found = at.stat()
+    return found.st_dev, found.st_ino  # given to no other file while somebody has it open
 
 
 def swap(aside: Where, at: Where, last: Callable[[], None] = lambda: None) -> None:

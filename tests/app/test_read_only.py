@@ -217,7 +217,7 @@ def test_views_of_another_version_answer_nothing(ledger: Ledger, asked: ReadOnly
     refused = talking.request("POST", "/graphql", json={"query": EVERYTHING})
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "UNAVAILABLE")
     message = "the views in .* cannot be asked: they are of another version"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(Unreachable, match=message):
         ReadOnlyLedger(ledger.directory, place=ledger.place)
     with ledger.engine.database.transaction() as views:
         views.set_meta("stamp", ours)
@@ -243,7 +243,7 @@ def test_who_begins_waits_for_views_that_lag_behind(
     monkeypatch.setattr("app.live_views._BEHIND_S", 0.02)
     bill(ledger)
     ledger.engine.start_over()
-    with pytest.raises(ValueError, match=r"the views in .* are at 0 of \d+"), asking(ledger):
+    with pytest.raises(Unreachable, match=r"the views in .* are at 0 of \d+"), asking(ledger):
         pass
     ledger.engine.follow(lambda: ledger.store.head()[0], ledger.store.read, ledger.store.hash_at)
     with asking(ledger) as asked:
@@ -256,6 +256,8 @@ def test_views_that_are_thrown_away_answer_nothing(ledger: Ledger, asked: ReadOn
     path.rename(path.with_name("elsewhere.db"))
     with pytest.raises(Unreachable, match="there are no views"), asked.snapshot():
         pass
+    with pytest.raises(Unreachable, match="there are no views"):
+        ReadOnlyLedger(ledger.directory)
     path.with_name("elsewhere.db").rename(path)
     assert data(asked) == data(ledger)
 
