@@ -120,8 +120,6 @@ class Onlooker:
     A replica cannot be listened to, and files tell nobody, so it has to look.
     """
 
-    on_duty = False
-
     def __init__(self, ledger: Ledger, writer: NoWriter) -> None:
         self._ledger = ledger
         self._writer = writer

@@ -21,8 +21,7 @@ _FULL = 1_000_000
 
 def run(directory: Path, sizes: Sizes) -> None:
     """Measure in a server of our own, and print the tables; say so where there is none."""
-    if postgres.binaries() is None:
-        print(f"\n## {TITLE}\n\n{postgres.MISSING}")
+    if report.lacks_postgres(TITLE):
         return
     rows: list[list[str]] = []
     kinds: tuple[Ids, ...] = ("time-ordered", "random")

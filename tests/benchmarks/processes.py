@@ -24,8 +24,7 @@ _CLIENTS = 48
 
 def run(directory: Path, sizes: Sizes) -> None:
     """Serve the same usage in each way, and print the table; say so where there is no server."""
-    if postgres.binaries() is None:
-        print(f"\n## {TITLE}\n\n{postgres.MISSING}")
+    if report.lacks_postgres(TITLE):
         return
     first: dict[tuple[str, int], report.PerSecond] = {}
     rows: list[list[str]] = []

@@ -26,8 +26,7 @@ _MOMENT_S = 0.0002
 
 def run(directory: Path, sizes: Sizes) -> None:
     """Export the log from either server, and print the table; say so where there is none."""
-    if postgres.binaries() is None:
-        print(f"\n## {TITLE}\n\n{postgres.MISSING}")
+    if report.lacks_postgres(TITLE):
         return
     held = sizes.records // _PART
     with postgres.running(on_disk=True) as server:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from tests import postgres
+
 PerSecond = float
 """How many of something were done in a second."""
 
@@ -18,6 +20,14 @@ def table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence
             for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         print(f"| {' | '.join([first, *others])} |")
+
+
+def lacks_postgres(title: str) -> bool:
+    """Whether no PostgreSQL is installed; then that is what stands under the title."""
+    lacks = postgres.binaries() is None
+    if lacks:
+        print(f"\n## {title}\n\n{postgres.MISSING}")
+    return lacks
 
 
 def rate(value: PerSecond) -> str:

@@ -19,6 +19,7 @@ from app.jobs import Busy
 from app.ledger import Ledger
 from app.lock import LedgerInUse
 from app.opening import replaying
+from app.postgres_following import Follower
 from app.postgres_store import PostgresStore
 from app.postgres_turns import Superseded
 from app.replay import replay
@@ -234,7 +235,7 @@ def patiently(holds: Callable[[], bool]) -> None:
 
 def duties(*ledgers: Ledger) -> list[bool]:
     """Which of them have the duty."""
-    return [ledger.follower is not None and ledger.follower.on_duty for ledger in ledgers]
+    return [isinstance(ledger.follower, Follower) and ledger.follower.on_duty for ledger in ledgers]
 
 
 def test_each_hears_of_what_the_other_wrote(two: tuple[Ledger, Ledger]) -> None:
