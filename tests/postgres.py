@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 INSTALLED = Path("/usr/lib/postgresql")
 """Where Debian keeps the binaries of each version, which are on no path."""
@@ -113,7 +114,7 @@ def running(follows: Server | None = None, *, on_disk: bool = False) -> Iterator
         folder = Path(name)
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
-        server = Server(folder, programs, _free_port())
+        server = Server(folder, programs, free_port())
         if follows is None:
             server.create()
         else:
@@ -123,10 +124,3 @@ def running(follows: Server | None = None, *, on_disk: bool = False) -> Iterator
             yield server
         finally:
             server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

@@ -22,8 +22,9 @@ from app.ledger import Ledger
 from app.opening import LOG, VIEWS
 from app.settings import PREFIX, Settings, settings_from
 from tests import marks
-from tests.benchmarks.serving import STOP_S, free_port, ready, serving, stop
+from tests.benchmarks.serving import STOP_S, ready, serving, stop
 from tests.house import ROOT
+from tests.ports import free_port
 from tests.postgres import Server, binaries
 from tests.test_docs import NEEDS_SHELL, SHELL
 

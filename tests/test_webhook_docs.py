@@ -17,8 +17,9 @@ import pytest
 
 from tests import marks
 from tests.app.receiving import PATIENCE_SECONDS, SECRET
-from tests.benchmarks.serving import free_port, serving
+from tests.benchmarks.serving import serving
 from tests.house import ROOT
+from tests.ports import free_port
 
 pytestmark = marks.DOCS
 

@@ -21,8 +21,9 @@ from app.settings import Settings
 from tests import marks
 from tests.app.keyed import OTHER, Keyed, keyed
 from tests.app.test_logs import lines
-from tests.benchmarks.serving import free_port, ready, stop
+from tests.benchmarks.serving import ready, stop
 from tests.house import ROOT
+from tests.ports import free_port
 
 __all__ = ["lines"]
 

@@ -26,8 +26,8 @@ from tests.app.sending import (
     pass_on,
     waiting,
 )
-from tests.benchmarks.serving import free_port
 from tests.house import ROOT
+from tests.ports import free_port
 
 __all__ = ["between", "counting"]
 

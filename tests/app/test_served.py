@@ -21,8 +21,9 @@ from app.settings import Auth, Settings
 from app.web.auth import OPEN_WARNING
 from tests import marks
 from tests.app.keyed import OTHER, Keyed, serving_directory
-from tests.benchmarks.serving import Server, free_port, ready, serving, stop
+from tests.benchmarks.serving import Server, ready, serving, stop
 from tests.house import ROOT
+from tests.ports import free_port
 
 PATIENCE_LOOKS = 600
 

@@ -34,7 +34,7 @@ from tests.app.receiving import (
     settings,
     telling,
 )
-from tests.benchmarks.serving import free_port
+from tests.ports import free_port
 from tests.scenarios.story import Story
 
 __all__ = ["receiving", "story"]

@@ -1,7 +1,6 @@
 """A real server in a process of its own: started, waited for, stopped."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import IO
 from app.settings import PREFIX
 from tests.house import ROOT
 from tests.places import address_of
+from tests.ports import free_port
 
 START_S = 60
 STOP_S = 30
@@ -101,14 +101,6 @@ def _started(
             yield server
         finally:
             stop(process)
-
-
-def free_port() -> int:
-    """A port on which nobody listens just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def ready(process: "subprocess.Popen[bytes]", url: str) -> bool:
